@@ -1,0 +1,21 @@
+"""A run manager for long background jobs: a Rust core for Python.
+
+`RunManager` owns runs, their subscribers and their cancel events; `Subscription` reads one run; `CancelEvent` cancels one.
+`genglossary_runs.runner` runs a callable under a manager.
+`genglossary_runs.manager` is the manager of the GenGlossary application.
+"""
+
+import importlib
+from types import ModuleType
+
+from ._core import CancelEvent, RunActiveError, RunManager, Subscription, UnknownRunError
+
+__all__ = ["CancelEvent", "RunActiveError", "RunManager", "Subscription", "UnknownRunError"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # The application replaces its own module by the attribute `manager`, and does so while `manager` is still being
+    # imported if that came first: Python would set the attribute only after that.
+    if name == "manager":
+        return importlib.import_module(".manager", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,272 @@
+"""The Rust core of genglossary_runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypedDict, final, type_check_only
+
+class RunActiveError(RuntimeError):
+    """The run is already open; finish it, or choose another id, before opening it again."""
+
+class UnknownRunError(LookupError):
+    """No such run is open, subscribed to or retained."""
+
+@type_check_only
+class Stats(TypedDict):
+    """What a manager holds at one moment, and what it has done since it was made."""
+
+    active_runs: int
+    """Runs that are open."""
+    subscribed_runs: int
+    """Entries of runs that have not started: somebody subscribed, or put a cancel event there."""
+    subscribers: int
+    """Subscriptions registered on all of these."""
+    retained_runs: int
+    """Finished runs kept for late readers."""
+    events_held: int
+    """Events in the logs of all of these."""
+    bytes_held: int
+    """Bytes of JSON in these events."""
+    events_published: int
+    """Events published since the manager was made, terminal events among them."""
+    events_missed: int
+    """Events that readers were told they had missed, summed over all readers."""
+
+class RunManager:
+    """Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
+
+    A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
+    reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
+    After a fork the child's manager is empty.
+    """
+
+    def __new__(
+        cls,
+        *args: Any,
+        history: int = 1000,
+        history_bytes: int = 8388608,
+        retained_runs: int = 256,
+        retained_bytes: int = 67108864,
+        retention: float = 300.0,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a manager without runs.
+
+        Args:
+            history: events a run's log holds at most, 1 to 2**31 - 1; the oldest go first. Also how many messages
+                `Subscription.put_nowait` takes before `queue.Full`.
+            history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
+                alone is larger.
+            retained_runs: finished runs kept for late readers, 0 or more.
+            retained_bytes: bytes of JSON these may hold together, 0 or more.
+            retention: seconds a finished run is kept, 0 or more, finite.
+            args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
+                them with `TypeError`.
+
+        Raises:
+            ValueError: a limit is out of its bounds.
+        """
+
+    def open_run(self, run_id: int) -> CancelEvent:
+        """Open a run and return its cancel event.
+
+        Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. What an earlier
+        life of the id left is forgotten.
+
+        Args:
+            run_id: any integer of 64 bits.
+
+        Raises:
+            RunActiveError: the run is open.
+        """
+
+    def publish(self, run_id: int, event: Mapping[str, Any], /) -> str | None:
+        """Append an event to the run's log and wake its readers.
+
+        Args:
+            run_id: a run that is open or subscribed to.
+            event: a dict or other mapping of what JSON has a form for. NaN and infinities become null, tuples
+                lists, lone surrogates U+FFFD, keys what `json.dumps` makes of them.
+
+        Returns:
+            The event's id, `<fence>-<seq>`; or None where no reader could ever get it: the run is unknown or
+            finished.
+
+        Raises:
+            TypeError: the event is no mapping, or has a value or key that JSON has no form for (the message names
+                where). Nothing is published.
+            ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer with more
+                digits than Python prints. Nothing is published.
+        """
+
+    def cancel_run(self, run_id: int) -> bool:
+        """Set the run's cancel event.
+
+        Returns:
+            Whether there was a run to cancel. Unknown and finished runs are none.
+        """
+
+    def finish_run(self, run_id: int, event: Mapping[str, Any], /) -> bool:
+        """End the run with this terminal event and clear every entry of it, as one step for everyone else.
+
+        A run that was never opened is recorded as finished, so that a later reader learns its outcome.
+
+        Args:
+            run_id: the run.
+            event: as for `publish`.
+
+        Returns:
+            Whether this call ended the run. False where it had ended before: its first terminal event stays.
+
+        Raises:
+            TypeError, ValueError: as for `publish`; the run is not ended.
+        """
+
+    def subscribe(self, run_id: int, after: str | None = None, *, must_exist: bool = False) -> Subscription:
+        """Make a reader of the run.
+
+        A run nobody knows is waited for, unless `must_exist`. On a finished run that is retained, a reader without
+        `after` gets the terminal event at once.
+
+        Args:
+            run_id: the run.
+            after: None for new events only; the id of an event of this life of the run for those after it; anything
+                else (`"0"`, an id of another life, nonsense) for all from the oldest, with a gap first if the
+                oldest are gone.
+            must_exist: refuse a run that is not open, subscribed to or retained.
+
+        Raises:
+            UnknownRunError: only with `must_exist`.
+        """
+
+    def cancel_event(self, run_id: int, *, create: bool = False) -> CancelEvent | None:
+        """The cancel event of a run that is open, or of which it was asked for with `create` before it opens.
+
+        Args:
+            run_id: the run.
+            create: make the event, and the run's entry, if there is none; `open_run` takes it over.
+        """
+
+    def terminal_event(self, run_id: int) -> dict[str, Any] | None:
+        """The terminal event of a finished run, while it is retained."""
+
+    def is_active(self, run_id: int) -> bool:
+        """Whether the run is open."""
+
+    def active_runs(self) -> list[int]:
+        """The ids of the runs that are open, or that have a cancel event before they open, in rising order."""
+
+    def subscribed_runs(self) -> list[int]:
+        """The ids of the runs, open or yet to start, that have a subscription, in rising order."""
+
+    def retained_runs(self) -> list[int]:
+        """The ids of the finished runs that are retained, oldest first."""
+
+    def stats(self) -> Stats:
+        """What the manager holds now, and what it has done."""
+
+@final
+class Subscription:
+    """A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
+
+    Made by `RunManager.subscribe`. Dropping it unregisters it; nothing else is needed. A reader that fell too far
+    behind gets one dict that names the gap, then goes on with the oldest event still held. After the terminal event
+    nothing more comes, and reading raises `queue.Empty` at once.
+    """
+
+    @property
+    def run_id(self) -> int:
+        """The run it reads."""
+
+    @property
+    def last_event_id(self) -> str:
+        """The id that, passed as `after`, lets another subscription go on where this one stands."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed or unregistered."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> dict[str, Any]:
+        """Return the next event as a dict.
+
+        Lets go of the GIL while it waits, notices Ctrl-C within 100 ms, and ends when the subscription is closed.
+
+        Args:
+            block: wait for an event if there is none.
+            timeout: seconds to wait at most, 0 or more; None waits without end.
+
+        Raises:
+            queue.Empty: no event came in time; at once when closed, or after the terminal event.
+            ValueError: a negative timeout.
+        """
+
+    def get_nowait(self) -> dict[str, Any]:
+        """Return the next event as a dict, or raise `queue.Empty`."""
+
+    def empty(self) -> bool:
+        """Whether `get_nowait` would raise `queue.Empty`."""
+
+    def full(self) -> bool:
+        """Whether `qsize()` has reached the manager's `history`."""
+
+    def qsize(self) -> int:
+        """How many dicts `get_nowait` would return now."""
+
+    def put_nowait(self, message: Mapping[str, Any], /) -> None:
+        """Give this reader alone a message, read in the place where it was put.
+
+        A closed subscription ignores it.
+
+        Raises:
+            queue.Full: the manager's `history` of such messages is unread.
+            TypeError, ValueError: as for `RunManager.publish`.
+        """
+
+    def close(self) -> None:
+        """Unregister: nothing more is received, and a blocked `get` ends with `queue.Empty`. May be repeated."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __next__(self) -> dict[str, Any]:
+        """Wait for the next event; iteration ends after the terminal event, or when closed."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class CancelEvent:
+    """A flag that is set once, as `threading.Event` without `clear`, with callbacks."""
+
+    def __new__(cls) -> Self:
+        """Make an event of its own that is not set. A run's event comes from `RunManager.open_run`."""
+
+    def set(self) -> None:
+        """Set it, wake who waits, and call the callbacks, in this thread. Later calls do nothing."""
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set.
+
+        Lets go of the GIL while it waits and notices Ctrl-C within 100 ms.
+
+        Args:
+            timeout: seconds to wait at most; None waits without end, 0 and less do not wait.
+
+        Returns:
+            Whether it is set.
+        """
+
+    def add_callback(self, callback: Callable[[], object], /) -> None:
+        """Call `callback()` once when the event is set; at once, in this thread, if it already is.
+
+        What a callback raises is logged, and the others are called all the same.
+        """
+
+    def remove_callback(self, callback: Callable[[], object], /) -> bool:
+        """Forget a callback not yet called, compared by identity; whether it was there."""

@@ -1,0 +1,108 @@
+//! What is kept of finished runs for late readers: bounded by count, bytes and age.
+//!
+//! Readers that were there before a run's end may still be reading what is let go. They have [`LINGER`] from the end of
+//! the run; then the log is shed down to its terminal event, however long somebody keeps a reader of it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+
+use super::event::RunId;
+use super::run::Run;
+use super::sync::Arc;
+
+/// How long the readers of a run that is not retained may read on after its end.
+pub const LINGER: Duration = Duration::from_secs(10);
+
+/// How much is kept of finished runs, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionLimits {
+    /// Runs.
+    pub runs: usize,
+    /// Bytes of JSON in all of them.
+    pub bytes: usize,
+    /// Time since a run's end.
+    pub age: Duration,
+}
+
+/// The finished runs that are kept. What it lets go it hands to the caller, to be shed when no lock is held.
+pub struct Retention {
+    limits: RetentionLimits,
+    /// Oldest first; the same runs as in `by_id`.
+    order: VecDeque<Finished>,
+    by_id: FxHashMap<RunId, Arc<Run>>,
+    bytes: usize,
+    /// Let go while somebody else held it, oldest first.
+    leaving: VecDeque<Finished>,
+}
+
+struct Finished {
+    run: Arc<Run>,
+    at: Instant,
+    bytes: usize,
+}
+
+impl Finished {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
+    }
+}
+
+impl Retention {
+    /// Nothing is kept yet.
+    pub fn new(limits: RetentionLimits) -> Self {
+        Self { limits, order: VecDeque::new(), by_id: FxHashMap::default(), bytes: 0, leaving: VecDeque::new() }
+    }
+
+    /// Keep a run that has just finished, whose log holds `bytes`; an earlier life of its id has been forgotten.
+    pub fn insert(&mut self, run: Arc<Run>, bytes: usize, now: Instant) -> Vec<Arc<Run>> {
+        self.bytes += bytes;
+        self.by_id.insert(run.id, run.clone());
+        self.order.push_back(Finished { run, at: now, bytes });
+        self.expire(now)
+    }
+
+    /// Let go what is over the bounds at `now`. Returns the runs to be shed.
+    pub fn expire(&mut self, now: Instant) -> Vec<Arc<Run>> {
+        while let Some(oldest) = self.order.front() {
+            let old = oldest.age(now) >= self.limits.age;
+            if !old && self.order.len() <= self.limits.runs && self.bytes <= self.limits.bytes {
+                break;
+            }
+            if let Some(oldest) = self.order.pop_front() {
+                self.bytes -= oldest.bytes;
+                self.by_id.remove(&oldest.run.id);
+                self.leaving.push_back(oldest);
+            }
+        }
+        let mut gone = Vec::new();
+        while let Some(oldest) = self.leaving.front()
+            && (oldest.age(now) >= LINGER || Arc::strong_count(&oldest.run) == 1)
+        {
+            gone.extend(self.leaving.pop_front().map(|finished| finished.run));
+        }
+        gone
+    }
+
+    /// Let go one run, if it is kept.
+    pub fn forget(&mut self, id: RunId) {
+        if self.by_id.remove(&id).is_some()
+            && let Some(index) = self.order.iter().position(|finished| finished.run.id == id)
+            && let Some(finished) = self.order.remove(index)
+        {
+            self.bytes -= finished.bytes;
+            self.leaving.push_back(finished);
+        }
+    }
+
+    /// A run that is kept.
+    pub fn get(&self, id: RunId) -> Option<&Arc<Run>> {
+        self.by_id.get(&id)
+    }
+
+    /// The runs that are kept, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.order.iter().map(|finished| &finished.run)
+    }
+}

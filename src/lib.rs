@@ -1,0 +1,6 @@
+//! A run manager for long background jobs: `core` is pure Rust, `py` is its binding to Python.
+
+pub mod core;
+
+#[cfg(feature = "python")]
+mod py;

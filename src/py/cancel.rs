@@ -1,0 +1,100 @@
+//! `CancelEvent`.
+
+use std::any::Any;
+
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+
+use super::gate;
+use super::logging::TARGET;
+use crate::core::run::new_key;
+use crate::core::sync::Arc;
+use crate::core::{self, Callback};
+
+/// A flag that is set once, as `threading.Event` without `clear`, with callbacks.
+#[pyclass(frozen, weakref, module = "genglossary_runs")]
+pub struct CancelEvent {
+    core: Arc<core::CancelEvent>,
+}
+
+struct PyCallback(Py<PyAny>);
+
+impl Callback for PyCallback {
+    fn call(self: Box<Self>) {
+        Python::attach(|py| {
+            if let Err(error) = self.0.bind(py).call0() {
+                let trace = error.traceback(py).and_then(|trace| trace.format().ok()).unwrap_or_default();
+                log::error!(target: TARGET, "a callback of a cancel event raised {error}\n{trace}");
+            }
+        });
+    }
+}
+
+impl From<Arc<core::CancelEvent>> for CancelEvent {
+    fn from(core: Arc<core::CancelEvent>) -> Self {
+        Self { core }
+    }
+}
+
+#[pymethods]
+impl CancelEvent {
+    #[new]
+    fn new() -> Self {
+        Self { core: Arc::new(core::CancelEvent::new(new_key())) }
+    }
+
+    fn set(&self) {
+        self.core.set();
+    }
+
+    fn is_set(&self) -> bool {
+        self.core.is_set()
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = gate::deadline(timeout.map(|seconds| seconds.max(0.0)))?;
+        while !self.core.is_set() && !gate::is_past(deadline) {
+            gate::block(py, deadline, |until| self.core.wait(until))?;
+        }
+        Ok(self.core.is_set())
+    }
+
+    #[pyo3(signature = (callback, /))]
+    fn add_callback(&self, callback: Py<PyAny>) {
+        self.core.add_callback(Box::new(PyCallback(callback)));
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.core.key()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<CancelEvent: {}>", if self.core.is_set() { "set" } else { "unset" })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let mut visited = Ok(());
+        // Callbacks shared with a run, or with another wrapper of the same event, are not this object's alone: counting
+        // them here would count them twice.
+        if Arc::strong_count(&self.core) == 1 {
+            self.core.visit_callbacks(|callback| {
+                if let Some(PyCallback(callable)) = (callback as &dyn Any).downcast_ref()
+                    && visited.is_ok()
+                {
+                    visited = visit.call(callable);
+                }
+            });
+        }
+        visited
+    }
+
+    fn __clear__(&self) {
+        drop(self.core.take_callbacks());
+    }
+}

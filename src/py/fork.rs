@@ -1,0 +1,46 @@
+//! What a forked child finds: everything made before the fork is left alone, and made anew where it is asked for.
+
+use std::sync::OnceLock;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::core::fork::{entered_child, generation};
+
+/// Have Python tell the core of each fork.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("after_in_child", wrap_pyfunction!(note_fork, py)?)?;
+    py.import("os")?.call_method("register_at_fork", (), Some(&kwargs))?;
+    Ok(())
+}
+
+#[pyfunction]
+fn note_fork() {
+    entered_child();
+}
+
+/// A value for each process: the first for the one that made it, a new one for a child that asks.
+pub struct PerProcess<T> {
+    generation: u32,
+    value: T,
+    child: OnceLock<Box<PerProcess<T>>>,
+}
+
+impl<T> PerProcess<T> {
+    /// The value of this process.
+    pub fn new(value: T) -> Self {
+        Self { generation: generation(), value, child: OnceLock::new() }
+    }
+
+    /// The value of the process that asks; `make` makes it in a child.
+    pub fn get(&self, make: impl FnOnce(&T) -> T) -> &T {
+        if self.generation == generation() {
+            return &self.value;
+        }
+        match self.child.get() {
+            Some(child) => child.get(make),
+            None => &self.child.get_or_init(|| Box::new(Self::new(make(&self.value)))).value,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Python objects to JSON and back.
+//!
+//! What is written equals, once decoded, what `json.dumps` writes, but for what JSON has no form for: NaN and infinities
+//! become null and lone surrogates U+FFFD. Reading is done by Python's own decoder.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use serde_json::to_writer;
+
+use crate::core::Payload;
+use crate::core::sync::share;
+
+/// How deep objects and arrays may be nested, the outermost counted as 1.
+const MAX_DEPTH: usize = 128;
+/// A buffer larger than this is not kept for the next event.
+const KEPT_BUFFER: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The JSON object of an event.
+pub fn encode(event: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let mut out = BUFFER.take();
+    out.clear();
+    let written = write_event(event, &mut out);
+    let shared = written.map(|()| share(&out));
+    if out.capacity() <= KEPT_BUFFER {
+        BUFFER.set(out);
+    }
+    shared.map_err(|refused| refused.into_error(event.py()))
+}
+
+/// The Python object of a JSON text.
+pub fn decode<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    static RAW_DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let raw_decode = RAW_DECODE.get_or_try_init(py, || {
+        let decoder = py.import("json")?.getattr("JSONDecoder")?.call0()?;
+        decoder.getattr("raw_decode").map(Bound::unbind)
+    })?;
+    let text = PyString::from_bytes(py, json)?;
+    raw_decode.bind(py).call1((text,))?.get_item(0)
+}
+
+/// Why an object was refused, and where in the event it stands, innermost step first.
+struct Refused {
+    reason: Reason,
+    path: Vec<String>,
+}
+
+enum Reason {
+    NoForm(String),
+    TooDeep,
+    Raised(PyErr),
+}
+
+type Written = Result<(), Box<Refused>>;
+
+impl From<PyErr> for Box<Refused> {
+    fn from(error: PyErr) -> Self {
+        refuse(Reason::Raised(error))
+    }
+}
+
+fn refuse(reason: Reason) -> Box<Refused> {
+    Box::new(Refused { reason, path: Vec::new() })
+}
+
+impl Refused {
+    fn into_error(self, py: Python<'_>) -> PyErr {
+        let place: String = self.path.into_iter().rev().collect();
+        match self.reason {
+            Reason::NoForm(what) => PyTypeError::new_err(format!("event{place} is {what}")),
+            Reason::TooDeep => PyValueError::new_err(format!(
+                "the event is nested deeper than {MAX_DEPTH} levels, or refers to itself"
+            )),
+            Reason::Raised(error) if error.is_instance_of::<PyValueError>(py) => {
+                let named = PyValueError::new_err(format!("event{place}: {}", error.value(py)));
+                named.set_cause(py, Some(error));
+                named
+            }
+            Reason::Raised(error) => error,
+        }
+    }
+}
+
+fn write_event(event: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
+    if event.is_instance_of::<PyDict>() || event.cast::<PyMapping>().is_ok() {
+        return write_value(event, out, MAX_DEPTH);
+    }
+    let what = type_name(event)?;
+    Err(PyTypeError::new_err(format!("an event must be a dict or another mapping, not {what}")).into())
+}
+
+/// Write one value, in which `depth` levels may be nested.
+fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written {
+    // The exact types first: they are nearly all there is.
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        write_text(text, out)
+    } else if let Ok(number) = value.cast_exact::<PyInt>() {
+        write_int(number, out)
+    } else if value.is_none() {
+        out.extend_from_slice(b"null");
+        Ok(())
+    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
+        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
+        Ok(())
+    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
+        write_plain(&number.value(), out)
+    } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+        // A copy is nobody else's to change while its items are written.
+        write_object(dict.copy()?.iter(), out, depth)
+    } else if let Ok(list) = value.cast::<PyList>() {
+        write_array(list.iter(), out, depth)
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        write_array(tuple.iter(), out, depth)
+    } else if let Ok(text) = value.cast::<PyString>() {
+        write_text(text, out)
+    } else if let Ok(number) = value.cast::<PyInt>() {
+        write_int(number, out)
+    } else if let Ok(number) = value.cast::<PyFloat>() {
+        write_plain(&number.value(), out)
+    } else if let Ok(mapping) = value.cast::<PyMapping>() {
+        let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = mapping.items()?.extract()?;
+        write_object(pairs, out, depth)
+    } else {
+        let what = type_name(value)?;
+        Err(refuse(Reason::NoForm(format!("of type {what}, which JSON has no form for; convert it first"))))
+    }
+}
+
+fn write_object<'py>(
+    items: impl IntoIterator<Item = (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Written {
+    let depth = depth.checked_sub(1).ok_or_else(|| refuse(Reason::TooDeep))?;
+    let mut separator = b'{';
+    for (key, value) in items {
+        out.push(separator);
+        separator = b',';
+        write_key(&key, out)?;
+        out.push(b':');
+        write_value(&value, out, depth).map_err(|mut refused| {
+            refused.path.push(format!("[{}]", short_repr(&key)));
+            refused
+        })?;
+    }
+    if separator == b'{' {
+        out.push(b'{');
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_array<'py>(items: impl IntoIterator<Item = Bound<'py, PyAny>>, out: &mut Vec<u8>, depth: usize) -> Written {
+    let depth = depth.checked_sub(1).ok_or_else(|| refuse(Reason::TooDeep))?;
+    out.push(b'[');
+    for (index, value) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_value(&value, out, depth).map_err(|mut refused| {
+            refused.path.push(format!("[{index}]"));
+            refused
+        })?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Write a key as `json.dumps` does: numbers, booleans and None as text.
+fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
+    if let Ok(text) = key.cast::<PyString>() {
+        return write_text(text, out);
+    }
+    let text = if let Ok(flag) = key.cast_exact::<PyBool>() {
+        if flag.is_true() { "true".to_owned() } else { "false".to_owned() }
+    } else if key.is_none() {
+        "null".to_owned()
+    } else if let Ok(number) = key.cast::<PyInt>() {
+        int_repr(number)?
+    } else if let Ok(number) = key.cast::<PyFloat>() {
+        float_key(number)?
+    } else {
+        let what = type_name(key)?;
+        let reason = format!("a key of type {what}; keys are str, int, float, bool or None");
+        let mut refused = refuse(Reason::NoForm(reason));
+        refused.path.push(format!("[{}]", short_repr(key)));
+        return Err(refused);
+    };
+    write_plain(&text, out)
+}
+
+fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Written {
+    match text.to_str() {
+        Ok(text) => write_plain(text, out),
+        // Lone surrogates have no UTF-8. Through UTF-16, pairs join as they do when JSON's escapes are read.
+        Err(_) => {
+            let py = text.py();
+            let encoded = text.call_method1(intern!(py, "encode"), ("utf-16-le", "surrogatepass"))?;
+            let bytes = encoded.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
+            let (units, _) = bytes.as_chunks::<2>();
+            let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+            write_plain(&String::from_utf16_lossy(&units), out)
+        }
+    }
+}
+
+fn write_int(number: &Bound<'_, PyInt>, out: &mut Vec<u8>) -> Written {
+    match number.extract::<i64>() {
+        Ok(small) => write_plain(&small, out),
+        Err(_) => {
+            out.extend_from_slice(int_repr(number)?.as_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// `int.__repr__`, whatever a subclass says.
+fn int_repr(number: &Bound<'_, PyInt>) -> PyResult<String> {
+    let py = number.py();
+    py.get_type::<PyInt>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
+}
+
+/// A float as `json.dumps` writes it as a key.
+fn float_key(number: &Bound<'_, PyFloat>) -> PyResult<String> {
+    let value = number.value();
+    if value.is_nan() {
+        return Ok("NaN".to_owned());
+    }
+    if value.is_infinite() {
+        return Ok(if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() });
+    }
+    let py = number.py();
+    py.get_type::<PyFloat>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
+}
+
+fn write_plain<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Written {
+    // Neither writing to a `Vec` nor a number or a text can fail.
+    to_writer(out, value).map_err(|error| PyValueError::new_err(error.to_string()).into())
+}
+
+fn type_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(value.get_type().name()?.to_string())
+}
+
+/// A key as it is shown in an error, at most 60 characters of it.
+fn short_repr(key: &Bound<'_, PyAny>) -> String {
+    let shown = key.repr().map(|repr| repr.to_string_lossy().into_owned()).unwrap_or_else(|_| "?".to_owned());
+    match shown.char_indices().nth(60) {
+        Some((end, _)) => shown.get(..end).unwrap_or_default().to_owned() + "…",
+        None => shown,
+    }
+}

@@ -1,0 +1,148 @@
+//! `RunManager`.
+
+use std::time::Duration;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use super::cancel::CancelEvent;
+use super::fork::PerProcess;
+use super::json;
+use super::logging::TARGET;
+use super::subscription::Subscription;
+use crate::core::log::LogLimits;
+use crate::core::retention::RetentionLimits;
+use crate::core::{self, Limits, Start};
+
+/// The longest retention, in seconds: about 30 years, which every clock can add.
+const MAX_RETENTION: f64 = 1e9;
+
+/// Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
+#[pyclass(frozen, subclass, weakref, module = "genglossary_runs")]
+pub struct RunManager {
+    cores: PerProcess<core::RunManager>,
+}
+
+impl RunManager {
+    fn core(&self) -> &core::RunManager {
+        self.cores.get(|parent| core::RunManager::new(*parent.limits()))
+    }
+}
+
+#[pymethods]
+impl RunManager {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*args, history=1000, history_bytes=8 << 20, retained_runs=256, retained_bytes=64 << 20,
+                        retention=300.0, **kwargs))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        cls: &Bound<'_, PyType>,
+        args: &Bound<'_, PyTuple>,
+        history: i64,
+        history_bytes: i64,
+        retained_runs: i64,
+        retained_bytes: i64,
+        retention: f64,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let unknown = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
+        if unknown && cls.is(cls.py().get_type::<Self>()) {
+            return Err(PyTypeError::new_err(
+                "RunManager takes only the keywords history, history_bytes, retained_runs, retained_bytes and retention",
+            ));
+        }
+        if !(0.0..=MAX_RETENTION).contains(&retention) {
+            return Err(PyValueError::new_err("retention must be between 0 and 1e9 seconds"));
+        }
+        let natural = |name: &str, value: i64| {
+            usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must not be negative")))
+        };
+        let limits = Limits {
+            log: LogLimits { events: natural("history", history)?, bytes: natural("history_bytes", history_bytes)? },
+            retention: RetentionLimits {
+                runs: natural("retained_runs", retained_runs)?,
+                bytes: natural("retained_bytes", retained_bytes)?,
+                age: Duration::from_secs_f64(retention),
+            },
+        };
+        limits.check()?;
+        Ok(Self { cores: PerProcess::new(core::RunManager::new(limits)) })
+    }
+
+    fn open_run(&self, run_id: i64) -> PyResult<CancelEvent> {
+        let cancel = self.core().open(run_id)?;
+        log::debug!(target: TARGET, "run {run_id} opened");
+        Ok(cancel.into())
+    }
+
+    #[pyo3(signature = (run_id, event, /))]
+    fn publish(&self, run_id: i64, event: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let id = self.core().publish(run_id, json::encode(event)?);
+        Ok(id.map(|id| id.to_string()))
+    }
+
+    fn cancel_run(&self, run_id: i64) -> bool {
+        let found = self.core().cancel(run_id);
+        if found {
+            log::debug!(target: TARGET, "run {run_id} cancelled");
+        }
+        found
+    }
+
+    #[pyo3(signature = (run_id, event, /))]
+    fn finish_run(&self, run_id: i64, event: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let ended = self.core().finish(run_id, json::encode(event)?);
+        if ended {
+            log::debug!(target: TARGET, "run {run_id} finished");
+        }
+        Ok(ended)
+    }
+
+    #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
+    fn subscribe(&self, run_id: i64, after: Option<&str>, must_exist: bool) -> PyResult<Subscription> {
+        let core = self.core();
+        let subscription = core.subscribe(run_id, Start::parse(after), must_exist)?;
+        Ok(Subscription::new(subscription, core.limits().log.events))
+    }
+
+    #[pyo3(signature = (run_id, *, create=false))]
+    fn cancel_event(&self, run_id: i64, create: bool) -> Option<CancelEvent> {
+        self.core().cancel_event(run_id, create).map(CancelEvent::from)
+    }
+
+    fn terminal_event<'py>(&self, py: Python<'py>, run_id: i64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.core().terminal(run_id).map(|terminal| json::decode(py, &terminal)).transpose()
+    }
+
+    fn is_active(&self, run_id: i64) -> bool {
+        self.core().is_open(run_id)
+    }
+
+    fn active_runs(&self) -> Vec<i64> {
+        self.core().claimed_runs()
+    }
+
+    fn subscribed_runs(&self) -> Vec<i64> {
+        self.core().subscribed_runs()
+    }
+
+    fn retained_runs(&self) -> Vec<i64> {
+        self.core().retained_runs()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.core().stats();
+        let dict = PyDict::new(py);
+        dict.set_item("active_runs", stats.active_runs)?;
+        dict.set_item("subscribed_runs", stats.subscribed_runs)?;
+        dict.set_item("subscribers", stats.subscribers)?;
+        dict.set_item("retained_runs", stats.retained_runs)?;
+        dict.set_item("events_held", stats.events_held)?;
+        dict.set_item("bytes_held", stats.bytes_held)?;
+        dict.set_item("events_published", stats.events_published)?;
+        dict.set_item("events_missed", stats.events_missed)?;
+        Ok(dict)
+    }
+}

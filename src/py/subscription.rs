@@ -1,0 +1,131 @@
+//! `Subscription`: the reading side of `queue.Queue` on a cursor.
+
+use pyo3::prelude::*;
+use pyo3::types::PyAny;
+
+use super::error::Empty;
+use super::{gate, json};
+use crate::core::{self, Event, NotReady};
+
+/// A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
+#[pyclass(frozen, weakref, module = "genglossary_runs")]
+pub struct Subscription {
+    core: core::Subscription,
+    /// What `full` and `put_nowait` measure by.
+    capacity: usize,
+}
+
+impl Subscription {
+    pub fn new(core: core::Subscription, capacity: usize) -> Self {
+        Self { core, capacity }
+    }
+
+    /// The reader; `None` in a forked child, where it is closed.
+    pub fn open(&self) -> Option<&core::Subscription> {
+        Some(&self.core).filter(|core| !core.is_of_parent())
+    }
+
+    fn try_next(&self) -> Result<Event, NotReady> {
+        self.open().ok_or(NotReady::Ended)?.try_next()
+    }
+
+    fn decode<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyAny>> {
+        json::decode(py, &event.json(self.core.run_id()))
+    }
+
+    /// The next event, waited for until `timeout` seconds have passed; `None` if there is none.
+    fn next_event(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Event>> {
+        // Most reads find something: they need no clock.
+        let mut found = self.try_next();
+        let deadline = if found.is_err() { gate::deadline(timeout)? } else { None };
+        loop {
+            match found {
+                Ok(event) => return Ok(Some(event)),
+                Err(NotReady::Pending(epoch)) if !gate::is_past(deadline) => {
+                    gate::block(py, deadline, |until| self.core.wait(epoch, until))?;
+                }
+                Err(_) => return Ok(None),
+            }
+            found = self.try_next();
+        }
+    }
+}
+
+#[pymethods]
+impl Subscription {
+    #[getter]
+    fn run_id(&self) -> i64 {
+        self.core.run_id()
+    }
+
+    #[getter]
+    fn last_event_id(&self) -> String {
+        self.open().map_or_else(String::new, |open| open.last_event_id().to_string())
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.open().is_none_or(core::Subscription::is_closed)
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let timeout = if block { timeout } else { Some(0.0) };
+        let event = self.next_event(py, timeout)?.ok_or_else(|| Empty::new_err(()))?;
+        self.decode(py, &event)
+    }
+
+    fn get_nowait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let event = self.try_next().map_err(|_| Empty::new_err(()))?;
+        self.decode(py, &event)
+    }
+
+    fn empty(&self) -> bool {
+        self.qsize() == 0
+    }
+
+    fn full(&self) -> bool {
+        self.qsize() >= self.capacity
+    }
+
+    fn qsize(&self) -> usize {
+        self.open().map_or(0, core::Subscription::unread)
+    }
+
+    #[pyo3(signature = (message, /))]
+    fn put_nowait(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let message = json::encode(message)?;
+        if let Some(open) = self.open() {
+            open.put(message, self.capacity)?;
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.core.close();
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.next_event(py, None)? {
+            Some(event) => self.decode(py, &event).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __exit__(&self, _exc_type: &Bound<'_, PyAny>, _exc_value: &Bound<'_, PyAny>, _traceback: &Bound<'_, PyAny>) {
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.closed() { "closed" } else { "open" };
+        format!("<Subscription of run {}: {state}, {} unread>", self.core.run_id(), self.qsize())
+    }
+}
