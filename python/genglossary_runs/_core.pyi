@@ -105,7 +105,7 @@ class RunManager:
             Whether there was a run to cancel. Unknown and finished runs are none.
         """
 
-    def finish_run(self, run_id: int, event: Mapping[str, Any], /) -> bool:
+    def finish_run(self, run_id: int, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
         """End the run with this terminal event and clear every entry of it, as one step for everyone else.
 
         A run that was never opened is recorded as finished, so that a later reader learns its outcome.
@@ -113,6 +113,7 @@ class RunManager:
         Args:
             run_id: the run.
             event: as for `publish`.
+            unless_active: leave a run that is open alone.
 
         Returns:
             Whether this call ended the run. False where it had ended before: its first terminal event stays.
@@ -139,7 +140,7 @@ class RunManager:
         """
 
     def cancel_event(self, run_id: int, *, create: bool = False) -> CancelEvent | None:
-        """The cancel event of a run that is open, or of which it was asked for with `create` before it opens.
+        """The cancel event of a run that is open, or for which it was made before by `create`; else None.
 
         Args:
             run_id: the run.
@@ -267,6 +268,3 @@ class CancelEvent:
 
         What a callback raises is logged, and the others are called all the same.
         """
-
-    def remove_callback(self, callback: Callable[[], object], /) -> bool:
-        """Forget a callback not yet called, compared by identity; whether it was there."""

@@ -227,12 +227,17 @@ impl RunManager {
 
     /// End the run with its terminal event and clear its entry; whether this call ended it.
     ///
-    /// A run without an entry, that is not retained either, is recorded as finished.
-    pub fn finish(&self, run_id: RunId, json: Payload) -> bool {
+    /// A run without an entry, that is not retained either, is recorded as finished. With `unless_open` an open run
+    /// is left alone.
+    pub fn finish(&self, run_id: RunId, json: Payload, unless_open: bool) -> bool {
         let now = Instant::now();
         let mut maps = self.shared.maps.lock();
         let mut gone = maps.retained.expire(now);
-        if !maps.live.contains_key(&run_id) && maps.retained.get(run_id).is_some() {
+        let refused = match maps.live.get(&run_id) {
+            Some(entry) => unless_open && entry.claim == Claim::Open,
+            None => maps.retained.get(run_id).is_some(),
+        };
+        if refused {
             drop(maps);
             gone.iter().for_each(|run| run.shed());
             return false;

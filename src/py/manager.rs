@@ -91,9 +91,9 @@ impl RunManager {
         found
     }
 
-    #[pyo3(signature = (run_id, event, /))]
-    fn finish_run(&self, run_id: i64, event: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let ended = self.core().finish(run_id, json::encode(event)?);
+    #[pyo3(signature = (run_id, event, /, *, unless_active=false))]
+    fn finish_run(&self, run_id: i64, event: &Bound<'_, PyAny>, unless_active: bool) -> PyResult<bool> {
+        let ended = self.core().finish(run_id, json::encode(event)?, unless_active);
         if ended {
             log::debug!(target: TARGET, "run {run_id} finished");
         }

@@ -1,0 +1,82 @@
+"""The names that the application's tests reach into, as views of what the manager holds (contract: `in`, `[]`, `len`)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from ._core import CancelEvent, RunManager
+
+
+class CancelFlag(Protocol):
+    """What a pipeline polls and a cancel sets: a `CancelEvent`, or a `threading.Event` that somebody put there."""
+
+    def set(self) -> None: ...
+    def is_set(self) -> bool: ...
+
+
+class CancelEvents(Mapping[int, CancelFlag]):
+    """`_cancel_events`: the cancel events of runs that are open, or for which one was put here before they open."""
+
+    def __init__(self, manager: RunManager) -> None:
+        self._manager = manager
+        # Events put here, each set by a callback of the run's own event.
+        self._put: dict[int, CancelFlag] = {}
+
+    def __getitem__(self, run_id: int) -> CancelFlag:
+        own = self._manager.cancel_event(run_id)
+        if own is None:
+            raise KeyError(run_id)
+        return self._put.get(run_id, own)
+
+    def __setitem__(self, run_id: int, event: CancelFlag) -> None:
+        own: CancelEvent | None = self._manager.cancel_event(run_id, create=True)
+        self._put[run_id] = event
+        if own is not None:
+            own.add_callback(event.set)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._manager.active_runs())
+
+    def __len__(self) -> int:
+        return len(self._manager.active_runs())
+
+    def values(self) -> list[CancelFlag]:  # type: ignore[override]  # a snapshot, as runs come and go meanwhile
+        return [event for event in map(self.get, self) if event is not None]
+
+    def forget(self, run_id: int) -> None:
+        """Drop an event that was put here."""
+        self._put.pop(run_id, None)
+
+
+class Subscribers:
+    """`_subscribers`: the runs, open or yet to start, that have a subscription."""
+
+    def __init__(self, manager: RunManager) -> None:
+        self._manager = manager
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._manager.subscribed_runs()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._manager.subscribed_runs())
+
+    def __len__(self) -> int:
+        return len(self._manager.subscribed_runs())
+
+
+class CompletedRuns(Mapping[int, dict[str, Any]]):
+    """`_completed_runs`: the terminal events of finished runs, while they are retained."""
+
+    def __init__(self, manager: RunManager) -> None:
+        self._manager = manager
+
+    def __getitem__(self, run_id: int) -> dict[str, Any]:
+        terminal = self._manager.terminal_event(run_id)
+        if terminal is None:
+            raise KeyError(run_id)
+        return terminal
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._manager.retained_runs())
+
+    def __len__(self) -> int:
+        return len(self._manager.retained_runs())

@@ -1,0 +1,421 @@
+"""The run manager of the GenGlossary application, in place of its `genglossary.runs.manager`.
+
+What differs from the module it replaces: queues of vanished clients do not stay; a reader that falls behind is told what it
+missed; a cancelled run is not started over while its thread is still stopping, nor reported as failed because its
+connection was closed; a finished row stays finished; what a failed pipeline left uncommitted is rolled back.
+"""
+
+# The application's tests replace the names imported from it in this module, and methods on the instance: each
+# is looked up when it is used, and methods are called through `self`.
+
+import logging
+import sqlite3
+import threading
+import traceback
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar, Self
+
+from . import _core
+from ._core import Subscription, UnknownRunError
+from .legacy import CancelEvents, CancelFlag, CompletedRuns, Subscribers
+
+logger = logging.getLogger(__name__)
+
+TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
+
+
+class RunManager(_core.RunManager):
+    """Runs the pipeline of one project in a background thread, one run at a time.
+
+    Args:
+        db_path: the project's SQLite file.
+        doc_root: folder of the documents.
+        llm_provider, llm_model, llm_base_url: handed to the pipeline; an empty base URL is its default.
+    """
+
+    MAX_LOG_QUEUE_SIZE: ClassVar[int] = 1000
+
+    # One start at a time in the process: a project's manager may be replaced while its last run is stopping.
+    _start_run_lock: ClassVar[threading.Lock] = threading.Lock()
+    # The threads that execute runs, by database and run; guarded by `_start_run_lock` only where one is looked for.
+    _workers: ClassVar[dict[tuple[str, int], Thread]] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        return super().__new__(cls, history=cls.MAX_LOG_QUEUE_SIZE)
+
+    def __init__(
+        self,
+        db_path: str,
+        doc_root: str = ".",
+        llm_provider: str = "ollama",
+        llm_model: str = "",
+        llm_base_url: str = "",
+    ) -> None:
+        self.db_path = db_path
+        self.doc_root = doc_root
+        self.llm_provider = llm_provider
+        self.llm_model = llm_model
+        self.llm_base_url = llm_base_url
+        self._thread: Thread | None = None
+        self._executors: dict[int, Any] = {}
+        self._executors_lock = threading.Lock()
+        self._cancel_events = CancelEvents(self)
+        self._subscribers = Subscribers(self)
+        self._completed_runs = CompletedRuns(self)
+        # The core has locks of its own; these are for callers who hold them around the views above.
+        self._cancel_events_lock = threading.RLock()
+        self._subscribers_lock = threading.RLock()
+
+    # Starting
+
+    def start_run(self, scope: str, triggered_by: str = "api", document_ids: list[int] | None = None) -> int:
+        """Create a run and start its thread.
+
+        Args:
+            scope: what the pipeline is to do.
+            triggered_by: who started it.
+            document_ids: the documents to work on; None for all.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            RuntimeError: a run of this project is active, or cancelled and still stopping; the message names it.
+        """
+        with self._start_run_lock:
+            run_id = self._create_run(scope, triggered_by)
+            try:
+                thread = Thread(target=self._execute_run, args=(run_id, scope, document_ids), daemon=True)
+                self._thread = self._workers[self.db_path, run_id] = thread
+                thread.start()
+            except BaseException as error:
+                self._thread = None
+                self._abandon_start(run_id, error)
+                raise
+        return run_id
+
+    def _create_run(self, scope: str, triggered_by: str) -> int:
+        run_id = None
+        try:
+            with database_connection(self.db_path) as conn, immediate_transaction(conn):
+                active = get_active_run(conn)
+                if active is not None:
+                    raise RuntimeError(f"Run already running: {active['id']}")
+                stopping = self._stopping_run()
+                if stopping is not None:
+                    raise RuntimeError(f"Run already running: {stopping} (cancelled, still stopping)")
+                run_id = int(create_run(conn, scope=scope, triggered_by=triggered_by))
+                # Before the commit lets any other thread see the run.
+                self._open(run_id)
+        except BaseException:
+            if run_id is not None:
+                self._cleanup_run_resources(run_id)
+            raise
+        return run_id
+
+    def _open(self, run_id: int) -> None:
+        if self.is_active(run_id):  # left by an earlier life of the id whose thread never ran
+            self._cleanup_run_resources(run_id)
+        self.open_run(run_id)
+
+    def _stopping_run(self) -> int | None:
+        for (db_path, run_id), thread in list(self._workers.items()):
+            if db_path == self.db_path and isinstance(thread, threading.Thread) and thread.is_alive():
+                return run_id
+        return None
+
+    def _abandon_start(self, run_id: int, error: BaseException) -> None:
+        message = sanitize_error_message(error, prefix="Failed to start execution thread")
+        written = False
+        try:
+            with database_connection(self.db_path) as conn, transaction(conn):
+                update_run_status(conn, run_id, "failed", finished_at=datetime.now(UTC), error_message=message)
+            written = True
+        except Exception as update_error:
+            logger.exception("Failed to update the status of run %s", run_id)
+            reason = sanitize_error_message(update_error)
+            self._log(run_id, "warning", f"Failed to update run status: {reason}")
+        finally:
+            self._workers.pop((self.db_path, run_id), None)
+            self._cleanup_run_resources(run_id, db_status="failed", status_update_failed=not written)
+
+    # Executing
+
+    def _execute_run(self, run_id: int, scope: str, document_ids: list[int] | None = None) -> None:
+        if not self.is_active(run_id):
+            self.open_run(run_id)
+        self._workers[self.db_path, run_id] = threading.current_thread()
+        cancel_event = self._cancel_events[run_id]
+        conn: sqlite3.Connection | None = None
+        error: BaseException | None = None
+        trace: str | None = None
+        try:
+            conn = get_connection(self.db_path)
+            if not self._mark_running(conn, run_id):
+                raise PipelineCancelledException(f"run {run_id} was finished before it began")
+            self._run_pipeline(conn, run_id, scope, document_ids, cancel_event)
+        except BaseException as raised:
+            error, trace = raised, traceback.format_exc()
+        try:
+            self._finish(conn, run_id, error, trace)
+        finally:
+            self._workers.pop((self.db_path, run_id), None)
+            if conn is not None:
+                conn.close()
+        if error is not None and not isinstance(error, Exception):
+            raise error
+
+    def _mark_running(self, conn: sqlite3.Connection, run_id: int) -> bool:
+        with immediate_transaction(conn):
+            row = get_run(conn, run_id)
+            if row is not None and row["status"] in TERMINAL_STATUSES:
+                return False
+            update_run_status(conn, run_id, "running", started_at=datetime.now(UTC))
+        return True
+
+    def _run_pipeline(
+        self,
+        conn: sqlite3.Connection,
+        run_id: int,
+        scope: str,
+        document_ids: list[int] | None,
+        cancel_event: CancelFlag,
+    ) -> None:
+        context = ExecutionContext(
+            run_id=run_id,
+            log_callback=lambda message: self._broadcast_log(run_id, message),
+            cancel_event=cancel_event,
+        )
+        executor = PipelineExecutor(
+            provider=self.llm_provider,
+            model=self.llm_model,
+            base_url=self.llm_base_url or None,
+            llm_debug=Config().llm_debug,
+            debug_dir=str(Path(self.db_path).parent / "llm-debug"),
+        )
+        with self._executors_lock:
+            self._executors[run_id] = executor
+        try:
+            executor.execute(conn, scope, context, doc_root=self.doc_root, document_ids=document_ids)
+        finally:
+            with self._executors_lock:
+                self._executors.pop(run_id, None)
+            self._close(executor)
+
+    def _close(self, executor: Any) -> None:
+        try:
+            executor.close()
+        except Exception:
+            logger.warning("Closing a pipeline executor failed", exc_info=True)
+
+    # Finishing
+
+    def _finish(
+        self, conn: sqlite3.Connection | None, run_id: int, error: BaseException | None, trace: str | None
+    ) -> None:
+        status, written = self._outcome(run_id, error), False
+        try:
+            if error is not None and conn is not None:
+                with suppress(sqlite3.Error):
+                    conn.rollback()
+            status, written = self._finalize_run_status(conn, run_id, error, trace)
+            if written:
+                status = self._recorded_status(conn, run_id) or status
+        except Exception:
+            logger.exception("Recording the end of run %s failed", run_id)
+        finally:
+            self._cleanup_run_resources(run_id, db_status=status, status_update_failed=not written)
+
+    def _outcome(self, run_id: int, error: BaseException | None) -> str:
+        if error is None:
+            return "completed"
+        cancel_event = self._cancel_events.get(run_id)
+        if isinstance(error, PipelineCancelledException) or (cancel_event is not None and cancel_event.is_set()):
+            return "cancelled"
+        return "failed"
+
+    def _finalize_run_status(
+        self,
+        conn: sqlite3.Connection | None,
+        run_id: int,
+        pipeline_error: BaseException | None,
+        pipeline_traceback: str | None = None,
+    ) -> tuple[str, bool]:
+        """Record the outcome; the status that should be in the row, and whether it could be written."""
+        status = self._outcome(run_id, pipeline_error)
+        message = None
+        if pipeline_error is not None and status == "failed":
+            message = sanitize_error_message(pipeline_error)
+            self._log(run_id, "error", f"Run failed: {message}", traceback=pipeline_traceback or "")
+        return status, self._try_update_status(conn, run_id, status, message)
+
+    def _try_update_status(
+        self,
+        conn: sqlite3.Connection | None,
+        run_id: int,
+        status: str,
+        error_message: str | None = None,
+    ) -> bool:
+        """Write a terminal status unless the row has one; whether the row has one now, or is gone."""
+        if conn is not None:
+            try:
+                return self._update_status(conn, run_id, status, error_message)
+            except Exception:
+                logger.warning("Writing the status of run %s failed; trying a new connection", run_id, exc_info=True)
+                # What the old connection holds locked would keep the new one out.
+                with suppress(Exception):
+                    conn.rollback()
+        try:
+            with database_connection(self.db_path) as fresh:
+                return self._update_status(fresh, run_id, status, error_message)
+        except Exception as error:
+            logger.exception("Writing the status of run %s failed", run_id)
+            reason = sanitize_error_message(error)
+            self._log(run_id, "warning", f"Failed to update {status} status: {reason}")
+            return False
+
+    def _update_status(self, conn: sqlite3.Connection, run_id: int, status: str, error_message: str | None) -> bool:
+        result = update_run_status_if_active(conn, run_id, status, error_message=error_message)
+        conn.commit()
+        if result == RunUpdateResult.NOT_FOUND:
+            self._log(run_id, "info", f"{status.capitalize()} skipped: run not found")
+        elif result == RunUpdateResult.NOT_IN_EXPECTED_STATE:
+            self._log(run_id, "info", f"{status.capitalize()} skipped: run not in expected state")
+        return True
+
+    def _recorded_status(self, conn: sqlite3.Connection | None, run_id: int) -> str | None:
+        """The terminal status in the row, if there is one and it can be read."""
+        try:
+            row = self.get_run(run_id) if conn is None else get_run(conn, run_id)
+        except Exception:
+            logger.warning("Reading the status of run %s failed", run_id, exc_info=True)
+            return None
+        status = None if row is None else row["status"]
+        return status if status in TERMINAL_STATUSES else None
+
+    def _cleanup_run_resources(
+        self, run_id: int, db_status: str | None = None, status_update_failed: bool = False
+    ) -> None:
+        """Publish the terminal event and clear every entry of the run, as one step. The first terminal event stays."""
+        self.finish_run(run_id, _terminal_event(run_id, db_status, status_update_failed))
+        self._cancel_events.forget(run_id)
+
+    # Cancelling
+
+    def cancel_run(self, run_id: int) -> bool:
+        """Set the run's cancel event and close its executor, so that a blocked call ends.
+
+        Returns:
+            Whether there was a run to cancel. Unknown and finished runs are none.
+        """
+        found = super().cancel_run(run_id)
+        with self._executors_lock:
+            executor = self._executors.get(run_id)
+        if executor is not None:
+            self._close(executor)
+        return found
+
+    # Reading
+
+    def register_subscriber(self, run_id: int, after: str | None = None) -> Subscription:
+        """Make a reader of a run that is yet to start, is active, or has finished; see `subscribe`."""
+        return self.subscribe(run_id, after)
+
+    def subscribe(self, run_id: int, after: str | None = None, *, must_exist: bool = False) -> Subscription:
+        """As `genglossary_runs.RunManager.subscribe`, and asks the database about a run that is not held here.
+
+        A finished row gives the terminal event at once. A run that is live here wins over a finished row; a row that
+        cannot be read counts as unfinished.
+        """
+        # Registered first: a run that finishes between this and the reading of its row is not missed.
+        subscription = super().subscribe(run_id, after)
+        if self.is_active(run_id) or run_id in self._completed_runs:
+            return subscription
+        try:
+            row = self.get_run(run_id)
+        except Exception:
+            logger.warning("Reading the row of run %s failed; waiting for the run", run_id, exc_info=True)
+            return subscription
+        if row is None and must_exist:
+            subscription.close()
+            raise UnknownRunError(f"run {run_id} is unknown; start it first, or subscribe without must_exist")
+        if row is not None and row["status"] in TERMINAL_STATUSES:
+            self.finish_run(run_id, _terminal_event(run_id, row["status"]), unless_active=True)
+        return subscription
+
+    def unregister_subscriber(self, run_id: int, queue: object) -> None:
+        """Close a reader of the run; anything else is ignored."""
+        if isinstance(queue, Subscription) and queue.run_id == run_id:
+            queue.close()
+
+    def get_active_run(self) -> sqlite3.Row | None:
+        """The row that is `pending` or `running`."""
+        with database_connection(self.db_path) as conn:
+            row: sqlite3.Row | None = get_active_run(conn)
+        return row
+
+    def get_current_or_latest_run(self) -> sqlite3.Row | None:
+        """The active row, else the newest."""
+        with database_connection(self.db_path) as conn:
+            row: sqlite3.Row | None = get_current_or_latest_run(conn)
+        return row
+
+    def get_run(self, run_id: int) -> sqlite3.Row | None:
+        """The row of one run."""
+        with database_connection(self.db_path) as conn:
+            row: sqlite3.Row | None = get_run(conn, run_id)
+        return row
+
+    # Logging to readers
+
+    def _broadcast_log(self, run_id: int, message: dict[str, Any]) -> None:
+        self.publish(run_id, message)
+
+    def _log(self, run_id: int, level: str, message: str, **fields: object) -> None:
+        self._broadcast_log(run_id, {"run_id": run_id, "level": level, "message": message, **fields})
+
+
+def _terminal_event(run_id: int, db_status: str | None, status_update_failed: bool = False) -> dict[str, Any]:
+    event: dict[str, Any] = {"run_id": run_id, "complete": True}
+    if db_status is not None:
+        event["db_status"] = db_status
+    if status_update_failed:
+        event["status_update_failed"] = True
+    return event
+
+
+# Last, for these import the package of the module that this one replaces, which in turn imports `RunManager`.
+try:
+    from genglossary.config import Config
+    from genglossary.db.connection import (
+        database_connection,
+        get_connection,
+        immediate_transaction,
+        transaction,
+    )
+    from genglossary.db.runs_repository import (
+        RunUpdateResult,
+        create_run,
+        get_active_run,
+        get_current_or_latest_run,
+        get_run,
+        update_run_status,
+        update_run_status_if_active,
+    )
+    from genglossary.runs.error_sanitizer import sanitize_error_message
+    from genglossary.runs.executor import (
+        ExecutionContext,
+        PipelineCancelledException,
+        PipelineExecutor,
+    )
+except ModuleNotFoundError as missing:
+    if missing.name != "genglossary":
+        raise
+    raise ModuleNotFoundError(
+        "genglossary_runs.manager is the run manager of the GenGlossary application, which is not installed; "
+        "in any other application use genglossary_runs.RunManager or genglossary_runs.runner",
+        name="genglossary",
+    ) from missing
