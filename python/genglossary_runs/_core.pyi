@@ -1,8 +1,12 @@
 """The Rust core of genglossary_runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypedDict, final, type_check_only
+
+from typing_extensions import disjoint_base
+
+__all__ = ["CancelEvent", "RunActiveError", "RunManager", "Subscription", "UnknownRunError"]
 
 class RunActiveError(RuntimeError):
     """The run is already open; finish it, or choose another id, before opening it again."""
@@ -31,6 +35,7 @@ class Stats(TypedDict):
     events_missed: int
     """Events that readers were told they had missed, summed over all readers."""
 
+@disjoint_base
 class RunManager:
     """Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
 
@@ -229,6 +234,38 @@ class Subscription:
     def __next__(self) -> dict[str, Any]:
         """Wait for the next event; iteration ends after the terminal event, or when closed."""
 
+    def aget(self, timeout: float | None = None) -> Awaitable[dict[str, Any]]:
+        """Await the next event as a dict; to be called where an event loop runs.
+
+        A subscription belongs to the event loop that first awaits it. A cancelled await loses no event.
+
+        Args:
+            timeout: seconds to wait at most, 0 or more; None waits without end.
+
+        Raises:
+            queue.Empty: no event came in time; at once when closed, or after the terminal event.
+            RuntimeError: another event loop has awaited it before.
+            ValueError: a negative timeout.
+        """
+
+    def frames(self, heartbeat: float | None = 15.0) -> AsyncIterator[bytes]:
+        """Iterate over ready server-sent events: everything that waits as one chunk of at most 64 KiB.
+
+        Each event has its id, a gap `event: gap` without one, the terminal event `event: complete`; the iteration ends
+        after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
+
+        Args:
+            heartbeat: seconds without an event after which a comment line is given, more than 0; None for never.
+
+        Raises:
+            RuntimeError: another event loop has awaited the subscription before.
+            ValueError: heartbeat is not positive.
+        """
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[dict[str, Any]]:
+        """Await the next event; iteration ends after the terminal event, or when closed."""
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -262,6 +299,9 @@ class CancelEvent:
         Returns:
             Whether it is set.
         """
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        """Wait on an event loop until it is set; True."""
 
     def add_callback(self, callback: Callable[[], object], /) -> None:
         """Call `callback()` once when the event is set; at once, in this thread, if it already is.

@@ -6,6 +6,7 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
+use super::awaitable::Awaitable;
 use super::gate;
 use super::logging::TARGET;
 use crate::core::run::new_key;
@@ -37,6 +38,12 @@ impl From<Arc<core::CancelEvent>> for CancelEvent {
     }
 }
 
+impl CancelEvent {
+    pub fn core(&self) -> &core::CancelEvent {
+        &self.core
+    }
+}
+
 #[pymethods]
 impl CancelEvent {
     #[new]
@@ -59,6 +66,10 @@ impl CancelEvent {
             gate::block(py, deadline, |until| self.core.wait(until))?;
         }
         Ok(self.core.is_set())
+    }
+
+    fn __await__(slf: Bound<'_, Self>) -> Awaitable {
+        Awaitable::set(slf.unbind())
     }
 
     #[pyo3(signature = (callback, /))]

@@ -1,10 +1,14 @@
 //! The one way to block: without the GIL, in slices short enough to notice Ctrl-C.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use super::logging::TARGET;
 
 /// How long the main thread waits before it looks for signals.
 const SLICE: Duration = Duration::from_millis(50);
@@ -40,6 +44,25 @@ pub fn block<T: Send>(
     let waited = py.detach(|| wait(until));
     py.check_signals()?;
     Ok(waited)
+}
+
+/// Log once in a process that a thread is about to block its running event loop.
+pub fn warn_if_loop_runs(py: Python<'_>) -> PyResult<()> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if WARNED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let running = RUNNING.import(py, "asyncio", "_get_running_loop")?.call0()?;
+    if !running.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            target: TARGET,
+            "a blocking get() holds up the event loop of this thread and every client of it; \
+             in a coroutine use 'async for' or 'await subscription.aget()', \
+             and for server-sent events genglossary_runs.sse.run_stream()"
+        );
+    }
+    Ok(())
 }
 
 fn on_main_thread(py: Python<'_>) -> PyResult<bool> {

@@ -34,7 +34,7 @@ impl RunManager {
 impl RunManager {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*args, history=1000, history_bytes=8 << 20, retained_runs=256, retained_bytes=64 << 20,
+    #[pyo3(signature = (*args, history=1000, history_bytes=8388608, retained_runs=256, retained_bytes=67108864,
                         retention=300.0, **kwargs))]
     #[allow(clippy::too_many_arguments)]
     fn new(

@@ -1,5 +1,6 @@
 //! The binding: thin, one file a class.
 
+mod awaitable;
 mod cancel;
 mod error;
 mod fork;
@@ -8,6 +9,7 @@ mod json;
 mod logging;
 mod manager;
 mod subscription;
+mod wake;
 
 use pyo3::prelude::*;
 

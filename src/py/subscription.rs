@@ -1,10 +1,16 @@
 //! `Subscription`: the reading side of `queue.Queue` on a cursor.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
+use super::awaitable::{Awaitable, Frames};
 use super::error::Empty;
 use super::{gate, json};
+use crate::core::subscription::Chunk;
 use crate::core::{self, Event, NotReady};
 
 /// A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
@@ -13,11 +19,13 @@ pub struct Subscription {
     core: core::Subscription,
     /// What `full` and `put_nowait` measure by.
     capacity: usize,
+    /// The key of the event loop that first awaited it.
+    owner: OnceLock<u64>,
 }
 
 impl Subscription {
     pub fn new(core: core::Subscription, capacity: usize) -> Self {
-        Self { core, capacity }
+        Self { core, capacity, owner: OnceLock::new() }
     }
 
     /// The reader; `None` in a forked child, where it is closed.
@@ -25,11 +33,25 @@ impl Subscription {
         Some(&self.core).filter(|core| !core.is_of_parent())
     }
 
-    fn try_next(&self) -> Result<Event, NotReady> {
+    /// The reader, to be used only after a look has found it open.
+    pub fn core(&self) -> &core::Subscription {
+        &self.core
+    }
+
+    /// Whether the event loop of this key may await it: the first that does may ever after.
+    pub fn belongs_to(&self, key: u64) -> bool {
+        *self.owner.get_or_init(|| key) == key
+    }
+
+    pub fn try_next_chunk(&self, limit: usize) -> Result<Arc<Chunk>, NotReady> {
+        self.open().ok_or(NotReady::Ended)?.try_next_chunk(limit)
+    }
+
+    pub fn try_next(&self) -> Result<Event, NotReady> {
         self.open().ok_or(NotReady::Ended)?.try_next()
     }
 
-    fn decode<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyAny>> {
+    pub fn decode<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyAny>> {
         json::decode(py, &event.json(self.core.run_id()))
     }
 
@@ -42,6 +64,7 @@ impl Subscription {
             match found {
                 Ok(event) => return Ok(Some(event)),
                 Err(NotReady::Pending(epoch)) if !gate::is_past(deadline) => {
+                    gate::warn_if_loop_runs(py)?;
                     gate::block(py, deadline, |until| self.core.wait(epoch, until))?;
                 }
                 Err(_) => return Ok(None),
@@ -114,6 +137,28 @@ impl Subscription {
             Some(event) => self.decode(py, &event).map(Some),
             None => Ok(None),
         }
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn aget(slf: Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Awaitable> {
+        Ok(Awaitable::event(slf.unbind(), gate::deadline(timeout)?))
+    }
+
+    #[pyo3(signature = (heartbeat=15.0))]
+    fn frames(slf: Bound<'_, Self>, heartbeat: Option<f64>) -> PyResult<Frames> {
+        let heartbeat =
+            heartbeat.map(Duration::try_from_secs_f64).transpose().ok().filter(|every| *every != Some(Duration::ZERO));
+        let heartbeat = heartbeat
+            .ok_or_else(|| PyValueError::new_err("'heartbeat' must be a positive number of seconds, or None"))?;
+        Ok(Frames::new(slf.unbind(), heartbeat))
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__(slf: Bound<'_, Self>) -> Awaitable {
+        Awaitable::next_event(slf.unbind())
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
