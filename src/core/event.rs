@@ -22,9 +22,16 @@ pub struct EventId {
     pub seq: u64,
 }
 
+impl EventId {
+    /// The most bytes an id has as text.
+    pub const MAX_LEN: usize = 41;
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.fence, self.seq)
+        f.write_str(itoa::Buffer::new().format(self.fence))?;
+        f.write_str("-")?;
+        f.write_str(itoa::Buffer::new().format(self.seq))
     }
 }
 

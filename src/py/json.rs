@@ -1,15 +1,17 @@
 //! Python objects to JSON and back.
 //!
 //! What is written equals, once decoded, what `json.dumps` writes, but for what JSON has no form for: NaN and infinities
-//! become null and lone surrogates U+FFFD. Reading is done by Python's own decoder.
+//! become null and lone surrogates U+FFFD.
 
 use std::cell::Cell;
 
+use jiter::{PythonParse, StringCacheMode, map_json_error};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use serde::Serialize;
 use serde_json::to_writer;
 
 use crate::core::Payload;
@@ -36,15 +38,10 @@ pub fn encode(event: &Bound<'_, PyAny>) -> PyResult<Payload> {
     shared.map_err(|refused| refused.into_error(event.py()))
 }
 
-/// The Python object of a JSON text.
+/// The Python object of a JSON text that [`encode`] has written.
 pub fn decode<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    static RAW_DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let raw_decode = RAW_DECODE.get_or_try_init(py, || {
-        let decoder = py.import("json")?.getattr("JSONDecoder")?.call0()?;
-        decoder.getattr("raw_decode").map(Bound::unbind)
-    })?;
-    let text = PyString::from_bytes(py, json)?;
-    raw_decode.bind(py).call1((text,))?.get_item(0)
+    let parse = PythonParse { cache_mode: StringCacheMode::Keys, ..PythonParse::default() };
+    parse.python_parse(py, json).map_err(|error| map_json_error(json, &error))
 }
 
 /// Why an object was refused, and where in the event it stands, innermost step first.
@@ -90,31 +87,22 @@ impl Refused {
 }
 
 fn write_event(event: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
-    if event.is_instance_of::<PyDict>() || event.cast::<PyMapping>().is_ok() {
-        return write_value(event, out, MAX_DEPTH);
+    if let Ok(dict) = event.cast_exact::<PyDict>() {
+        write_dict(dict, out, MAX_DEPTH)
+    } else if event.cast::<PyMapping>().is_ok() {
+        write_value(event, out, MAX_DEPTH)
+    } else {
+        let what = type_name(event)?;
+        Err(PyTypeError::new_err(format!("an event must be a dict or another mapping, not {what}")).into())
     }
-    let what = type_name(event)?;
-    Err(PyTypeError::new_err(format!("an event must be a dict or another mapping, not {what}")).into())
 }
 
 /// Write one value, in which `depth` levels may be nested.
 fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written {
-    // The exact types first: they are nearly all there is.
-    if let Ok(text) = value.cast_exact::<PyString>() {
-        write_text(text, out)
-    } else if let Ok(number) = value.cast_exact::<PyInt>() {
-        write_int(number, out)
-    } else if value.is_none() {
-        out.extend_from_slice(b"null");
+    if write_simple(value, out) {
         Ok(())
-    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
-        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
-        Ok(())
-    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
-        write_plain(&number.value(), out)
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        // A copy is nobody else's to change while its items are written.
-        write_object(dict.copy()?.iter(), out, depth)
+        write_dict(dict, out, depth)
     } else if let Ok(list) = value.cast::<PyList>() {
         write_array(list.iter(), out, depth)
     } else if let Ok(tuple) = value.cast::<PyTuple>() {
@@ -122,9 +110,11 @@ fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Wri
     } else if let Ok(text) = value.cast::<PyString>() {
         write_text(text, out)
     } else if let Ok(number) = value.cast::<PyInt>() {
-        write_int(number, out)
+        out.extend_from_slice(int_repr(number)?.as_bytes());
+        Ok(())
     } else if let Ok(number) = value.cast::<PyFloat>() {
-        write_plain(&number.value(), out)
+        write_plain(&number.value(), out);
+        Ok(())
     } else if let Ok(mapping) = value.cast::<PyMapping>() {
         let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = mapping.items()?.extract()?;
         write_object(pairs, out, depth)
@@ -132,6 +122,58 @@ fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Wri
         let what = type_name(value)?;
         Err(refuse(Reason::NoForm(format!("of type {what}, which JSON has no form for; convert it first"))))
     }
+}
+
+/// Write a value that is exactly a str, int, float, bool or None, without running any Python code; `false`, with
+/// nothing written, if it is anything else or needs more care.
+fn write_simple(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        text.to_str().map(|text| write_str(text, out)).is_ok()
+    } else if let Ok(number) = value.cast_exact::<PyInt>() {
+        number.extract::<i64>().map(|number| write_plain(&number, out)).is_ok()
+    } else if value.is_none() {
+        out.extend_from_slice(b"null");
+        true
+    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
+        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
+        true
+    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
+        write_plain(&number.value(), out);
+        true
+    } else {
+        false
+    }
+}
+
+fn write_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
+    let start = out.len();
+    if depth > 0 && with_critical_section(dict, || write_flat(dict, out)) {
+        return Ok(());
+    }
+    out.truncate(start);
+    // Writing the items may run Python code, which may change the dict; a copy is nobody else's to change.
+    write_object(dict.copy()?.iter(), out, depth)
+}
+
+/// Write a dict of text keys and simple values, as nearly all log messages are; `false` if it is another.
+fn write_flat(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>) -> bool {
+    let mut separator = b'{';
+    for (key, value) in dict.iter() {
+        out.push(separator);
+        separator = b',';
+        if !key.is_exact_instance_of::<PyString>() || !write_simple(&key, out) {
+            return false;
+        }
+        out.push(b':');
+        if !write_simple(&value, out) {
+            return false;
+        }
+    }
+    if separator == b'{' {
+        out.push(b'{');
+    }
+    out.push(b'}');
+    true
 }
 
 fn write_object<'py>(
@@ -194,31 +236,35 @@ fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
         refused.path.push(format!("[{}]", short_repr(key)));
         return Err(refused);
     };
-    write_plain(&text, out)
+    write_str(&text, out);
+    Ok(())
 }
 
 fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Written {
-    match text.to_str() {
-        Ok(text) => write_plain(text, out),
-        // Lone surrogates have no UTF-8. Through UTF-16, pairs join as they do when JSON's escapes are read.
-        Err(_) => {
-            let py = text.py();
-            let encoded = text.call_method1(intern!(py, "encode"), ("utf-16-le", "surrogatepass"))?;
-            let bytes = encoded.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
-            let (units, _) = bytes.as_chunks::<2>();
-            let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-            write_plain(&String::from_utf16_lossy(&units), out)
-        }
+    if let Ok(text) = text.to_str() {
+        write_str(text, out);
+        return Ok(());
     }
+    // Lone surrogates have no UTF-8. Through UTF-16, pairs join as they do when JSON's escapes are read.
+    let py = text.py();
+    let encoded = text.call_method1(intern!(py, "encode"), ("utf-16-le", "surrogatepass"))?;
+    let bytes = encoded.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
+    let (units, _) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    write_str(&String::from_utf16_lossy(&units), out);
+    Ok(())
 }
 
-fn write_int(number: &Bound<'_, PyInt>, out: &mut Vec<u8>) -> Written {
-    match number.extract::<i64>() {
-        Ok(small) => write_plain(&small, out),
-        Err(_) => {
-            out.extend_from_slice(int_repr(number)?.as_bytes());
-            Ok(())
-        }
+fn write_str(text: &str, out: &mut Vec<u8>) {
+    // Without a branch for each byte this is done many bytes at a time.
+    let plain = text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+    if plain {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        write_plain(text, out);
     }
 }
 
@@ -241,9 +287,10 @@ fn float_key(number: &Bound<'_, PyFloat>) -> PyResult<String> {
     py.get_type::<PyFloat>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
 }
 
-fn write_plain<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Written {
-    // Neither writing to a `Vec` nor a number or a text can fail.
-    to_writer(out, value).map_err(|error| PyValueError::new_err(error.to_string()).into())
+/// Write a number or a text.
+fn write_plain<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    // Neither writing to a `Vec` nor these types can fail.
+    let _ = to_writer(out, value);
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -1,10 +1,11 @@
 //! `RunManager`.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::cancel::CancelEvent;
 use super::fork::PerProcess;
@@ -13,7 +14,7 @@ use super::logging::TARGET;
 use super::subscription::Subscription;
 use crate::core::log::LogLimits;
 use crate::core::retention::RetentionLimits;
-use crate::core::{self, Limits, Start};
+use crate::core::{self, EventId, Limits, Start};
 
 /// The longest retention, in seconds: about 30 years, which every clock can add.
 const MAX_RETENTION: f64 = 1e9;
@@ -78,9 +79,11 @@ impl RunManager {
     }
 
     #[pyo3(signature = (run_id, event, /))]
-    fn publish(&self, run_id: i64, event: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
-        let id = self.core().publish(run_id, json::encode(event)?);
-        Ok(id.map(|id| id.to_string()))
+    fn publish<'py>(&self, run_id: i64, event: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
+        let Some(id) = self.core().publish(run_id, json::encode(event)?) else { return Ok(None) };
+        let mut text = String::with_capacity(EventId::MAX_LEN);
+        let _ = write!(text, "{id}");
+        Ok(Some(PyString::new(event.py(), &text)))
     }
 
     fn cancel_run(&self, run_id: i64) -> bool {
