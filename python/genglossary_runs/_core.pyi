@@ -191,6 +191,10 @@ class Subscription:
     def closed(self) -> bool:
         """Whether it has been closed or unregistered."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes: it has been closed, or the terminal event has been read."""
+
     def get(self, block: bool = True, timeout: float | None = None) -> dict[str, Any]:
         """Return the next event as a dict.
 

@@ -1,4 +1,4 @@
-"""The names that the application's tests reach into, as views of what the manager holds (contract: `in`, `[]`, `len`)."""
+"""The names that the application's tests reach into, as views of what the manager holds."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol

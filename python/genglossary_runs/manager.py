@@ -1,8 +1,8 @@
 """The run manager of the GenGlossary application, in place of its `genglossary.runs.manager`.
 
-What differs from the module it replaces: queues of vanished clients do not stay; a reader that falls behind is told what it
-missed; a cancelled run is not started over while its thread is still stopping, nor reported as failed because its
-connection was closed; a finished row stays finished; what a failed pipeline left uncommitted is rolled back.
+What differs from the module it replaces: queues of vanished clients do not stay; a reader that falls behind is told
+what it missed; a cancelled run is not started over while its thread is still stopping, nor reported as failed because
+its connection was closed; a finished row stays finished; what a failed pipeline left uncommitted is rolled back.
 """
 
 # The application's tests replace the names imported from it in this module, and methods on the instance: each

@@ -128,6 +128,12 @@ impl Subscription {
         self.cursor.lock().closed
     }
 
+    /// Whether nothing more comes: it has been closed, or the terminal event has been read.
+    pub fn is_ended(&self) -> bool {
+        let cursor = self.cursor.lock();
+        cursor.closed || (cursor.own_len() == 0 && matches!(self.run.lock().log.at(cursor.next), Place::Ended))
+    }
+
     /// The next event.
     ///
     /// # Errors

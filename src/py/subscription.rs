@@ -91,6 +91,11 @@ impl Subscription {
         self.open().is_none_or(core::Subscription::is_closed)
     }
 
+    #[getter]
+    fn ended(&self) -> bool {
+        self.open().is_none_or(core::Subscription::is_ended)
+    }
+
     #[pyo3(signature = (block=true, timeout=None))]
     fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let timeout = if block { timeout } else { Some(0.0) };
