@@ -1,6 +1,7 @@
 """A run manager for long background jobs: a Rust core for Python.
 
-`RunManager` owns runs, their subscribers and their cancel events; `Subscription` reads a run; `CancelEvent` cancels one.
+`RunManager` owns runs, their subscribers and their cancel events; `Subscription` reads one;
+`CancelEvent` cancels one.
 `genglossary_runs.runner` runs a callable under a manager; `genglossary_runs.sse` streams a run to browsers.
 `genglossary_runs.manager` is the manager of the GenGlossary application.
 """

@@ -1,12 +1,13 @@
 """The Rust core of genglossary_runs."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
-__all__ = ["CancelEvent", "RunActiveError", "RunManager", "Subscription", "UnknownRunError"]
+__all__ = ["CancelEvent", "OwnerLock", "RunActiveError", "RunManager", "Subscription", "UnknownRunError"]
 
 class RunActiveError(RuntimeError):
     """The run is already open; finish it, or choose another id, before opening it again."""
@@ -144,6 +145,16 @@ class RunManager:
             UnknownRunError: only with `must_exist`.
         """
 
+    def unsubscribe(self, subscription: Subscription, /) -> bool:
+        """Close a subscription that this manager has made; whether it has."""
+
+    def abandon_run(self, run_id: int) -> bool:
+        """Take back `open_run`, as if the run had never been opened; its subscribers wait on.
+
+        Returns:
+            Whether the run was open.
+        """
+
     def cancel_event(self, run_id: int, *, create: bool = False) -> CancelEvent | None:
         """The cancel event of a run that is open, or for which it was made before by `create`; else None.
 
@@ -278,6 +289,44 @@ class Subscription:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+@final
+class OwnerLock:
+    """A lock on a file that the operating system releases when the process ends, however it ends.
+
+    In a forked child it is not held. Dropping it releases it.
+    """
+
+    @staticmethod
+    def acquire(path: str | PathLike[str]) -> OwnerLock | None:
+        """Become the owner of a file, which is made if it is not there; None if it has an owner.
+
+        Waits, without the GIL, for those who only `look`.
+
+        Raises:
+            OSError: the file cannot be made, or its file system knows no locks.
+        """
+
+    @staticmethod
+    def look(path: str | PathLike[str]) -> OwnerLock | None:
+        """Keep owners out while looking after one that has died; None if there is an owner, or no file.
+
+        Raises:
+            OSError: the file cannot be opened, or its file system knows no locks.
+        """
+
+    @property
+    def found(self) -> str:
+        """What the file said when it was locked: the words of an owner that died, or nothing."""
+
+    def describe(self, words: str, /) -> None:
+        """Write who owns the file. OSError if that fails, or in a forked child."""
+
+    def release(self) -> None:
+        """Let go and leave the file, with its words. May be repeated."""
+
+    def remove(self) -> None:
+        """Remove the file and let go; only for an owner. OSError if the file cannot be removed."""
 
 @final
 class CancelEvent:

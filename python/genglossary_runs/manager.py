@@ -2,15 +2,18 @@
 
 What differs from the module it replaces: queues of vanished clients do not stay; a reader that falls behind is told
 what it missed; a cancelled run is not started over while its thread is still stopping, nor reported as failed because
-its connection was closed; a finished row stays finished; what a failed pipeline left uncommitted is rolled back.
+its connection was closed; a finished row stays finished; what a failed pipeline left uncommitted is rolled back; a run
+whose process died is recorded as failed; a run is cancelled, and its end is seen, from any process of the host.
 """
 
 # The application's tests replace the names imported from it in this module, and methods on the instance: each
 # is looked up when it is used, and methods are called through `self`.
 
 import logging
+import os
 import sqlite3
 import threading
+import time
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,11 +23,19 @@ from typing import Any, ClassVar, Self
 
 from . import _core
 from ._core import Subscription, UnknownRunError
-from .legacy import CancelEvents, CancelFlag, CompletedRuns, Subscribers
+from .legacy import CancelEvents, CompletedRuns, Subscribers
+from .ownership import Claim, Ownership
+from .watch import Watcher
 
 logger = logging.getLogger(__name__)
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
+INTERRUPTED = "Interrupted: the process that ran it ended"
+
+# Seconds between two looks at the row of a run that another process may cancel, or executes.
+WATCH_INTERVAL = 0.5
+# Seconds that a start waits for another process that has just finished its run, or is about to create one.
+HANDOVER = 2.0
 
 
 class RunManager(_core.RunManager):
@@ -40,7 +51,7 @@ class RunManager(_core.RunManager):
 
     # One start at a time in the process: a project's manager may be replaced while its last run is stopping.
     _start_run_lock: ClassVar[threading.Lock] = threading.Lock()
-    # The threads that execute runs, by database and run; guarded by `_start_run_lock` only where one is looked for.
+    # The threads whose pipeline has not stopped, by database and run.
     _workers: ClassVar[dict[tuple[str, int], Thread]] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -60,6 +71,10 @@ class RunManager(_core.RunManager):
         self.llm_model = llm_model
         self.llm_base_url = llm_base_url
         self._thread: Thread | None = None
+        self._ownership = Ownership(db_path)
+        # The claims of runs whose thread has not begun.
+        self._claims: dict[int, Claim] = {}
+        self._watcher = Watcher(self._look_at_row, WATCH_INTERVAL)
         self._executors: dict[int, Any] = {}
         self._executors_lock = threading.Lock()
         self._cancel_events = CancelEvents(self)
@@ -89,7 +104,7 @@ class RunManager(_core.RunManager):
             run_id = self._create_run(scope, triggered_by)
             try:
                 thread = Thread(target=self._execute_run, args=(run_id, scope, document_ids), daemon=True)
-                self._thread = self._workers[self.db_path, run_id] = thread
+                self._thread = self._workers[self._project, run_id] = thread
                 thread.start()
             except BaseException as error:
                 self._thread = None
@@ -97,23 +112,64 @@ class RunManager(_core.RunManager):
                 raise
         return run_id
 
+    @property
+    def _project(self) -> str:
+        return os.path.abspath(self.db_path)
+
     def _create_run(self, scope: str, triggered_by: str) -> int:
-        run_id = None
+        until = time.monotonic() + HANDOVER
+        while True:
+            claim = self._ownership.claim()
+            if claim is not None:
+                break
+            self._refuse_for_owner(last_try=time.monotonic() >= until)
+            time.sleep(0.01)
+        try:
+            run_id = self._insert_run(claim, scope, triggered_by)
+        except BaseException:
+            claim.release()
+            raise
+        self._claims[run_id] = claim
+        return run_id
+
+    def _refuse_for_owner(self, last_try: bool) -> None:
+        """Refuse a start because of the process that owns the project, unless that may be about to change."""
+        with database_connection(self.db_path) as conn, immediate_transaction(conn):
+            active = get_active_run(conn)
+            if active is not None:
+                raise RuntimeError(f"Run already running: {active['id']}")
+            rows = [get_run(conn, run_id) for run_id in self._ownership.runs_elsewhere()]
+        for row in rows:
+            if row is not None and (row["status"] == "cancelled" or last_try):
+                raise RuntimeError(f"Run already running: {row['id']} ({row['status']}, still stopping)")
+        if last_try:
+            raise RuntimeError("Run already running: another process is about to start one")
+
+    def _insert_run(self, claim: Claim, scope: str, triggered_by: str) -> int:
+        run_id, interrupted = None, None
         try:
             with database_connection(self.db_path) as conn, immediate_transaction(conn):
                 active = get_active_run(conn)
+                if active is not None and active["id"] in claim.left:
+                    interrupted = active["id"]
+                    self._mark_interrupted(conn, interrupted)
+                    active = get_active_run(conn)
                 if active is not None:
                     raise RuntimeError(f"Run already running: {active['id']}")
                 stopping = self._stopping_run()
                 if stopping is not None:
                     raise RuntimeError(f"Run already running: {stopping} (cancelled, still stopping)")
                 run_id = int(create_run(conn, scope=scope, triggered_by=triggered_by))
-                # Before the commit lets any other thread see the run.
+                # Before the commit lets any other thread or process see the run.
+                claim.name(run_id)
                 self._open(run_id)
         except BaseException:
             if run_id is not None:
-                self._cleanup_run_resources(run_id)
+                self.abandon_run(run_id)
             raise
+        claim.settle()
+        if interrupted is not None:
+            self._announce_interrupted(interrupted)
         return run_id
 
     def _open(self, run_id: int) -> None:
@@ -122,33 +178,40 @@ class RunManager(_core.RunManager):
         self.open_run(run_id)
 
     def _stopping_run(self) -> int | None:
-        for (db_path, run_id), thread in list(self._workers.items()):
-            if db_path == self.db_path and isinstance(thread, threading.Thread) and thread.is_alive():
+        for (project, run_id), thread in list(self._workers.items()):
+            if project == self._project and isinstance(thread, threading.Thread) and thread.is_alive():
                 return run_id
         return None
 
     def _abandon_start(self, run_id: int, error: BaseException) -> None:
-        message = sanitize_error_message(error, prefix="Failed to start execution thread")
         written = False
         try:
+            message = sanitize_error_message(error, prefix="Failed to start execution thread")
             with database_connection(self.db_path) as conn, transaction(conn):
                 update_run_status(conn, run_id, "failed", finished_at=datetime.now(UTC), error_message=message)
             written = True
         except Exception as update_error:
             logger.exception("Failed to update the status of run %s", run_id)
-            reason = sanitize_error_message(update_error)
-            self._log(run_id, "warning", f"Failed to update run status: {reason}")
+            self._log(run_id, "warning", f"Failed to update run status: {sanitize_error_message(update_error)}")
         finally:
-            self._workers.pop((self.db_path, run_id), None)
+            self._workers.pop((self._project, run_id), None)
             self._cleanup_run_resources(run_id, db_status="failed", status_update_failed=not written)
+            self._release_claim(run_id)
+
+    def _release_claim(self, run_id: int) -> None:
+        claim = self._claims.pop(run_id, None)
+        if claim is not None:
+            claim.release()
 
     # Executing
 
     def _execute_run(self, run_id: int, scope: str, document_ids: list[int] | None = None) -> None:
         if not self.is_active(run_id):
             self.open_run(run_id)
-        self._workers[self.db_path, run_id] = threading.current_thread()
-        cancel_event = self._cancel_events[run_id]
+        if run_id not in self._claims:
+            self._claim_directly(run_id)
+        self._workers[self._project, run_id] = threading.current_thread()
+        self._watcher.watch(run_id)
         conn: sqlite3.Connection | None = None
         error: BaseException | None = None
         trace: str | None = None
@@ -156,17 +219,29 @@ class RunManager(_core.RunManager):
             conn = get_connection(self.db_path)
             if not self._mark_running(conn, run_id):
                 raise PipelineCancelledException(f"run {run_id} was finished before it began")
-            self._run_pipeline(conn, run_id, scope, document_ids, cancel_event)
+            self._run_pipeline(conn, run_id, scope, document_ids)
         except BaseException as raised:
             error, trace = raised, traceback.format_exc()
         try:
             self._finish(conn, run_id, error, trace)
         finally:
-            self._workers.pop((self.db_path, run_id), None)
+            self._watcher.forget(run_id)
+            self._release_claim(run_id)
             if conn is not None:
-                conn.close()
+                with suppress(Exception):
+                    conn.close()
         if error is not None and not isinstance(error, Exception):
             raise error
+
+    def _claim_directly(self, run_id: int) -> None:
+        """Own the project for a run that `start_run` did not start."""
+        claim = self._ownership.claim()
+        if claim is None:
+            logger.warning("Run %s is executed though another process owns %s", run_id, self.db_path)
+            return
+        claim.name(run_id)
+        claim.settle()
+        self._claims[run_id] = claim
 
     def _mark_running(self, conn: sqlite3.Connection, run_id: int) -> bool:
         with immediate_transaction(conn):
@@ -182,12 +257,11 @@ class RunManager(_core.RunManager):
         run_id: int,
         scope: str,
         document_ids: list[int] | None,
-        cancel_event: CancelFlag,
     ) -> None:
         context = ExecutionContext(
             run_id=run_id,
             log_callback=lambda message: self._broadcast_log(run_id, message),
-            cancel_event=cancel_event,
+            cancel_event=self._cancel_events[run_id],
         )
         executor = PipelineExecutor(
             provider=self.llm_provider,
@@ -219,14 +293,17 @@ class RunManager(_core.RunManager):
         status, written = self._outcome(run_id, error), False
         try:
             if error is not None and conn is not None:
-                with suppress(sqlite3.Error):
+                with suppress(Exception):
                     conn.rollback()
+            # From here on it is the row that refuses another start, until its status is written.
+            self._workers.pop((self._project, run_id), None)
             status, written = self._finalize_run_status(conn, run_id, error, trace)
             if written:
                 status = self._recorded_status(conn, run_id) or status
         except Exception:
             logger.exception("Recording the end of run %s failed", run_id)
         finally:
+            self._workers.pop((self._project, run_id), None)
             self._cleanup_run_resources(run_id, db_status=status, status_update_failed=not written)
 
     def _outcome(self, run_id: int, error: BaseException | None) -> str:
@@ -342,26 +419,37 @@ class RunManager(_core.RunManager):
         if row is None and must_exist:
             subscription.close()
             raise UnknownRunError(f"run {run_id} is unknown; start it first, or subscribe without must_exist")
-        if row is not None and row["status"] in TERMINAL_STATUSES:
+        if row is None:
+            return subscription
+        if row["status"] in TERMINAL_STATUSES:
             self.finish_run(run_id, _terminal_event(run_id, row["status"]), unless_active=True)
+        elif run_id in self._ownership.runs_elsewhere():
+            subscription.put_nowait(
+                {
+                    "run_id": run_id,
+                    "level": "info",
+                    "message": "This run is executed by another process: its messages are not shown here, its end is.",
+                }
+            )
+            self._watcher.watch(run_id)
+        else:
+            self._recover(row)
         return subscription
 
     def unregister_subscriber(self, run_id: int, queue: object) -> None:
-        """Close a reader of the run; anything else is ignored."""
+        """Close a reader of the run that this manager has made; anything else is ignored."""
         if isinstance(queue, Subscription) and queue.run_id == run_id:
-            queue.close()
+            self.unsubscribe(queue)
 
     def get_active_run(self) -> sqlite3.Row | None:
-        """The row that is `pending` or `running`."""
-        with database_connection(self.db_path) as conn:
-            row: sqlite3.Row | None = get_active_run(conn)
-        return row
+        """The row that is `pending` or `running`, unless the process that ran it has ended."""
+        row = self._read_active_run()
+        return self._read_active_run() if self._recover(row) else row
 
     def get_current_or_latest_run(self) -> sqlite3.Row | None:
         """The active row, else the newest."""
-        with database_connection(self.db_path) as conn:
-            row: sqlite3.Row | None = get_current_or_latest_run(conn)
-        return row
+        row = self._read_latest_run()
+        return self._read_latest_run() if self._recover(row) else row
 
     def get_run(self, run_id: int) -> sqlite3.Row | None:
         """The row of one run."""
@@ -369,13 +457,74 @@ class RunManager(_core.RunManager):
             row: sqlite3.Row | None = get_run(conn, run_id)
         return row
 
+    def _read_active_run(self) -> sqlite3.Row | None:
+        with database_connection(self.db_path) as conn:
+            row: sqlite3.Row | None = get_active_run(conn)
+        return row
+
+    def _read_latest_run(self) -> sqlite3.Row | None:
+        with database_connection(self.db_path) as conn:
+            row: sqlite3.Row | None = get_current_or_latest_run(conn)
+        return row
+
+    # Other processes
+
+    def _recover(self, row: sqlite3.Row | None) -> bool:
+        """Record an active row as failed if the process that ran it has ended; whether it was so."""
+        if row is None or row["status"] in TERMINAL_STATUSES or self.is_active(row["id"]):
+            return False
+        run_id = row["id"]
+        with self._ownership.abandoned() as left:
+            if run_id not in left:
+                return False
+            with database_connection(self.db_path) as conn, immediate_transaction(conn):
+                self._mark_interrupted(conn, run_id)
+        # The file that named it goes with the next claim that is released.
+        claim = self._ownership.claim()
+        if claim is not None:
+            claim.settle()
+            claim.release()
+        self._announce_interrupted(run_id)
+        return True
+
+    def _mark_interrupted(self, conn: sqlite3.Connection, run_id: int) -> None:
+        update_run_status_if_active(conn, run_id, "failed", error_message=INTERRUPTED)
+
+    def _announce_interrupted(self, run_id: int) -> None:
+        logger.warning("Run %s of %s failed. %s", run_id, self.db_path, INTERRUPTED)
+        self.finish_run(run_id, _terminal_event(run_id, "failed"), unless_active=True)
+
+    def _look_at_row(self, run_id: int) -> bool:
+        """Follow what other processes do to a run: a cancel of one that runs here, the end of one read here."""
+        runs_here = self.is_active(run_id)
+        if not runs_here and run_id not in self._subscribers:
+            return False
+        # A connection would make a database that has vanished anew.
+        row = self.get_run(run_id) if os.path.exists(self.db_path) else None
+        if row is None:
+            return True
+        if runs_here:
+            cancel_event = self._cancel_events.get(run_id)
+            if row["status"] == "cancelled" and cancel_event is not None and not cancel_event.is_set():
+                logger.info("Run %s was cancelled by another process", run_id)
+                self.cancel_run(run_id)
+            return True
+        if row["status"] in TERMINAL_STATUSES:
+            self.finish_run(run_id, _terminal_event(run_id, row["status"]), unless_active=True)
+            return False
+        return not self._recover(row)
+
     # Logging to readers
 
     def _broadcast_log(self, run_id: int, message: dict[str, Any]) -> None:
         self.publish(run_id, message)
 
     def _log(self, run_id: int, level: str, message: str, **fields: object) -> None:
-        self._broadcast_log(run_id, {"run_id": run_id, "level": level, "message": message, **fields})
+        """Tell readers; what goes wrong with that never stops what it tells of."""
+        try:
+            self._broadcast_log(run_id, {"run_id": run_id, "level": level, "message": message, **fields})
+        except Exception:
+            logger.exception("Telling the readers of run %s failed: %s", run_id, message)
 
 
 def _terminal_event(run_id: int, db_status: str | None, status_update_failed: bool = False) -> dict[str, Any]:

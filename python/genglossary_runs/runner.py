@@ -141,6 +141,8 @@ class Run:
         self._manager = manager
         self._cancel_event = cancel_event
         self._thread: threading.Thread | None = None
+        # Waited for in place of the thread: a `join` that Ctrl-C interrupts takes the thread for ended (CPython 3.11).
+        self._ended = threading.Event()
         self.run_id = run_id
         self.key = key
         self.status: Status = "running"
@@ -160,7 +162,7 @@ class Run:
         return self._manager.cancel_run(self.run_id)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the run: of its thread, with nothing left of it among the manager's active runs.
+        """Wait for the end of the run: its outcome is set, and the manager's active runs have nothing left of it.
 
         Args:
             timeout: seconds to wait at most; None waits without end.
@@ -169,12 +171,11 @@ class Run:
             Whether it has ended.
 
         Raises:
-            RuntimeError: called by the work of this very run.
+            RuntimeError: called by the thread of this very run.
         """
-        if self._thread is None:
-            return True  # it could not be started
-        self._thread.join(None if timeout is None else max(timeout, 0.0))
-        return not self._thread.is_alive()
+        if self._thread is threading.current_thread():
+            raise RuntimeError(f"Run {self.run_id} cannot wait for its own end")
+        return self._ended.wait(timeout)
 
 
 class Runner:
@@ -196,9 +197,9 @@ class Runner:
         self._finished_limit = finished_runs
         # Guards what follows. Reentrant, since a run whose thread cannot start is ended under it.
         self._lock = threading.RLock()
-        self._active: dict[int, Run] = {}
+        self._runs: dict[int, Run] = {}
         self._active_keys: dict[Hashable, Run] = {}
-        self._finished: deque[Run] = deque()
+        self._finished: deque[int] = deque()
         self._shut_down = False
 
     def start(self, work: Callable[[RunContext], Any], *, key: Hashable = None) -> Run:
@@ -224,29 +225,29 @@ class Runner:
             run_id, cancel_event = self._open()
             run = Run(self.manager, run_id, key, cancel_event)
             context = RunContext(self.manager, run_id, cancel_event)
-            thread = threading.Thread(
+            run._thread = threading.Thread(
                 target=self._execute, args=(work, run, context), name=f"run-{run_id}", daemon=True
             )
-            self._active[run_id] = run
+            self._runs[run_id] = run
             if key is not None:
                 self._active_keys[key] = run
             try:
-                thread.start()
+                run._thread.start()
             except BaseException as error:
                 self._end(run, "failed", error=_client_message(error))
+                run._ended.set()
                 raise
-            run._thread = thread
             return run
 
     def get(self, run_id: int) -> Run | None:
         """The run of this id, if it is active or among the last finished ones."""
         with self._lock:
-            return self._active.get(run_id) or next((run for run in self._finished if run.run_id == run_id), None)
+            return self._runs.get(run_id)
 
     def runs(self) -> list[Run]:
         """The active and the last finished runs, in the order of their start."""
         with self._lock:
-            return sorted([*self._finished, *self._active.values()], key=lambda run: run.run_id)
+            return list(self._runs.values())
 
     def cancel(self, run_id: int) -> bool:
         """Ask the run's work to stop; whether there is such a run here and it had not ended yet."""
@@ -267,7 +268,7 @@ class Runner:
         """
         with self._lock:
             self._shut_down = True
-            runs = list(self._active.values())
+            runs = [run for run in self._runs.values() if not run._ended.is_set()]
         for run in runs:
             run.cancel()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -302,6 +303,8 @@ class Runner:
                 raise
         else:
             self._end(run, "completed", result=result)
+        finally:
+            run._ended.set()
 
     def _end(self, run: Run, status: Status, *, result: Any = None, error: str | None = None) -> None:
         event: dict[str, Any] = {"run_id": run.run_id, "complete": True, "status": status}
@@ -310,14 +313,14 @@ class Runner:
         with self._lock:
             run.result, run.error, run.finished_at, run.terminal_event = result, error, _now(), event
             run.status = status
-            # Free the key before readers learn the end: they may start the next run at once.
-            del self._active[run.run_id]
+            # Before readers learn the end: they may start the next run at once.
             if run.key is not None:
                 del self._active_keys[run.key]
-            self._finished.append(run)
-            if len(self._finished) > self._finished_limit:
-                self._finished.popleft()
         self.manager.finish_run(run.run_id, event)
+        with self._lock:
+            self._finished.append(run.run_id)
+            if len(self._finished) > self._finished_limit:
+                del self._runs[self._finished.popleft()]
 
 
 def _now() -> datetime:
@@ -355,7 +358,9 @@ def _client_message(error: BaseException) -> str:
     before, found, after = text.partition(_TRACEBACK)
     if found:
         text = before.strip() or after.strip().rpartition("\n")[2]
-    text = _PATH.sub(_file_name, " ".join(text.split()))
+    # Cut before the search, which takes long in long texts, and without lone surrogates, which many encoders refuse.
+    text = re.sub("[\ud800-\udfff]", "\ufffd", " ".join(text[: 4 * _LONGEST_MESSAGE].split()))
+    text = _PATH.sub(_file_name, text)
     if len(text) > _LONGEST_MESSAGE:
         text = text[: _LONGEST_MESSAGE - 1] + "…"
     return f"{kind}: {text}" if text else kind

@@ -5,8 +5,8 @@
         return run_stream(manager, run_id, request)
 
 What a client gets: `retry:` first; each event as `data:` with its `id:`; `event: gap` where it fell behind;
-`event: complete` with the terminal event, then the end of the stream. A client that reconnects sends `Last-Event-ID` and
-goes on where it was; once it has had everything the answer is 204, which stops an `EventSource`.
+`event: complete` with the terminal event, then the end of the stream. A client that reconnects sends `Last-Event-ID`
+and goes on where it was; once it has had everything the answer is 204, which stops an `EventSource`.
 
 Differences from sse-starlette and FastAPI's `EventSourceResponse`: nothing is encoded or queued for a client; all that
 waits goes out as one chunk; a client that stops reading is dropped; with `drain_on_shutdown` open streams do not keep

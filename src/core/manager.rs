@@ -193,6 +193,24 @@ impl RunManager {
         Ok(cancel)
     }
 
+    /// Take back an `open`: the entry stays for its subscribers alone. Whether the run was open.
+    pub fn abandon(&self, run_id: RunId) -> bool {
+        let mut maps = self.shared.maps.lock();
+        let Some(entry) = maps.live.get_mut(&run_id).filter(|entry| entry.claim == Claim::Open) else {
+            return false;
+        };
+        entry.claim = Claim::None;
+        let gone = if entry.subscribers == 0 { maps.live.remove(&run_id) } else { None };
+        drop(maps);
+        drop(gone);
+        true
+    }
+
+    /// Whether `subscription` was made by this manager.
+    pub fn has_made(&self, subscription: &Subscription) -> bool {
+        subscription.is_of(&self.shared)
+    }
+
     /// The cancel event of a run that is open or reserved; with `reserve`, of one that becomes so.
     pub fn cancel_event(&self, run_id: RunId, reserve: bool) -> Option<Arc<CancelEvent>> {
         let mut maps = self.shared.maps.lock();

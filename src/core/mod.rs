@@ -19,6 +19,8 @@ pub mod event;
 pub mod fork;
 pub mod log;
 pub mod manager;
+#[cfg(not(loom))]
+pub mod owner;
 pub mod retention;
 pub mod run;
 pub mod subscription;

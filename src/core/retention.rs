@@ -1,7 +1,8 @@
 //! What is kept of finished runs for late readers: bounded by count, bytes and age.
 //!
-//! Readers that were there before a run's end may still be reading what is let go. They have [`LINGER`] from the end of
-//! the run; then the log is shed down to its terminal event, however long somebody keeps a reader of it.
+//! Readers that were there before a run's end may still be reading what is let go for want of room. They have as long as
+//! retention keeps a run, [`LINGER`] at most; then the log is shed down to its terminal event, however long somebody keeps
+//! a reader of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::event::RunId;
 use super::run::Run;
 use super::sync::Arc;
 
-/// How long the readers of a run that is not retained may read on after its end.
+/// How long the readers of a run that is not retained may read on after its end, if retention is not shorter.
 pub const LINGER: Duration = Duration::from_secs(10);
 
 /// How much is kept of finished runs, and how long.
@@ -33,8 +34,8 @@ pub struct Retention {
     order: VecDeque<Finished>,
     by_id: FxHashMap<RunId, Arc<Run>>,
     bytes: usize,
-    /// Let go while somebody else held it, oldest first.
-    leaving: VecDeque<Finished>,
+    /// Let go while somebody else held it, and to be shed after its time.
+    leaving: Vec<Finished>,
 }
 
 struct Finished {
@@ -52,7 +53,7 @@ impl Finished {
 impl Retention {
     /// Nothing is kept yet.
     pub fn new(limits: RetentionLimits) -> Self {
-        Self { limits, order: VecDeque::new(), by_id: FxHashMap::default(), bytes: 0, leaving: VecDeque::new() }
+        Self { limits, order: VecDeque::new(), by_id: FxHashMap::default(), bytes: 0, leaving: Vec::new() }
     }
 
     /// Keep a run that has just finished, whose log holds `bytes`; an earlier life of its id has been forgotten.
@@ -73,15 +74,19 @@ impl Retention {
             if let Some(oldest) = self.order.pop_front() {
                 self.bytes -= oldest.bytes;
                 self.by_id.remove(&oldest.run.id);
-                self.leaving.push_back(oldest);
+                self.leaving.push(oldest);
             }
         }
+        // A retention of no time is said of late readers; those that were there would otherwise lose every run's end.
+        let linger = if self.limits.age.is_zero() { LINGER } else { self.limits.age.min(LINGER) };
         let mut gone = Vec::new();
-        while let Some(oldest) = self.leaving.front()
-            && (oldest.age(now) >= LINGER || Arc::strong_count(&oldest.run) == 1)
-        {
-            gone.extend(self.leaving.pop_front().map(|finished| finished.run));
-        }
+        self.leaving.retain(|finished| {
+            let lingers = finished.age(now) < linger && Arc::strong_count(&finished.run) > 1;
+            if !lingers {
+                gone.push(finished.run.clone());
+            }
+            lingers
+        });
         gone
     }
 
@@ -92,7 +97,7 @@ impl Retention {
             && let Some(finished) = self.order.remove(index)
         {
             self.bytes -= finished.bytes;
-            self.leaving.push_back(finished);
+            self.leaving.push(finished);
         }
     }
 

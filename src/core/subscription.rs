@@ -52,6 +52,7 @@ struct Cursor {
     /// Those who wait, to be woken when this reader is closed or put to.
     waiting: u32,
     /// Messages put to this reader alone, each with the seq of the event behind which it is read.
+    #[expect(clippy::box_collection, reason = "hardly any reader has such messages, and each pays for the place")]
     own: Option<Box<VecDeque<(u64, Payload)>>>,
 }
 
@@ -108,6 +109,10 @@ impl Subscription {
         self.run.id
     }
 
+    pub(super) fn is_of(&self, manager: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.manager, manager)
+    }
+
     /// The run's name among the things a [`Port`] reports.
     pub fn key(&self) -> u64 {
         self.run.key
@@ -160,6 +165,7 @@ impl Subscription {
         }
         if let Some((place, chunk)) = &state.chunk
             && *place == start
+            && (chunk.frames.len() <= limit || chunk.next == start + 1)
         {
             cursor.next = chunk.next;
             return Ok(chunk.clone());

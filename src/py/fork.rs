@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::core::fork::{entered_child, generation};
+use crate::core::owner::close_in_child;
 
 /// Have Python tell the core of each fork.
 pub fn install(py: Python<'_>) -> PyResult<()> {
@@ -18,6 +19,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 #[pyfunction]
 fn note_fork() {
     entered_child();
+    close_in_child();
 }
 
 /// A value for each process: the first for the one that made it, a new one for a child that asks.

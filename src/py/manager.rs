@@ -78,6 +78,19 @@ impl RunManager {
         Ok(cancel.into())
     }
 
+    fn abandon_run(&self, run_id: i64) -> bool {
+        self.core().abandon(run_id)
+    }
+
+    #[pyo3(signature = (subscription, /))]
+    fn unsubscribe(&self, subscription: &Subscription) -> bool {
+        let own = subscription.open().is_some_and(|open| self.core().has_made(open));
+        if own {
+            subscription.core().close();
+        }
+        own
+    }
+
     #[pyo3(signature = (run_id, event, /))]
     fn publish<'py>(&self, run_id: i64, event: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
         let Some(id) = self.core().publish(run_id, json::encode(event)?) else { return Ok(None) };

@@ -8,6 +8,7 @@ mod gate;
 mod json;
 mod logging;
 mod manager;
+mod owner;
 mod subscription;
 mod wake;
 
@@ -24,6 +25,8 @@ mod _core {
     use super::error::{RunActiveError, UnknownRunError};
     #[pymodule_export]
     use super::manager::RunManager;
+    #[pymodule_export]
+    use super::owner::OwnerLock;
     #[pymodule_export]
     use super::subscription::Subscription;
 

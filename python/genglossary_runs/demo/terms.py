@@ -1,0 +1,259 @@
+"""Finds the terms of texts, and the sentence that defines each best; English and Japanese, by frequency and form.
+
+There is no dictionary and no model. What counts as a term:
+
+- English: one to three words without a stop word, the last of them used as a noun ("the run log is …"), and names in
+  capitals or of code (SSE, RunManager). A plural counts for its singular.
+- Japanese: kanji and katakana without a break (実行ログ), also with Latin letters before them (SSE接続) and with
+  okurigana between two kanji (取り消し).
+
+A term occurs at least twice, or is defined by a sentence. Where "event loop" is a term, what is found there is not
+counted for "event".
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from genglossary_runs.demo.stop_words import AFTER_NOUNS, BEFORE_NOUNS, ENGLISH_STOP_WORDS, JAPANESE_STOP_WORDS
+
+Language = Literal["en", "ja"]
+_Key = tuple[str, ...]  # the words of a term in lower case, the last in the singular
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A term of the glossary."""
+
+    term: str
+    language: Language
+    count: int
+    """How often it occurs, in the singular and in the plural."""
+    definition: str
+    """The sentence that defines it best; at least one that holds it."""
+    source: str
+    """The name of the document with this sentence."""
+
+
+@dataclass
+class _Found:
+    quality: float = -1.0
+    definition: str = ""
+    source: str = ""
+    spellings: Counter[str] = field(default_factory=Counter)
+
+
+class _Phrase(NamedTuple):
+    """Words without a stop word or punctuation between them."""
+
+    previous: str
+    """The word before them, in lower case; empty at the start and after punctuation."""
+    words: list[re.Match[str]]
+    following: str
+    """The word after them, likewise."""
+
+
+class TermFinder:
+    """Goes over all sentences twice: `learn` each, then `define` each; then there are `entries`."""
+
+    def __init__(self) -> None:
+        self._phrases: Counter[_Key] = Counter()
+        self._nouns: Counter[str] = Counter()
+        self._words: Counter[str] = Counter()
+        self._defined: set[_Key] = set()
+        self._terms: set[_Key] = set()
+        self._found: dict[_Key, _Found] = {}
+
+    def learn(self, sentence: str) -> None:
+        """Count what could be a term."""
+        for phrase in _english_phrases(sentence):
+            key = tuple(word["word"].lower() for word in phrase.words)
+            self._phrases[key] += 1
+            self._words.update(key)
+            self._nouns.update(word["word"].lower() for word in phrase.words if _is_name(word["word"]))
+            start, end = phrase.words[0].start(), phrase.words[-1].end("word")
+            if _definition_quality(sentence, start, end) >= _DEFINES:
+                self._defined.add(key)
+                self._nouns[key[-1]] += 1
+            elif phrase.previous in BEFORE_NOUNS and (len(key) == 1 or phrase.following in AFTER_NOUNS):
+                self._nouns[key[-1]] += 1
+
+    def define(self, sentence: str, source: str) -> None:
+        """See how well a sentence, learnt before, defines the terms it holds."""
+        if not self._terms:
+            self._terms = self._choose_terms()
+        for key, start, end in self._occurrences(sentence):
+            quality = _definition_quality(sentence, start, end)
+            found = self._found.setdefault(key, _Found())
+            found.spellings[_spelling(sentence, start, end)] += 1
+            if quality > found.quality:
+                found.quality, found.definition, found.source = quality, sentence, source
+
+    def entries(self, limit: int) -> list[Entry]:
+        """The best terms, at most `limit`: English before Japanese, each in the order of its letters."""
+        found = [(key, it) for key, it in self._found.items() if it.spellings.total() > 1 or it.quality >= _DEFINES]
+        found.sort(key=lambda pair: _weight(*pair), reverse=True)
+        entries = [_entry(key, it) for key, it in found[:limit]]
+        return sorted(entries, key=lambda entry: (entry.language, entry.term.lower()))
+
+    def _choose_terms(self) -> set[_Key]:
+        counts: Counter[_Key] = Counter()
+        for words, count in self._phrases.items():
+            for start in range(len(words)):
+                for end in range(start + 1, min(start + _LONGEST_TERM, len(words)) + 1):
+                    counts[self._key(words[start:end])] += count
+        # A single word is kept for a definition yet to be seen.
+        frequent = {key for key, count in counts.items() if count > 1 or len(key) == 1}
+        defined = {self._key(words) for words in self._defined if len(words) <= _LONGEST_TERM}
+        return {key for key in frequent | defined if self._is_term(key)}
+
+    def _is_term(self, key: _Key) -> bool:
+        *modifiers, noun = key
+        # A plural is hardly ever put before a noun; what looks like one is a verb ("wakes readers").
+        verbs = (word for word in modifiers if re.search("[^sui]s$", word) and not self._is_noun(word))
+        return not any(verbs) and not any(word.endswith("ly") for word in key) and self._is_noun(noun)
+
+    def _is_noun(self, word: str) -> bool:
+        used_as_noun = self._nouns[word] + self._nouns[word + "s"]
+        return used_as_noun > 0 and used_as_noun >= 0.05 * self._words[word]
+
+    def _key(self, words: _Key) -> _Key:
+        return (*words[:-1], self._singular(words[-1]))
+
+    def _singular(self, word: str) -> str:
+        """The singular, if the texts use it, too."""
+        if not word.endswith("s") or word.endswith("ss"):
+            return word
+        stems = (word[:-1], word.removesuffix("es"), word.removesuffix("ies") + "y")
+        return next((stem for stem in stems if stem in self._words), word)
+
+    def _occurrences(self, sentence: str) -> Iterator[tuple[_Key, int, int]]:
+        for phrase in _english_phrases(sentence):
+            words = phrase.words
+            start = 0
+            while start < len(words):
+                # The longest term that begins here.
+                for end in range(min(start + _LONGEST_TERM, len(words)), start, -1):
+                    key = self._key(tuple(word["word"].lower() for word in words[start:end]))
+                    if key in self._terms:
+                        yield key, words[start].start(), words[end - 1].end("word")
+                        break
+                start = end
+        for term, start, end in _japanese_terms(sentence):
+            yield (term,), start, end
+
+
+def _entry(key: _Key, found: _Found) -> Entry:
+    # In the singular where that occurs; then as it is most often written.
+    term = max(found.spellings, key=lambda text: (text.lower() == " ".join(key), found.spellings[text]))
+    language: Language = "ja" if _JAPANESE_LETTER.search(term) else "en"
+    return Entry(term, language, found.spellings.total(), found.definition, found.source)
+
+
+def _weight(key: _Key, found: _Found) -> float:
+    form = 1.5 if len(key) > 1 else 1.0 if found.quality >= _DEFINES or any(map(_is_name, found.spellings)) else 0.5
+    return math.log2(1 + found.spellings.total()) * (1 + max(found.quality, 0.0)) * form
+
+
+# English
+
+_LONGEST_TERM = 3
+_LATIN = "A-Za-zÀ-ÖØ-öø-ÿ"
+_TOKEN = re.compile(rf"(?P<word>[{_LATIN}][{_LATIN}0-9]*(?:[-_][{_LATIN}0-9]+)*)(?P<genitive>['’]s\b)?|[^\s]")
+
+
+def _english_phrases(sentence: str) -> Iterator[_Phrase]:
+    words: list[re.Match[str]] = []
+    before = previous = ""
+    for token in _TOKEN.finditer(sentence):
+        word = (token["word"] or "").lower()
+        long_enough = len(word) > (1 if token[0].isupper() else 2)
+        starts_japanese_term = word and _JAPANESE_RUN.match(sentence, token.end())
+        if long_enough and not starts_japanese_term and word not in ENGLISH_STOP_WORDS:
+            previous = previous if words else before
+            words.append(token)
+            word, before = "", word
+        else:
+            before = word
+        if words and (token["genitive"] or token is not words[-1]):
+            yield _Phrase(previous, words, word)
+            words = []
+        if token["genitive"]:
+            before = "of"  # "the run's log" is the log of the run
+    if words:
+        yield _Phrase(previous, words, "")
+
+
+def _is_name(word: str) -> bool:
+    """SSE, RunManager, run_id: not what a sentence would give a capital."""
+    return "_" in word or bool(re.search(r"[A-ZÀ-Þ]", word[1:]))
+
+
+def _spelling(sentence: str, start: int, end: int) -> str:
+    text = sentence[start:end]
+    given_by_sentence = start == 0 and re.fullmatch(r"[A-ZÀ-Þ][^A-ZÀ-Þ]*", text)
+    return text.lower() if given_by_sentence else text
+
+
+# Japanese
+
+_KANJI = "一-鿿々〆"
+_KATAKANA = "ァ-ヴー"
+_OKURIGANA = rf"(?<![{_KANJI}])[{_KANJI}][りきぎみびちけげれ][{_KANJI}][りきぎしみびちいえけげせてれ]"
+_JAPANESE_LETTER = re.compile(rf"[{_KANJI}ぁ-ん{_KATAKANA}]")
+_JAPANESE_RUN = re.compile(
+    rf"(?:{_OKURIGANA}|[{_KANJI}{_KATAKANA}]|(?<![{_LATIN}0-9_])[{_LATIN}]{{2,}}(?=[{_KANJI}{_KATAKANA}]))+"
+)
+# "Each", and "during", "within", "the side of", as they are written around a term.
+_JAPANESE_CORE = re.compile(r"(?:各(?![種自地国]))?(?P<term>..+?)[中内側]?")
+_JAPANESE_NUMBER = re.compile("[一二三四五六七八九十百千万数何]+[一-鿿]?")
+
+
+def _japanese_terms(sentence: str) -> Iterator[tuple[str, int, int]]:
+    for run in _JAPANESE_RUN.finditer(sentence):
+        core = _JAPANESE_CORE.fullmatch(run[0])
+        if core and core["term"] not in JAPANESE_STOP_WORDS and not _JAPANESE_NUMBER.fullmatch(core["term"]):
+            yield core["term"], run.start() + core.start("term"), run.start() + core.end("term")
+
+
+# Definitions
+
+_DEFINES = 3.0
+"""From this quality on, a sentence says what the term is."""
+
+# What stands before and after the term, from the best form on.
+_SUBJECT = r"(?:\W{0,3}(?:(?i:the|an?|each|every|all)\s+)?|[「『“\"']?)"
+_BRACKETS = r"[」』”\"']?\s?(?:[(（][^)）]{1,60}[)）])?"
+_FORMS = [
+    (quality, re.compile(before + r"\Z"), re.compile(after))
+    for quality, before, after in [
+        (5.0, _SUBJECT, rf"{_BRACKETS}\s*(?:is|are|was|were)\s+(?:an?|the|one|what|any|how|where)\b.{{10}}"),
+        (5.0, _SUBJECT, rf"{_BRACKETS}(?:とは|というのは)"),
+        (
+            4.5,
+            _SUBJECT,
+            rf"{_BRACKETS}は.{{4,}}(?:である|です|をいう|を指す|を指します|のこと|ことだ|を表す|を意味する)。?\Z",
+        ),
+        (4.0, _SUBJECT, rf"{_BRACKETS}\s*(?:means|denotes|refers to|stands for|describes|represents)\b"),
+        (4.0, r"", rf"{_BRACKETS}\s*(?::\s|：|\s[-–]\s|\s?—)\s*\S.{{14}}"),
+        (3.5, r".*\b(?:called|known as|named)(?:\s+(?:an?|the))?\s*[\"'“]?", r""),
+        (3.5, r".*", rf"{_BRACKETS}(?:と呼ぶ|と呼び|と呼ばれ|という。)"),
+        (2.5, r"(?:An?|Each|Every)\s+", r"\s[a-z]"),
+        (2.0, _SUBJECT, rf"{_BRACKETS}(?:\s(?:is|are|has|have|holds|owns|makes|gives|can|does)\b|は)"),
+        (1.0, _SUBJECT, r""),
+    ]
+]
+
+
+def _definition_quality(sentence: str, start: int, end: int) -> float:
+    """How well the sentence says what the term at this place is, from 0 (holds it) on."""
+    before, after = sentence[:start], sentence[end:]
+    quality = next((quality for quality, left, right in _FORMS if left.match(before) and right.match(after)), 0.0)
+    is_japanese = _JAPANESE_LETTER.search(sentence)
+    if sentence.endswith(("?", "？", ":", "：")) or len(after) > 400 or (len(sentence.split()) < 5 and not is_japanese):
+        return 0.0
+    # A full sentence of an ordinary length reads best.
+    return quality + (0.3 if sentence.endswith((".", "。")) else 0.0) - abs(len(sentence) - 120) / 1000

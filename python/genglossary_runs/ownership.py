@@ -1,0 +1,162 @@
+"""Who runs a project: one process of this host, known by a file lock beside the project's database.
+
+The operating system releases the lock when the process ends, however it ends: a live owner is never taken for dead, and
+a dead one is known at once. The file names its runs, and goes with the last of them; one that is there without an owner
+names the runs that died with their process. An active row that no such file names is nobody's to judge: it may have
+been made by other means.
+
+Limits: processes of one host. A child that the pipeline forks without `exec`, other than through Python, shares the
+lock and keeps it until it ends; children made by `os.fork`, `multiprocessing` and `subprocess` do not.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ._core import OwnerLock
+
+logger = logging.getLogger(__name__)
+
+NOBODY: frozenset[int] = frozenset()
+
+
+@dataclass
+class _Held:
+    """A lock of this process. Runs that follow each other share it."""
+
+    path: str
+    lock: OwnerLock
+    claims: int = 1
+
+
+# By path; guarded by `_guard`.
+_held: dict[str, _Held] = {}
+_guard = threading.Lock()
+
+
+def _forget_parent() -> None:
+    global _guard
+    _guard = threading.Lock()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+@dataclass
+class Claim:
+    """A share in this process's ownership of a project; without a lock where none can be had."""
+
+    _shared: _Held | None
+    left: frozenset[int] = field(default=NOBODY)
+    """The runs that a dead owner left. Until `settle`, their names are kept."""
+
+    def name(self, run_id: int) -> None:
+        """Write that this process executes the run."""
+        if self._shared is None:
+            return
+        owner = {"runs": [run_id, *self.left], "pid": os.getpid(), "host": socket.gethostname()}
+        try:
+            self._shared.lock.describe(json.dumps(owner) + "\n")
+        except OSError as error:
+            logger.warning(
+                "%s: cannot be written (%s); a crash of this run will not be noticed", self._shared.path, error
+            )
+
+    def settle(self) -> None:
+        """Note that what a dead owner left has been cleared up."""
+        self.left = NOBODY
+
+    def release(self) -> None:
+        """Give the share back; the last one removes the file. May be repeated."""
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        with _guard:
+            shared.claims -= 1
+            if shared.claims:
+                return
+            _held.pop(shared.path, None)
+            if self.left:
+                shared.lock.release()
+                return
+            try:
+                shared.lock.remove()
+            except OSError as error:
+                logger.warning("%s: cannot be removed (%s)", shared.path, error)
+
+
+class Ownership:
+    """The ownership of one project.
+
+    Args:
+        db_path: the project's database; the lock is the file beside it whose name ends in `.run-lock`.
+    """
+
+    def __init__(self, db_path: str | os.PathLike[str]) -> None:
+        name = os.fspath(db_path)
+        self._path = None if name in ("", ":memory:") else os.path.abspath(name) + ".run-lock"
+
+    def claim(self) -> Claim | None:
+        """Own the project, as long as any claim of this process is not released; None if another process owns it."""
+        if self._path is None:
+            logger.info("A database in memory has no owner: runs of other processes and crashes are not noticed")
+            return Claim(None)
+        with _guard:
+            shared = _held.get(self._path)
+            if shared is not None:
+                shared.claims += 1
+                return Claim(shared)
+            try:
+                lock = OwnerLock.acquire(self._path)
+            except OSError as error:
+                logger.warning(
+                    "%s: cannot be locked (%s); runs of other processes and crashes are not noticed", self._path, error
+                )
+                return Claim(None)
+            if lock is None:
+                return None
+            shared = _held[self._path] = _Held(self._path, lock)
+            return Claim(shared, _runs(lock.found))
+
+    @contextlib.contextmanager
+    def abandoned(self) -> Iterator[frozenset[int]]:
+        """The runs that a dead owner left; no owner can come while they are looked after."""
+        lock = None
+        if self._path is not None and self._path not in _held:
+            try:
+                lock = OwnerLock.look(self._path)
+            except OSError as error:
+                logger.debug("%s: cannot be looked at (%s)", self._path, error)
+        try:
+            yield NOBODY if lock is None else _runs(lock.found)
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def runs_elsewhere(self) -> frozenset[int]:
+        """The runs of another process that owns the project."""
+        if self._path is None or self._path in _held:
+            return NOBODY
+        try:
+            lock = OwnerLock.look(self._path)
+            if lock is None:
+                return _runs(Path(self._path).read_text(encoding="utf-8"))
+            lock.release()
+        except OSError:
+            pass
+        return NOBODY
+
+
+def _runs(words: str) -> frozenset[int]:
+    """The runs that a lock file names; none if it was cut off while it was written."""
+    try:
+        return frozenset(int(run_id) for run_id in json.loads(words)["runs"])
+    except (ValueError, TypeError, KeyError):
+        return NOBODY

@@ -1,0 +1,5 @@
+"""Background runs."""
+
+from .manager import RunManager
+
+__all__ = ["RunManager"]

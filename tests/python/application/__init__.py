@@ -1,0 +1,1 @@
+"""The application's manager, against the stand-in application in `tests/app`."""

@@ -1,0 +1,193 @@
+"""What the tests of the application's manager share."""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from genglossary.db.connection import database_connection
+from genglossary.db.runs_repository import create_run
+from genglossary.runs.executor import Job, PipelineCancelledException, PipelineExecutor
+
+DEADLINE = 30.0
+
+
+def wait_for(condition: Callable[[], object], what: str = "the condition", deadline: float = DEADLINE) -> None:
+    """Return as soon as `condition()` is true."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"waited {deadline:.0f} s in vain for {what}"
+        time.sleep(0.002)
+
+
+def join(thread: threading.Thread | None) -> None:
+    """Wait for the thread to end."""
+    assert thread is not None
+    thread.join(DEADLINE)
+    assert not thread.is_alive(), "the thread did not end"
+
+
+def in_thread(target: Callable[..., object], *args: Any) -> threading.Thread:
+    """Start a daemon thread."""
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def drain(subscription: Any) -> list[dict[str, Any]]:
+    """All that can be read without waiting."""
+    events = []
+    while True:
+        try:
+            events.append(subscription.get_nowait())
+        except queue.Empty:
+            return events
+
+
+def read_to_end(subscription: Any) -> list[dict[str, Any]]:
+    """All up to and including the first message that is complete; then there must be nothing more."""
+    events = [subscription.get(timeout=DEADLINE)]
+    while not events[-1].get("complete"):
+        events.append(subscription.get(timeout=DEADLINE))
+    assert drain(subscription) == []
+    return events
+
+
+def texts(events: list[dict[str, Any]]) -> list[str]:
+    """The messages of the log events among these."""
+    return [event["message"] for event in events if "message" in event]
+
+
+def log(run_id: int, message: str, **extra: Any) -> dict[str, Any]:
+    """A log message as the pipeline sends it."""
+    return {"run_id": run_id, "level": "info", "message": message, **extra}
+
+
+def terminal(run_id: int, db_status: str | None = None, **extra: Any) -> dict[str, Any]:
+    """The terminal event that is expected."""
+    status = {} if db_status is None else {"db_status": db_status}
+    return {"run_id": run_id, "complete": True, **status, **extra}
+
+
+def add_run(db_path: str, status: str = "pending", **columns: Any) -> int:
+    """A row as another process would leave it."""
+    with database_connection(db_path) as conn:
+        run_id = create_run(conn, "full")
+        for column, value in {"status": status, **columns}.items():
+            conn.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id))
+        conn.commit()
+    return run_id
+
+
+def set_status(db_path: str, run_id: int, status: str) -> None:
+    """What the DELETE route does to the row."""
+    with database_connection(db_path) as conn:
+        conn.execute("UPDATE runs SET status = ? WHERE id = ?", (status, run_id))
+        conn.commit()
+
+
+def row(db_path: str, run_id: int) -> dict[str, Any]:
+    """The run's row, as another connection sees it."""
+    with database_connection(db_path) as conn:
+        return dict(conn.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
+
+
+def terms(db_path: str) -> list[str]:
+    """What pipelines have stored and committed."""
+    with database_connection(db_path) as conn:
+        return [term for (term,) in conn.execute("SELECT term FROM terms ORDER BY term")]
+
+
+def is_closed(conn: sqlite3.Connection) -> bool:
+    """Whether the connection has been closed."""
+    try:
+        conn.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return True
+    return False
+
+
+def broken(error: BaseException) -> Callable[..., Any]:
+    """A function that takes anything and raises."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return function
+
+
+@contextmanager
+def broken_connection(*args: Any) -> Iterator[sqlite3.Connection]:
+    """A `database_connection` to a database that cannot be opened."""
+    raise sqlite3.OperationalError("unable to open database file")
+    yield
+
+
+def stubborn_connection(path: str, **errors: Exception) -> sqlite3.Connection:
+    """A real connection of which the methods named here raise. `sqlite3.Connection.close(conn)` closes it."""
+    methods = {name: broken(error) for name, error in errors.items()}
+    factory = type("StubbornConnection", (sqlite3.Connection,), methods)
+    conn = sqlite3.connect(path, check_same_thread=False, factory=factory)
+    conn.row_factory = sqlite3.Row
+    return conn
+
+
+class Pipeline:
+    """Scripts what the stand-in's pipeline does, and records its jobs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.jobs: list[Job] = []
+        self.release = threading.Event()
+
+    def does(self, work: Callable[[Job], None]) -> None:
+        """From now on, the pipeline does this."""
+
+        def recorded(job: Job) -> None:
+            self.jobs.append(job)
+            work(job)
+
+        self._monkeypatch.setattr(PipelineExecutor, "work", staticmethod(recorded))
+
+    def raises(self, error: BaseException) -> None:
+        """It raises this."""
+        self.does(broken(error))
+
+    def says(self, *messages: str) -> None:
+        """It logs these, and succeeds."""
+
+        def work(job: Job) -> None:
+            for message in messages:
+                job.log(message)
+
+        self.does(work)
+
+    def holds(self) -> None:
+        """It takes no notice of a cancel, and succeeds once `release` is set."""
+        self.does(lambda job: _let_go(self.release))
+
+    def polls(self) -> None:
+        """It goes on until it sees a cancel."""
+
+        def work(job: Job) -> None:
+            wait_for(job.context.cancel_event.is_set, "the cancel")
+            raise PipelineCancelledException
+
+        self.does(work)
+
+    def asks_model(self) -> None:
+        """It waits for the model, without a look at the cancel event."""
+        self.does(lambda job: job.executor.ask_model(DEADLINE))
+
+    def wait_until_running(self, jobs: int = 1) -> Job:
+        """The newest job, once there are so many."""
+        wait_for(lambda: len(self.jobs) >= jobs, "the pipeline to begin")
+        return self.jobs[-1]
+
+
+def _let_go(release: threading.Event) -> None:
+    assert release.wait(DEADLINE), "nobody released the pipeline"

@@ -1,0 +1,257 @@
+"""`python -m genglossary_runs.demo`, as a person or a script runs it."""
+
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+
+PATIENCE = 60.0
+PROJECT = Path(__file__).resolve().parents[3]
+COMMAND = [sys.executable, "-m", "genglossary_runs.demo", "--port", "0"]
+
+MakeFolder = Callable[..., Path]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    # A proxy of the machine must not matter, nor its terminal's width.
+    plain = {key: value for key, value in os.environ.items() if key not in ("DOCS", "COLUMNS", "FORCE_COLOR")}
+    return plain | {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"} | variables
+
+
+def run(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class Running:
+    """The command while it runs, with what it has printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        self.process = process
+        self.printed = ""
+        self._raw = b""
+        self._output = output
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read until the pattern has been printed."""
+        deadline = time.monotonic() + PATIENCE
+        while not (match := re.search(pattern, self.printed)):
+            assert self._read(deadline), f"{pattern!r} is not in {self.printed!r}"
+        return match
+
+    def wait(self) -> int:
+        """Read to the end; the exit code."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read(deadline):
+            pass
+        return self.process.wait(PATIENCE)
+
+    def _read(self, deadline: float) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._output, selectors.EVENT_READ)
+            assert selector.select(deadline - time.monotonic()), f"nothing more comes after {self.printed!r}"
+        try:
+            chunk = os.read(self._output.fileno(), 65536)
+        except OSError:  # how a pseudo terminal says that the other end is closed
+            return False
+        self._raw += chunk
+        text = self._raw.decode("utf-8", "replace").replace("\r\n", "\n")
+        self.printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)  # colours and movements of the cursor
+        return bool(chunk)
+
+
+@contextmanager
+def running(folder: Path, *arguments: object, terminal: bool = False) -> Iterator[Running]:
+    read_end, write_end = os.openpty() if terminal else os.pipe()
+    with os.fdopen(read_end, "rb", buffering=0) as output:
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=folder,
+            env=environment(TERM="xterm"),
+            stdout=write_end,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        os.close(write_end)
+        try:
+            yield Running(process, output)
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
+
+
+def assert_one_line(text: str, pattern: str) -> None:
+    assert re.fullmatch(rf"genglossary-runs demo: .*{pattern}.*\n", text)
+
+
+def assert_holds(printed: str, **stats: int) -> None:
+    for name, value in stats.items():
+        assert re.search(rf"{name.replace('_', ' ')} +\S +{value} ", printed), printed
+
+
+@pytest.mark.parametrize("arguments", [("--once",), ()])
+def test_it_makes_a_glossary_and_ends(make_folder: MakeFolder, tmp_path: Path, arguments: Sequence[str]) -> None:
+    result = run(tmp_path, make_folder(), *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Run 1 makes a glossary of texts\n" in result.stdout
+    assert re.search(r"\d\d:\d\d:\d\d info +runs\.md: 3 sentences\n", result.stdout)
+    assert re.search(r"Reading +\S+ 2/2 ", result.stdout)
+    assert "Run 1 completed\n" in result.stdout
+    glossary = tmp_path / "genglossary-demo.md"
+    assert f"The glossary is in {glossary}\n" in result.stdout
+    assert "\n## run log\n\nThe run log is a bounded list of events.\n" in glossary.read_text(encoding="utf-8")
+    assert_holds(result.stdout, active_runs=0, subscribed_runs=0, subscribers=0, retained_runs=1)
+
+
+def test_the_folder_can_come_from_the_environment(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, DOCS=str(make_folder()))
+    assert result.returncode == 0
+    assert "Run 1 makes a glossary of texts\n" in result.stdout
+
+
+def test_without_a_folder_it_reads_this_project(tmp_path: Path) -> None:
+    result = run(PROJECT, "--out", tmp_path / "out.md")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\n## terminal event\n" in (tmp_path / "out.md").read_text(encoding="utf-8")
+
+
+def test_its_own_glossary_is_not_read_again(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    for _ in range(2):
+        result = run(folder, ".")
+        assert result.returncode == 0
+        assert re.search(r"Reading +\S+ 2/2 ", result.stdout)
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    result = run(tmp_path, tmp_path / "nowhere")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert_one_line(result.stderr, "There is no folder .*nowhere")
+
+
+def test_a_folder_without_text_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder({}))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert_one_line(result.stderr, "texts has no text files")
+
+
+def test_files_without_text_fail(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder({"a.txt": ""}))
+    assert result.returncode == 1
+    assert "Run 1 failed: UnreadableError: There is no text in the files of texts\n" in result.stdout
+    assert not (tmp_path / "genglossary-demo.md").exists()
+
+
+def test_a_file_that_is_not_utf_8_is_a_warning(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder({"a.txt": b"caf\xe9", "b.txt": "A run is one execution."}))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"warning +a\.txt is not UTF-8 \(byte 3\); skipped\n", result.stdout)
+
+
+def test_a_port_in_use_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run(tmp_path, make_folder(), "--port", port)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert_one_line(result.stderr, f"Port {port} is in use; choose another with --port")
+
+
+def test_a_glossary_that_cannot_be_written_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder(), "--out", tmp_path / "nowhere" / "out.md")
+    assert result.returncode == 1
+    assert_one_line(result.stderr, "cannot be written: No such file or directory; choose another with --out")
+
+
+@pytest.mark.parametrize("arguments", [("--port", "65536"), ("--port", "x"), ("--pace", "-1"), ("--pace", "nan")])
+def test_impossible_options_are_refused(tmp_path: Path, arguments: Sequence[str]) -> None:
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 2
+    assert f"argument {arguments[0]}: " in result.stderr
+
+
+def test_a_terminal_that_cannot_show_a_text_shows_the_rest(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder(), PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "??.txt: 3 sentences\n" in result.stdout
+
+
+def test_texts_and_names_do_not_steer_the_terminal(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder({"\x1b[31mred [bold].txt": "A run is one execution."}))
+    assert result.returncode == 0
+    assert "\x1b" not in result.stdout
+    assert " [31mred [bold].txt: 1 sentence\n" in result.stdout
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_ctrl_c_cancels_the_run_first(make_folder: MakeFolder, tmp_path: Path, terminal: bool) -> None:
+    with running(tmp_path, make_folder(), "--pace", 3600, terminal=terminal) as command:
+        command.wait_for("Run 1 makes a glossary of texts\n")
+        command.process.send_signal(signal.SIGINT)
+        assert command.wait() == 130
+    assert "Cancelling run 1\n" in command.printed
+    assert "Run 1 cancelled\n" in command.printed
+    assert "Traceback" not in command.printed
+    assert_holds(command.printed, active_runs=0, subscribed_runs=0, subscribers=0)
+    assert not (tmp_path / "genglossary-demo.md").exists()
+
+
+def test_sigterm_stops_the_run_and_the_server(make_folder: MakeFolder, tmp_path: Path) -> None:
+    with running(tmp_path, make_folder(), "--pace", 3600) as command:
+        command.wait_for("Run 1 makes a glossary of texts\n")
+        command.process.terminate()
+        assert command.wait() == 128 + signal.SIGTERM
+    assert "Traceback" not in command.printed
+
+
+def test_in_a_terminal_it_goes_on_serving_until_ctrl_c(make_folder: MakeFolder, tmp_path: Path) -> None:
+    with running(tmp_path, make_folder(), terminal=True) as command:
+        url = command.wait_for(r"curl -N (http://127\.0\.0\.1:\d+)/runs/1/events\n")[1]
+        assert re.search(r"Reading +\S+ 2/2 ", command.printed)
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+            assert client.get("/runs/1").json()["status"] == "completed"
+            assert "event: complete" in client.get("/runs/1/events").text
+            assert client.post("/runs").json()["run_id"] == 2
+            assert "event: complete" in client.get("/runs/2/events").text
+        command.process.send_signal(signal.SIGINT)
+        assert command.wait() == 0
+
+
+def test_ctrl_c_while_serving_cancels_what_others_started(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder()
+    with running(tmp_path, folder, "--pace", 0.5, terminal=True) as command:
+        url = command.wait_for(r"curl -N (http://127\.0\.0\.1:\d+)/runs/1/events\n")[1]
+        for number in range(200):
+            (folder / f"{number}.txt").write_text("A run is one execution.")
+        with (
+            httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+            client.stream("GET", f"/runs/{client.post('/runs').json()['run_id']}/events") as stream,
+        ):
+            lines = stream.iter_lines()
+            assert any("Reading" in line for line in lines)
+            command.process.send_signal(signal.SIGINT)
+            assert any('"cancelled"' in line for line in lines)
+        assert command.wait() == 130
+
+
+def test_once_ends_in_a_terminal_too(make_folder: MakeFolder, tmp_path: Path) -> None:
+    with running(tmp_path, make_folder(), "--once", terminal=True) as command:
+        assert command.wait() == 0
+    assert "Run 1 completed\n" in command.printed
