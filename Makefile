@@ -1,30 +1,63 @@
-# What a person types. Everything is installed into .venv, nothing outside this folder.
+# What a person types. Everything is installed into .venv and target, nothing outside this folder.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
 DOCS ?= .
+BIN := .venv/bin
 
-.PHONY: demo test lint bench dev clean help
+.PHONY: help demo test test-rust test-python lint bench loom dev clean
 
 help:
 	@echo "make demo [DOCS=folder]  make a glossary of a folder's texts, watch the run, keep serving"
 	@echo "make test                run every test"
 	@echo "make lint                check format, lints, types and stubs"
-	@echo "make bench               measure side by side with the design it replaces"
+	@echo "make bench               measure side by side with what it replaces"
+	@echo "make loom                explore every interleaving of the core, within bounds"
 	@echo "make clean               remove what was built"
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+demo: dev
+	@$(BIN)/python -m genglossary_runs.demo $(DEMO_FLAGS) $(DOCS)
 
-# One installation with every extra: quick to check, and no two targets disagree about what is there.
-$(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	touch $@
+test: test-rust test-python
 
-$(VENV)/.built: $(VENV)/.installed Cargo.toml Cargo.lock $(shell find src python -name '*.rs' -o -name '*.py' -o -name '*.pyi')
-	$(BIN)/maturin develop --release --quiet --skip-install || $(BIN)/maturin develop --release
-	touch $@
+# Without its default features the crate is the core alone, which needs no Python.
+test-rust:
+	cargo test --quiet --no-default-features
 
-dev: $(VENV)/.built
+test-python: dev
+	$(BIN)/python -m pytest --quiet
+
+lint: dev
+	cargo fmt --check
+	cargo clippy --quiet -- --deny warnings
+	cargo clippy --quiet --all-targets --no-default-features -- --deny warnings
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest genglossary_runs._core
+
+bench: dev
+	cargo bench --quiet --no-default-features
+	$(BIN)/python benches/publish.py
+	$(BIN)/python benches/memory.py
+	$(BIN)/python benches/streams.py
+
+loom:
+	LOOM_MAX_PREEMPTIONS=2 RUSTFLAGS="--cfg loom" \
+		cargo test --release --no-default-features --target-dir target/loom --test loom
+
+dev: .venv/.built
+
+.venv/.built: .venv/.installed Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs')
+	@command -v cargo >/dev/null || { echo "Rust is needed: install it as https://rustup.rs says"; exit 1; }
+	@echo "Building the extension; the first time takes a minute or two."
+	@mkdir -p target; $(BIN)/maturin develop --release --quiet >target/maturin.log 2>&1 || { cat target/maturin.log; exit 1; }
+	@touch $@
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+clean:
+	rm -rf .venv target python/genglossary_runs/*.so

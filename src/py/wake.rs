@@ -35,7 +35,7 @@ pub struct LoopPort {
     /// Tells it from the port of any other loop, also of one that has had the same address.
     pub key: u64,
     /// The end of the pipe that the loop watches.
-    bell: Option<PipeReader>,
+    bell: Option<Arc<PipeReader>>,
     waits: Mutex<Waits>,
 }
 
@@ -86,17 +86,23 @@ impl LoopPort {
         Ok(port)
     }
 
-    fn new(core: Port, bell: Option<PipeReader>) -> Arc<Self> {
+    fn new(core: Port, bell: Option<Arc<PipeReader>>) -> Arc<Self> {
         Arc::new(Self { core: Arc::new(core), key: new_key(), bell, waits: Mutex::default() })
     }
 
     /// A port whose pipe the loop watches.
     fn watch(running: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
         let (bell, rope) = pipe()?;
+        let bell = Arc::new(bell);
         let fd = bell.as_raw_fd();
+        // Whoever rings holds the other end open, too: a pipe that nobody can read would raise SIGPIPE.
+        let kept = bell.clone();
         // The core rings once between two looks at what has changed, so the pipe is never full; and a loop that is gone
         // has nobody to tell of an error.
-        let core = Port::new(Box::new(move || drop((&rope).write(&[1]))));
+        let core = Port::new(Box::new(move || {
+            let _open = &kept;
+            let _ = (&rope).write(&[1]);
+        }));
         let port = Self::new(core, Some(bell));
         running.call_method1(intern!(running.py(), "add_reader"), (fd, OnReady(port.clone())))?;
         Ok(port)
@@ -154,7 +160,7 @@ impl LoopPort {
 
     /// Resolve the futures that wait for what has changed.
     fn ready(&self, py: Python<'_>) {
-        if let Some(mut bell) = self.bell.as_ref() {
+        if let Some(mut bell) = self.bell.as_deref() {
             // Called only when there is something to read.
             let _ = bell.read(&mut [0; 8]);
         }
@@ -172,14 +178,17 @@ impl LoopPort {
         let mut late = Vec::new();
         let mut waits = self.waits.lock();
         for waiters in waits.by_key.values_mut() {
-            late.extend(waiters.extract_if(.., |_, waiter| waiter.deadline.is_some_and(|at| at <= now)));
+            let is_late = |waiter: &Waiter| waiter.deadline.is_some_and(|at| at <= now);
+            let tokens: Vec<u64> =
+                waiters.iter().filter(|(_, waiter)| is_late(waiter)).map(|(token, _)| *token).collect();
+            late.extend(tokens.iter().filter_map(|token| waiters.remove(token)));
         }
         waits.by_key.retain(|_, waiters| !waiters.is_empty());
         let next = waits.by_key.values().flat_map(BTreeMap::values).filter_map(|waiter| waiter.deadline).min();
         let gone_off = waits.timer.take();
         drop(waits);
         drop(gone_off);
-        for (_, waiter) in late {
+        for waiter in late {
             resolve(running.py(), &waiter.future);
         }
         next.map_or(Ok(()), |at| self.schedule(running, at))
