@@ -15,7 +15,7 @@ mod wake;
 use pyo3::prelude::*;
 
 /// The Rust core of genglossary_runs.
-#[pymodule]
+#[pymodule(gil_used = false)]
 mod _core {
     use super::*;
 
