@@ -1,0 +1,192 @@
+//! The cancel event: a flag that is set once, who waits for it, what is called.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, manager, payload};
+use genglossary_runs::core::{Callback, CancelEvent, Port};
+
+/// Calls a closure.
+struct Call<F>(F);
+
+impl<F: FnOnce() + Send + 'static> Callback for Call<F> {
+    fn call(self: Box<Self>) {
+        (self.0)();
+    }
+}
+
+fn callback(call: impl FnOnce() + Send + 'static) -> Box<dyn Callback> {
+    Box::new(Call(call))
+}
+
+/// A callback that counts its calls.
+fn counting(calls: &Arc<AtomicU32>) -> Box<dyn Callback> {
+    let calls = calls.clone();
+    callback(move || _ = calls.fetch_add(1, Ordering::Relaxed))
+}
+
+#[test]
+fn an_event_is_set_once_and_for_all() {
+    let event = CancelEvent::new(7);
+    assert_eq!(event.key(), 7);
+    assert!(!event.is_set());
+    event.set();
+    event.set();
+    assert!(event.is_set());
+}
+
+#[test]
+fn a_wait_ends_when_the_event_is_set() {
+    let events: Vec<CancelEvent> = (0..500).map(CancelEvent::new).collect();
+    let (waits, sets): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.key() % 2 == 0);
+    // Two threads that answer each other: a wake-up that is lost leaves both asleep.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for (wait, set) in waits.iter().zip(&sets) {
+                assert!(wait.wait(Some(Instant::now() + PATIENCE)));
+                set.set();
+            }
+        });
+        for (set, wait) in waits.iter().zip(&sets) {
+            set.set();
+            assert!(wait.wait(None));
+        }
+    });
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let event = CancelEvent::new(0);
+    let deadline = Instant::now() + Duration::from_millis(20);
+    assert!(!event.wait(Some(deadline)));
+    assert!(Instant::now() >= deadline);
+    event.set();
+    assert!(event.wait(Some(deadline)));
+    assert!(event.wait(None));
+}
+
+#[test]
+fn callbacks_are_called_once_in_the_thread_that_sets_it() {
+    let event = CancelEvent::new(0);
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..3 {
+        let threads = threads.clone();
+        event.add_callback(callback(move || threads.lock().unwrap().push(thread::current().id())));
+    }
+    assert_eq!(threads.lock().unwrap().len(), 0);
+    event.set();
+    event.set();
+    assert_eq!(*threads.lock().unwrap(), [thread::current().id(); 3]);
+}
+
+#[test]
+fn a_callback_that_comes_late_is_called_at_once() {
+    let event = CancelEvent::new(0);
+    event.set();
+    let calls = Arc::new(AtomicU32::new(0));
+    event.add_callback(counting(&calls));
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(Arc::strong_count(&calls), 1);
+}
+
+/// What a callback does must find no lock taken.
+#[test]
+fn a_callback_may_use_the_event() {
+    let event = Arc::new(CancelEvent::new(0));
+    let calls = Arc::new(AtomicU32::new(0));
+    let (inner, inner_calls) = (event.clone(), calls.clone());
+    event.add_callback(callback(move || {
+        assert!(inner.is_set());
+        assert!(inner.wait(None));
+        inner.set();
+        inner.add_callback(counting(&inner_calls));
+        assert_eq!(inner.take_callbacks().len(), 0);
+    }));
+    event.set();
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_callback_may_finish_the_run() {
+    let manager = Arc::new(manager(10));
+    let event = manager.open(1).unwrap();
+    let inner = manager.clone();
+    event.add_callback(callback(move || assert!(inner.finish(1, payload("cancelled"), false))));
+    assert!(manager.cancel(1));
+    assert_eq!(manager.terminal(1).as_deref(), Some(b"cancelled".as_slice()));
+}
+
+#[test]
+fn callbacks_that_were_taken_out_are_not_called() {
+    let event = CancelEvent::new(0);
+    let calls = Arc::new(AtomicU32::new(0));
+    event.add_callback(counting(&calls));
+    assert_eq!(event.take_callbacks().len(), 1);
+    assert_eq!(event.take_callbacks().len(), 0);
+    event.set();
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_run_that_ends_lets_go_of_its_callbacks() {
+    let manager = manager(10);
+    let event = manager.open(1).unwrap();
+    let calls = Arc::new(AtomicU32::new(0));
+    event.add_callback(counting(&calls));
+    manager.finish(1, payload("done"), false);
+    assert_eq!(Arc::strong_count(&calls), 1);
+    event.set();
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn callbacks_can_be_visited_unless_somebody_is_busy_with_them() {
+    let event = CancelEvent::new(0);
+    let calls = Arc::new(AtomicU32::new(0));
+    event.add_callback(counting(&calls));
+    event.add_callback(counting(&calls));
+    let mut visited = 0;
+    event.visit_callbacks(|_| {
+        visited += 1;
+        // The lock is taken during a visit, as it would be by another thread.
+        event.visit_callbacks(|_| panic!("a garbage collector must not wait, nor see half a change"));
+    });
+    assert_eq!(visited, 2);
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn setting_rings_a_port_once() {
+    let rung = Arc::new(AtomicU32::new(0));
+    let count = rung.clone();
+    let port = Arc::new(Port::new(Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed))));
+    let event = CancelEvent::new(7);
+    assert!(event.arm(&port));
+    assert!(event.arm(&port), "arming again changes nothing");
+    assert_eq!(rung.load(Ordering::Relaxed), 0);
+    event.set();
+    event.set();
+    assert_eq!(rung.load(Ordering::Relaxed), 1);
+    assert_eq!(port.take_ready(), [7]);
+    assert!(!event.arm(&port), "it is set already");
+}
+
+/// Whoever is woken or called back finds the event set.
+#[test]
+fn who_is_told_finds_the_event_set() {
+    let event = Arc::new(CancelEvent::new(7));
+    let (rung, called) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+    let (at_ring, seen) = (rung.clone(), event.clone());
+    let port = Arc::new(Port::new(Box::new(move || _ = at_ring.set(seen.is_set()))));
+    assert!(event.arm(&port));
+    let (at_call, seen) = (called.clone(), event.clone());
+    event.add_callback(callback(move || _ = at_call.set(seen.is_set())));
+    event.set();
+    assert_eq!((rung.get(), called.get()), (Some(&true), Some(&true)));
+}

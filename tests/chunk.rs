@@ -1,0 +1,182 @@
+//! Chunks: what waits as server-sent events, in pieces of a bounded length that readers share.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::sse::{Dispatched, parse};
+use common::{limits, manager, payload, pending, publish, subscribe};
+use genglossary_runs::core::subscription::Chunk;
+use genglossary_runs::core::{NotReady, RunManager, Start, Subscription};
+
+const PLENTY: usize = 1 << 20;
+
+/// An event of a stream in short: `message 3 word`.
+fn short(event: &Dispatched) -> String {
+    let seq = event.last_event_id.rsplit('-').next().unwrap_or_default();
+    format!("{} {seq} {}", event.kind, event.data)
+}
+
+fn events(chunk: &Chunk) -> Vec<String> {
+    parse(&chunk.frames).unwrap().iter().map(short).collect()
+}
+
+fn next(reader: &Subscription, limit: usize) -> Arc<Chunk> {
+    reader.try_next_chunk(limit).map_err(|none| format!("{none:?}")).unwrap()
+}
+
+#[test]
+fn a_chunk_holds_all_that_waits() {
+    let manager = manager(10);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a", "b"]);
+    manager.finish(1, payload("done"), false);
+    assert_eq!(events(&next(&reader, PLENTY)), ["message 1 a", "message 2 b", "complete 3 done"]);
+    assert_eq!(reader.try_next_chunk(PLENTY).err(), Some(NotReady::Ended));
+    assert_eq!(reader.last_event_id().seq, 3);
+}
+
+#[test]
+fn with_nothing_to_read_there_is_no_chunk() {
+    let manager = manager(10);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    let epoch = pending(&reader);
+    assert_eq!(reader.try_next_chunk(PLENTY).err(), Some(NotReady::Pending(epoch)));
+}
+
+#[test]
+fn a_chunk_begins_with_the_gap_of_a_reader_that_fell_behind() {
+    let manager = manager(2);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a", "b", "c", "d"]);
+    let chunk = next(&reader, PLENTY);
+    let parsed = parse(&chunk.frames).unwrap();
+    assert_eq!((parsed[0].kind.as_str(), parsed[0].last_event_id.as_str()), ("gap", ""));
+    assert_eq!(events(&chunk)[1..], ["message 3 c", "message 4 d"]);
+    assert_eq!(manager.stats().events_missed, 2);
+}
+
+#[test]
+fn own_messages_are_in_their_place() {
+    let manager = manager(10);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a"]);
+    reader.put(payload("x"), 10).unwrap();
+    publish(&manager, 1, &["b"]);
+    assert_eq!(events(&next(&reader, PLENTY)), ["message 1 a", "message 1 x", "message 2 b"]);
+    reader.put(payload("y"), 10).unwrap();
+    assert_eq!(events(&next(&reader, PLENTY)), ["message  y"]);
+}
+
+#[test]
+fn readers_at_the_same_place_share_a_chunk() {
+    let manager = manager(10);
+    let readers = [subscribe(&manager, 1, Start::Newest), subscribe(&manager, 1, Start::Newest)];
+    let late = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a", "b"]);
+    let [one, two] = readers.each_ref().map(|reader| next(reader, PLENTY));
+    assert!(Arc::ptr_eq(&one, &two));
+    one.attachment.set(Box::new("what the first made of it")).unwrap();
+    // One that stands there later gets the same, then what came meanwhile.
+    publish(&manager, 1, &["c"]);
+    let shared = next(&late, PLENTY);
+    assert!(Arc::ptr_eq(&one, &shared));
+    let attachment = shared.attachment.get().unwrap().downcast_ref::<&str>();
+    assert_eq!(attachment, Some(&"what the first made of it"));
+    assert_eq!(events(&next(&late, PLENTY)), ["message 3 c"]);
+}
+
+#[test]
+fn readers_at_different_places_do_not_share() {
+    let manager = manager(10);
+    let (behind, ahead) = (subscribe(&manager, 1, Start::Newest), subscribe(&manager, 1, Start::Newest));
+    publish(&manager, 1, &["a", "b"]);
+    ahead.try_next().unwrap();
+    assert_eq!(events(&next(&behind, PLENTY)), ["message 1 a", "message 2 b"]);
+    assert_eq!(events(&next(&ahead, PLENTY)), ["message 2 b"]);
+}
+
+#[test]
+fn a_reader_with_own_messages_or_closed_does_not_share() {
+    let manager = manager(10);
+    manager.open(1).unwrap();
+    let readers = [(); 3].map(|()| subscribe(&manager, 1, Start::Newest));
+    publish(&manager, 1, &["a"]);
+    let shared = next(&readers[0], PLENTY);
+    readers[1].put(payload("x"), 10).unwrap();
+    assert_eq!(events(&next(&readers[1], PLENTY)), ["message 1 a", "message 1 x"]);
+    readers[2].close();
+    assert_eq!(readers[2].try_next_chunk(PLENTY).err(), Some(NotReady::Ended));
+    assert_eq!(events(&shared), ["message 1 a"]);
+}
+
+#[test]
+fn a_chunk_is_no_longer_than_the_limit() {
+    let manager = manager(100);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    let word = "w".repeat(100);
+    publish(&manager, 1, &[word.as_str(); 10]);
+    let mut seen = 0;
+    while let Ok(chunk) = reader.try_next_chunk(400) {
+        assert!(chunk.frames.len() <= 400);
+        assert!(chunk.frames.len() > 200, "as many as fit");
+        seen += events(&chunk).len();
+    }
+    assert_eq!(seen, 10);
+}
+
+#[test]
+fn an_event_longer_than_the_limit_comes_alone() {
+    let manager = manager(10);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    let other = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["much too long for it", "b"]);
+    let alone = next(&reader, 1);
+    assert_eq!(events(&alone), ["message 1 much too long for it"]);
+    assert!(Arc::ptr_eq(&alone, &next(&other, 1)));
+}
+
+#[test]
+fn a_reader_gets_no_chunk_longer_than_its_own_limit() {
+    let manager = manager(10);
+    let (large, small) = (subscribe(&manager, 1, Start::Newest), subscribe(&manager, 1, Start::Newest));
+    let word = "w".repeat(100);
+    publish(&manager, 1, &[word.as_str(); 3]);
+    assert_eq!(events(&next(&large, PLENTY)).len(), 3);
+    assert!(next(&small, 300).frames.len() <= 300);
+}
+
+/// Every frame there is, with the longest numbers it can have, and with limits around its length.
+#[test]
+fn no_kind_of_frame_breaks_the_limit() {
+    let run_id = i64::MIN;
+    for limit in 1..600 {
+        let manager = RunManager::new(limits(2, 1 << 20, 10, 1 << 20));
+        let reader = subscribe(&manager, run_id, Start::Newest);
+        reader.put(payload("x"), 10).unwrap();
+        publish(&manager, run_id, &["a", "b", "c", "d"]);
+        reader.put(payload("y"), 10).unwrap();
+        manager.finish(run_id, payload("done"), false);
+        while let Ok(chunk) = reader.try_next_chunk(limit) {
+            let frames = events(&chunk).len();
+            assert!(frames == 1 || chunk.frames.len() <= limit, "{} > {limit}", chunk.frames.len());
+        }
+    }
+}
+
+#[test]
+fn the_shared_chunk_goes_with_what_retention_lets_go() {
+    let manager = RunManager::new(limits(10, 1000, 0, 0));
+    manager.open(1).unwrap();
+    let reader = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a"]);
+    let chunk = next(&reader, PLENTY);
+    assert_eq!(Arc::strong_count(&chunk), 2);
+    manager.finish(1, payload("done"), false);
+    drop(reader);
+    manager.stats();
+    assert_eq!(Arc::strong_count(&chunk), 1);
+}

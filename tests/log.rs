@@ -1,0 +1,147 @@
+//! The log of one run: numbering, bounds, places.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::payload;
+use genglossary_runs::core::log::{LogLimits, Place, RunLog};
+use genglossary_runs::core::{EventId, Gap};
+
+fn log(events: usize, bytes: usize) -> RunLog {
+    RunLog::new(LogLimits { events, bytes })
+}
+
+fn filled(events: usize, bytes: usize, words: &[&str]) -> RunLog {
+    let mut log = log(events, bytes);
+    for word in words {
+        log.append(payload(word)).unwrap();
+    }
+    log
+}
+
+/// A place in short.
+fn at(log: &RunLog, seq: u64) -> String {
+    match log.at(seq) {
+        Place::Gap(Gap { from, to }) => format!("gap {from}-{to}"),
+        Place::Event(json, terminal) => {
+            format!("{}{}", if terminal { "end " } else { "" }, String::from_utf8_lossy(json))
+        }
+        Place::Pending => "pending".to_owned(),
+        Place::Ended => "ended".to_owned(),
+    }
+}
+
+#[test]
+fn seqs_count_from_one() {
+    let mut log = log(10, 100);
+    assert_eq!(log.last(), 0);
+    assert_eq!(log.append(payload("a")), Some(1));
+    assert_eq!(log.append(payload("b")), Some(2));
+    assert_eq!(log.last(), 2);
+}
+
+#[test]
+fn an_empty_log_has_nothing_anywhere() {
+    let log = log(10, 100);
+    assert!(log.is_empty());
+    assert_eq!((log.len(), log.bytes(), log.last()), (0, 0, 0));
+    assert_eq!(at(&log, 1), "pending");
+    assert_eq!(log.newest(), 1);
+    assert_eq!(log.unread(1), 0);
+    assert!(log.terminal().is_none());
+}
+
+#[test]
+fn the_oldest_go_when_there_are_too_many() {
+    let log = filled(3, 100, &["a", "b", "c", "d", "e"]);
+    assert!(!log.is_empty());
+    assert_eq!((log.len(), log.bytes(), log.last()), (3, 3, 5));
+    assert_eq!(at(&log, 1), "gap 1-2");
+    assert_eq!(at(&log, 2), "gap 2-2");
+    assert_eq!(at(&log, 3), "c");
+    assert_eq!(at(&log, 5), "e");
+    assert_eq!(at(&log, 6), "pending");
+}
+
+#[test]
+fn the_oldest_go_when_they_are_too_long() {
+    let log = filled(100, 5, &["aa", "bb", "cc"]);
+    assert_eq!((log.len(), log.bytes()), (2, 4));
+    assert_eq!(at(&log, 1), "gap 1-1");
+}
+
+#[test]
+fn a_log_may_be_as_full_as_its_bounds() {
+    let log = filled(3, 6, &["aa", "bb", "cc"]);
+    assert_eq!((log.len(), log.bytes()), (3, 6));
+}
+
+#[test]
+fn the_newest_is_held_even_if_it_alone_is_too_long() {
+    let mut log = filled(100, 5, &["aa", "a long one"]);
+    assert_eq!((log.len(), log.bytes()), (1, 10));
+    assert_eq!(at(&log, 2), "a long one");
+    log.append(payload("b")).unwrap();
+    assert_eq!((log.len(), log.bytes()), (1, 1));
+}
+
+#[test]
+fn nothing_comes_after_the_terminal_event() {
+    let mut log = filled(3, 100, &["a"]);
+    assert!(log.finish(payload("done")));
+    assert!(!log.finish(payload("again")));
+    assert_eq!(log.append(payload("b")), None);
+    assert_eq!(log.last(), 2);
+    assert_eq!(at(&log, 1), "a");
+    assert_eq!(at(&log, 2), "end done");
+    assert_eq!(at(&log, 3), "ended");
+    assert_eq!(at(&log, u64::MAX), "ended");
+    assert_eq!(log.terminal().map(|json| json.to_vec()), Some(b"done".to_vec()));
+}
+
+#[test]
+fn shedding_leaves_the_terminal_event() {
+    let mut log = filled(10, 100, &["a", "b"]);
+    log.finish(payload("done"));
+    log.shed();
+    assert_eq!((log.len(), log.bytes(), log.last()), (1, 4, 3));
+    assert_eq!(at(&log, 1), "gap 1-2");
+    assert_eq!(at(&log, 3), "end done");
+}
+
+#[test]
+fn a_reader_starts_after_an_id_of_this_life() {
+    let log = filled(2, 100, &["a", "b", "c"]);
+    let start = |fence, seq| log.after(Some(EventId { fence, seq }), 7);
+    assert_eq!(start(7, 0), 1);
+    assert_eq!(start(7, 1), 2);
+    assert_eq!(start(7, 3), 4);
+}
+
+#[test]
+fn an_id_that_is_no_place_in_this_log_starts_at_the_beginning() {
+    let log = filled(2, 100, &["a", "b", "c"]);
+    let start = |fence, seq| log.after(Some(EventId { fence, seq }), 7);
+    assert_eq!(start(8, 2), 1);
+    assert_eq!(start(6, 2), 1);
+    assert_eq!(start(7, 4), 1);
+    assert_eq!(start(7, u64::MAX), 1);
+    assert_eq!(log.after(None, 7), 1);
+}
+
+#[test]
+fn new_events_only_means_behind_the_newest_or_the_terminal_event_itself() {
+    let mut log = filled(2, 100, &["a", "b", "c"]);
+    assert_eq!(log.newest(), 4);
+    log.finish(payload("done"));
+    assert_eq!(log.newest(), 4);
+}
+
+#[test]
+fn unread_counts_the_events_and_one_gap() {
+    let log = filled(2, 100, &["a", "b", "c", "d"]);
+    let unread: Vec<usize> = (1..=6).map(|seq| log.unread(seq)).collect();
+    assert_eq!(unread, [3, 3, 2, 1, 0, 0]);
+}
