@@ -263,7 +263,7 @@ class Subscription:
             ValueError: a negative timeout.
         """
 
-    def frames(self, heartbeat: float | None = 15.0) -> AsyncIterator[bytes]:
+    def frames(self, heartbeat: float | None = 15.0) -> Frames:
         """Iterate over ready server-sent events: everything that waits as one chunk of at most 64 KiB.
 
         Each event has its id, a gap `event: gap` without one, the terminal event `event: complete`; the iteration ends
@@ -289,6 +289,26 @@ class Subscription:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+@type_check_only
+class Frames(AsyncIterator[bytes]):
+    """What `Subscription.frames` gives: an asynchronous iterator that can also be polled, but not both at a time."""
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[bytes]: ...
+    def poll(self, callback: Callable[[], object], /) -> bytes | None:
+        """Take the next chunk without a task; to be called where an event loop runs.
+
+        Args:
+            callback: what the loop calls, once and without arguments, as soon as polling again may give a chunk or a
+                heartbeat; only if None is returned.
+
+        Returns:
+            A chunk or a heartbeat; empty bytes at the end; None if there is nothing yet.
+
+        Raises:
+            RuntimeError: another event loop has awaited the subscription before.
+        """
 
 @final
 class OwnerLock:

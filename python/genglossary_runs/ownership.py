@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ._core import OwnerLock
@@ -32,6 +32,7 @@ class _Held:
 
     path: str
     lock: OwnerLock
+    left: frozenset[int]
     claims: int = 1
 
 
@@ -54,14 +55,19 @@ class Claim:
     """A share in this process's ownership of a project; without a lock where none can be had."""
 
     _shared: _Held | None
-    left: frozenset[int] = field(default=NOBODY)
-    """The runs that a dead owner left. Until `settle`, their names are kept."""
+    _run_id: int | None = None
+
+    @property
+    def left(self) -> frozenset[int]:
+        """The runs that a dead owner left. Until `settle`, their names are kept."""
+        return NOBODY if self._shared is None else self._shared.left
 
     def name(self, run_id: int) -> None:
         """Write that this process executes the run."""
         if self._shared is None:
             return
-        owner = {"runs": [run_id, *self.left], "pid": os.getpid(), "host": socket.gethostname()}
+        self._run_id = run_id
+        owner = {"runs": [run_id, *sorted(self.left)], "pid": os.getpid(), "host": socket.gethostname()}
         try:
             self._shared.lock.describe(json.dumps(owner) + "\n")
         except OSError as error:
@@ -71,10 +77,16 @@ class Claim:
 
     def settle(self) -> None:
         """Note that what a dead owner left has been cleared up."""
-        self.left = NOBODY
+        if self._shared is not None:
+            self._shared.left = NOBODY
+
+    def leave(self) -> None:
+        """Note that the end of the run could not be recorded: it is left, as if its owner had died."""
+        if self._shared is not None and self._run_id is not None:
+            self._shared.left |= {self._run_id}
 
     def release(self) -> None:
-        """Give the share back; the last one removes the file. May be repeated."""
+        """Give the share back; the last one removes the file, unless runs are left. May be repeated."""
         shared, self._shared = self._shared, None
         if shared is None:
             return
@@ -83,7 +95,7 @@ class Claim:
             if shared.claims:
                 return
             _held.pop(shared.path, None)
-            if self.left:
+            if shared.left:
                 shared.lock.release()
                 return
             try:
@@ -101,7 +113,7 @@ class Ownership:
 
     def __init__(self, db_path: str | os.PathLike[str]) -> None:
         name = os.fspath(db_path)
-        self._path = None if name in ("", ":memory:") else os.path.abspath(name) + ".run-lock"
+        self._path = None if name in ("", ":memory:") else os.path.realpath(name) + ".run-lock"
 
     def claim(self) -> Claim | None:
         """Own the project, as long as any claim of this process is not released; None if another process owns it."""
@@ -122,8 +134,8 @@ class Ownership:
                 return Claim(None)
             if lock is None:
                 return None
-            shared = _held[self._path] = _Held(self._path, lock)
-            return Claim(shared, _runs(lock.found))
+            shared = _held[self._path] = _Held(self._path, lock, left=_runs(lock.found))
+            return Claim(shared)
 
     @contextlib.contextmanager
     def abandoned(self) -> Iterator[frozenset[int]]:

@@ -15,20 +15,21 @@ the server from stopping. Only asyncio and loops made for it (uvloop) are suppor
 
 import asyncio
 import contextlib
-import functools
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ._core import RunManager, Subscription, UnknownRunError
+from ._server import direct_send, go_on, transport_behind
 
 __all__ = ["RunStream", "UnknownRunError", "drain", "drain_on_shutdown", "run_stream"]
 
@@ -43,6 +44,9 @@ HEADERS = {
 
 # Seconds between two looks for clients that have stopped reading.
 SWEEP_INTERVAL = 1.0
+
+# Seconds that a client may take for the end of its stream when the server drains.
+DRAIN_GRACE = 0.2
 
 
 def run_stream(
@@ -111,9 +115,7 @@ class RunStream(Response):
         self.status_code = 200
         self.background = None
         self.body = b""
-        self.init_headers({**HEADERS, **(headers or {})})
-        # `init_headers` has counted the empty body.
-        del self.headers["content-length"]
+        self.raw_headers = _headers(headers).raw
         self._subscription = subscription
         self._frames = subscription.frames(heartbeat)
         self._retry = b"retry: %d\n\n" % retry
@@ -122,28 +124,41 @@ class RunStream(Response):
         self._sending_since: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
+        # For `_push`: the server's own send; what the task waits for: a send that is under way, or None at the end.
+        self._send_now: Send
+        self._parked: asyncio.Future[tuple[Coroutine[Any, Any, None], Any] | None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the run ends, the client goes away, or the server drains."""
+        if scope["method"] == "HEAD":
+            # Then there is nothing to wait for.
+            self._subscription.close()
         streams = _streams()
+        transport = transport_behind(send, receive)
+        if transport is not None and not transport.is_closing():
+            # A send now waits until the client has taken all that was sent before: little is held for a client that
+            # stops reading, and it is noticed. By default 64 KiB may lie there, and keep a server from stopping.
+            transport.set_write_buffer_limits(high=0)
         self._task = asyncio.current_task()
         watcher = asyncio.create_task(self._watch(receive))
         streams.add(self)
         try:
             await self._pump(streams, send)
         except asyncio.CancelledError:
-            if not self._dropped:
+            if not self._dropped or (self._task is not None and self._task.uncancel() > 0):
                 raise
-            if self._task is not None:
-                self._task.uncancel()
-            _abort(send)
-            # The server notices that the connection is gone before it sees an unfinished response.
-            await asyncio.sleep(0)
+            if transport is not None:
+                # ASGI has no word for it, and a server that closes a connection first waits for its client.
+                transport.abort()
+                # The server notices that the connection is gone before it sees an unfinished response.
+                await asyncio.sleep(0)
         finally:
             streams.discard(self)
             self._subscription.close()
             watcher.cancel()
             self._task = None
+            if transport is not None and not transport.is_closing():
+                transport.set_write_buffer_limits()
         if self.background is not None:
             await self.background()
 
@@ -152,14 +167,51 @@ class RunStream(Response):
         # The headers arrive with this; a client that connects to an idle run would wait for them otherwise.
         await self._send(send, {"type": "http.response.body", "body": self._retry, "more_body": True})
         if not streams.draining:
-            async for chunk in self._frames:
-                # `_send` in place: this is done for every chunk of every client.
-                self._sending_since = time.monotonic()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                self._sending_since = None
+            direct = direct_send(send)
+            if direct is None:
+                await self._pull(send)
+            else:
+                await self._push(direct)
         # Said again, for a client that is sent away by a drain has no other hint.
         last = self._retry if streams.draining else b""
         await self._send(send, {"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _pull(self, send: Send) -> None:
+        async for chunk in self._frames:
+            await self._send(send, {"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _push(self, send: Send) -> None:
+        """As `_pull`, but chunks are sent from the loop's callback, and this task is woken only for a slow client."""
+        loop = asyncio.get_running_loop()
+        self._send_now = send
+        self._parked = loop.create_future()
+        self._deliver()
+        while (sending := await self._parked) is not None:
+            self._sending_since = time.monotonic()
+            await go_on(*sending)
+            self._sending_since = None
+            self._parked = loop.create_future()
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Send what there is. At the end, or when a send has to wait for the client, wake the task."""
+        if self._parked.done():  # the task was cancelled
+            return
+        try:
+            while chunk := self._frames.poll(self._deliver):
+                message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                sending = cast("Coroutine[Any, Any, None]", self._send_now(message))
+                try:
+                    waits_for = sending.send(None)
+                except StopIteration:
+                    continue
+                self._parked.set_result((sending, waits_for))
+                return
+        except Exception as error:
+            self._parked.set_exception(error)
+        else:
+            if chunk is not None:
+                self._parked.set_result(None)
 
     async def _send(self, send: Send, message: dict[str, Any]) -> None:
         self._sending_since = time.monotonic()
@@ -173,21 +225,15 @@ class RunStream(Response):
         self._subscription.close()
 
     def end(self) -> None:
-        """End the stream: at once if the client reads, else by dropping it. To be called on the stream's loop."""
+        """End the stream, as soon as its client has taken what was sent. To be called on the stream's loop."""
         self._subscription.close()
-        if self._sending_since is not None:
-            self._drop()
 
-    def drop_if_stuck(self, now: float) -> None:
-        """Drop the client if a send has taken longer than its timeout. To be called on the stream's loop."""
-        if self._sending_since is not None and now - self._sending_since > self._send_timeout:
-            logger.info(
-                "A client of run %s has not read for %g s and is dropped", self._subscription.run_id, self._send_timeout
-            )
-            self._drop()
-
-    def _drop(self) -> None:
-        if self._task is not None and not self._dropped:
+    def drop_if_stuck(self, timeout: float | None = None) -> None:
+        """Drop the client if a send has taken longer than `timeout`, or the stream's own. To be called on its loop."""
+        timeout = self._send_timeout if timeout is None else timeout
+        stuck = self._sending_since is not None and time.monotonic() - self._sending_since > timeout
+        if stuck and self._task is not None and not self._dropped:
+            logger.info("A client of run %s has not read for %g s and is dropped", self._subscription.run_id, timeout)
             self._dropped = True
             self._task.cancel()
 
@@ -215,11 +261,15 @@ class _Streams:
         self.draining = True
         for stream in list(self._open):
             stream.end()
+        if self._open:
+            asyncio.get_running_loop().call_later(DRAIN_GRACE, self._drop_stuck, 0.0)
+
+    def _drop_stuck(self, timeout: float | None = None) -> None:
+        for stream in list(self._open):
+            stream.drop_if_stuck(timeout)
 
     def _sweep(self) -> None:
-        now = time.monotonic()
-        for stream in list(self._open):
-            stream.drop_if_stuck(now)
+        self._drop_stuck()
         self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
 
 
@@ -283,35 +333,7 @@ def _call_handler(handler: Any, signum: int, frame: FrameType | None) -> None:
         signal.raise_signal(signum)
 
 
-def _abort(send: Send) -> None:
-    """Abort the connection that `send` writes to, if it can be found.
-
-    ASGI has no word for it, and a server that closes a connection first waits for a client that reads no more. So the
-    server's transport is looked for behind `send`, through the closures of whatever middleware has wrapped it.
-    """
-    seen: set[int] = set()
-    candidates: list[Any] = [send]
-    while candidates and len(seen) < 100:
-        candidate = candidates.pop()
-        if id(candidate) in seen:
-            continue
-        seen.add(id(candidate))
-        abort = getattr(getattr(candidate, "transport", None), "abort", None)
-        if abort is not None:
-            abort()
-            return
-        candidates.extend(_behind(candidate))
-
-
-def _behind(function: Any) -> Iterator[Any]:
-    """What a wrapper of `send` may call: its object and that one's functions, what it is partial of, its closure's."""
-    owner = getattr(function, "__self__", None)
-    if owner is not None:
-        yield owner
-        yield from filter(callable, getattr(owner, "__dict__", {}).values())
-    if isinstance(function, functools.partial):
-        yield from (function.func, *function.args)
-    for cell in getattr(function, "__closure__", None) or ():
-        with contextlib.suppress(ValueError):  # an empty cell
-            if callable(cell.cell_contents):
-                yield cell.cell_contents
+def _headers(more: Mapping[str, str] | None) -> MutableHeaders:
+    headers = MutableHeaders(HEADERS)
+    headers.update(more or {})
+    return headers

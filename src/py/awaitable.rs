@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -11,7 +11,7 @@ use pyo3::types::PyBytes;
 use super::cancel::CancelEvent;
 use super::error::Empty;
 use super::subscription::Subscription;
-use super::wake::{LoopPort, Wait};
+use super::wake::{LoopPort, Resume, Wait};
 use crate::core::NotReady;
 use crate::core::subscription::Chunk;
 use crate::core::sync::Mutex;
@@ -103,44 +103,32 @@ impl Awaitable {
         }
     }
 
-    /// Have `port` rung when a look may find more than `epoch` did; the key it reports, or `None` if it may already.
-    fn arm(&self, epoch: u64, port: &Arc<LoopPort>) -> PyResult<Option<u64>> {
-        match &self.wish {
+    /// Have the loop go on with this await when a look may find more than `epoch` did: the future to wait for, or `None`
+    /// if it may already.
+    fn park<'py>(
+        &self,
+        port: &Arc<LoopPort>,
+        running: &Bound<'py, PyAny>,
+        epoch: u64,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = running.py();
+        let (key, armed) = match &self.wish {
             Wish::Event(subscription) | Wish::NextEvent(subscription) | Wish::Frames(subscription) => {
-                let subscription = subscription.get();
-                if !subscription.belongs_to(port.key) {
-                    return Err(PyRuntimeError::new_err(
-                        "this subscription is read from another event loop; subscribe once for each loop",
-                    ));
-                }
-                let core = subscription.core();
-                Ok(core.arm(epoch, &port.core).then(|| core.key()))
+                (subscription.get().arm(epoch, port), Some(subscription.clone_ref(py)))
             }
             Wish::Set(event) => {
                 let core = event.get().core();
-                Ok(core.arm(&port.core).then(|| core.key()))
+                (core.arm(&port.core).then(|| core.key()), None)
             }
-        }
-    }
-
-    /// The last step's wait is over.
-    fn disarm(&self) {
-        let wait = self.waiting.lock().take();
-        if wait.is_some() {
-            self.end_wait();
-        }
-        drop(wait);
-    }
-
-    fn end_wait(&self) {
-        match &self.wish {
-            Wish::Event(subscription) | Wish::NextEvent(subscription) | Wish::Frames(subscription) => {
-                if let Some(open) = subscription.get().open() {
-                    open.end_wait();
-                }
-            }
-            Wish::Set(_) => {}
-        }
+        };
+        let Some(key) = key else { return Ok(None) };
+        let future = running.call_method0(intern!(py, "create_future"))?;
+        // What `yield from future` would do first (asyncio/futures.py, `Future.__await__`).
+        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        let resume = Resume::Future(future.clone().unbind());
+        let wait = port.add(running, key, resume, self.deadline, armed)?;
+        *self.waiting.lock() = Some(wait);
+        Ok(Some(future))
     }
 }
 
@@ -166,7 +154,11 @@ impl Awaitable {
 
     /// One step of the task that awaits: the future to wait for, or the result as the value of `StopIteration`.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.disarm();
+        drop(self.waiting.lock().take());
+        let (port, running) = LoopPort::current(py)?;
+        if let Wish::Event(subscription) | Wish::NextEvent(subscription) | Wish::Frames(subscription) = &self.wish {
+            subscription.get().bind(&port)?;
+        }
         loop {
             let epoch = match self.look(py)? {
                 Found::Value(value) => return Err(PyStopIteration::new_err((value.unbind(),))),
@@ -175,24 +167,10 @@ impl Awaitable {
             if self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(PyStopIteration::new_err((self.late(py)?.unbind(),)));
             }
-            let (port, running) = LoopPort::current(py)?;
-            let Some(key) = self.arm(epoch, &port)? else { continue };
-            let waiting = running.call_method0(intern!(py, "create_future")).and_then(|future| {
-                // What `yield from future` would do first (asyncio/futures.py, `Future.__await__`).
-                future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-                let wait = port.add(&running, key, future.clone().unbind(), self.deadline)?;
-                Ok((future, wait))
-            });
-            let (future, wait) = waiting.inspect_err(|_| self.end_wait())?;
-            *self.waiting.lock() = Some(wait);
-            return Ok(future);
+            if let Some(future) = self.park(&port, &running, epoch)? {
+                return Ok(future);
+            }
         }
-    }
-}
-
-impl Drop for Awaitable {
-    fn drop(&mut self) {
-        self.disarm();
     }
 }
 
@@ -201,11 +179,17 @@ impl Drop for Awaitable {
 pub struct Frames {
     subscription: Py<Subscription>,
     heartbeat: Option<Duration>,
+    /// The wait of the last poll that found nothing, and when its heartbeat is due.
+    polling: Mutex<Option<(Wait, Option<Instant>)>>,
 }
 
 impl Frames {
     pub fn new(subscription: Py<Subscription>, heartbeat: Option<Duration>) -> Self {
-        Self { subscription, heartbeat }
+        Self { subscription, heartbeat, polling: Mutex::new(None) }
+    }
+
+    fn next_heartbeat(&self) -> Option<Instant> {
+        self.heartbeat.and_then(|heartbeat| Instant::now().checked_add(heartbeat))
     }
 }
 
@@ -216,7 +200,33 @@ impl Frames {
     }
 
     fn __anext__(&self, py: Python<'_>) -> Awaitable {
-        let deadline = self.heartbeat.and_then(|heartbeat| Instant::now().checked_add(heartbeat));
-        Awaitable::new(Wish::Frames(self.subscription.clone_ref(py)), deadline)
+        Awaitable::new(Wish::Frames(self.subscription.clone_ref(py)), self.next_heartbeat())
+    }
+
+    #[pyo3(signature = (callback, /))]
+    fn poll<'py>(&self, py: Python<'py>, callback: Py<PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let last = self.polling.lock().take();
+        let due = last.as_ref().and_then(|(_, due)| *due);
+        drop(last);
+        let subscription = self.subscription.get();
+        let (port, running) = LoopPort::current(py)?;
+        subscription.bind(&port)?;
+        loop {
+            let epoch = match subscription.try_next_chunk(CHUNK) {
+                Ok(chunk) => return Ok(Some(shared_bytes(py, &chunk).into_bound(py))),
+                Err(NotReady::Ended) => return Ok(Some(PyBytes::new(py, b""))),
+                Err(NotReady::Pending(epoch)) => epoch,
+            };
+            if due.is_some_and(|due| Instant::now() >= due) {
+                return Ok(Some(PyBytes::new(py, HEARTBEAT)));
+            }
+            if let Some(key) = subscription.arm(epoch, &port) {
+                let due = due.or_else(|| self.next_heartbeat());
+                let armed = Some(self.subscription.clone_ref(py));
+                let wait = port.add(&running, key, Resume::Call(callback), due, armed)?;
+                *self.polling.lock() = Some((wait, due));
+                return Ok(None);
+            }
+        }
     }
 }

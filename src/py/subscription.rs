@@ -3,12 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use super::awaitable::{Awaitable, Frames};
 use super::error::Empty;
+use super::wake::LoopPort;
 use super::{gate, json};
 use crate::core::subscription::Chunk;
 use crate::core::{self, Event, NotReady};
@@ -38,9 +39,18 @@ impl Subscription {
         &self.core
     }
 
-    /// Whether the event loop of this key may await it: the first that does may ever after.
-    pub fn belongs_to(&self, key: u64) -> bool {
-        *self.owner.get_or_init(|| key) == key
+    /// Refuse any event loop but the first that has awaited it.
+    pub fn bind(&self, port: &LoopPort) -> PyResult<()> {
+        if *self.owner.get_or_init(|| port.key) == port.key {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("this subscription is read from another event loop; subscribe once for each loop"))
+    }
+
+    /// Have `port` rung when there may be more to read than `epoch` said: the key it reports, or `None` if there may be
+    /// already. A key is to be followed by `end_wait`.
+    pub fn arm(&self, epoch: u64, port: &LoopPort) -> Option<u64> {
+        self.core.arm(epoch, &port.core).then(|| self.core.key())
     }
 
     pub fn try_next_chunk(&self, limit: usize) -> Result<Arc<Chunk>, NotReady> {

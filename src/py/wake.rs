@@ -1,7 +1,7 @@
 //! Event loops: one port each, through which any thread wakes the loop's readers without running its Python code.
 //!
 //! A loop watches the reading end of a pipe. Whoever makes a change writes one byte, which needs neither the GIL nor a
-//! loop that is still open. The loop then finds here which of its futures wait for what has changed.
+//! loop that is still open. The loop then finds here who of its own waits for what has changed.
 //!
 //! The loop's own registration of the callback keeps a port alive; everything else refers to it weakly, so a port goes
 //! when its loop is closed or dropped.
@@ -12,12 +12,15 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use pyo3::PyTraverseError;
 use pyo3::exceptions::PyNotImplementedError;
+use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::subscription::Subscription;
 use crate::core::Port;
 use crate::core::run::new_key;
 use crate::core::sync::Mutex;
@@ -50,8 +53,29 @@ struct Waits {
 }
 
 struct Waiter {
-    future: Py<PyAny>,
+    resume: Resume,
     deadline: Option<Instant>,
+}
+
+/// What the loop does when the wait is over.
+pub enum Resume {
+    /// Resolve a future, unless it was cancelled meanwhile.
+    Future(Py<PyAny>),
+    /// Call it.
+    Call(Py<PyAny>),
+}
+
+impl Resume {
+    fn run(self, py: Python<'_>) {
+        match self {
+            Self::Future(future) => drop(future.call_method1(py, intern!(py, "set_result"), (py.None(),))),
+            Self::Call(callable) => {
+                if let Err(error) = callable.call0(py) {
+                    error.write_unraisable(py, Some(callable.bind(py)));
+                }
+            }
+        }
+    }
 }
 
 /// One registered wait; forgotten when dropped.
@@ -59,6 +83,8 @@ pub struct Wait {
     port: Weak<LoopPort>,
     key: u64,
     token: u64,
+    /// The subscription that was armed for it.
+    armed: Option<Py<Subscription>>,
 }
 
 impl LoopPort {
@@ -125,21 +151,23 @@ impl LoopPort {
         Ok(port)
     }
 
-    /// Have `future` resolved when `key` is reported or at `deadline`.
+    /// Have the loop `resume` when `key` is reported or at `deadline`. A subscription that was `armed` for it waits as
+    /// long.
     pub fn add(
         self: &Arc<Self>,
         running: &Bound<'_, PyAny>,
         key: u64,
-        future: Py<PyAny>,
+        resume: Resume,
         deadline: Option<Instant>,
+        armed: Option<Py<Subscription>>,
     ) -> PyResult<Wait> {
         let mut waits = self.waits.lock();
         let token = waits.next_token;
         waits.next_token += 1;
-        waits.by_key.entry(key).or_default().insert(token, Waiter { future, deadline });
+        waits.by_key.entry(key).or_default().insert(token, Waiter { resume, deadline });
         let sooner = deadline.filter(|at| waits.timer.as_ref().is_none_or(|(timer, _)| at < timer));
         drop(waits);
-        let wait = Wait { port: Arc::downgrade(self), key, token };
+        let wait = Wait { port: Arc::downgrade(self), key, token, armed };
         if let Some(at) = sooner {
             self.schedule(running, at)?;
         }
@@ -158,7 +186,7 @@ impl LoopPort {
         Ok(())
     }
 
-    /// Resolve the futures that wait for what has changed.
+    /// Resume who waits for what has changed.
     fn ready(&self, py: Python<'_>) {
         if let Some(mut bell) = self.bell.as_deref() {
             // Called only when there is something to read.
@@ -167,12 +195,12 @@ impl LoopPort {
         for key in self.core.take_ready() {
             let woken = self.waits.lock().by_key.remove(&key);
             for waiter in woken.into_iter().flat_map(BTreeMap::into_values) {
-                resolve(py, &waiter.future);
+                waiter.resume.run(py);
             }
         }
     }
 
-    /// Resolve the futures whose time is up, and set the timer for the next.
+    /// Resume those whose time is up, and set the timer for the next.
     fn tick(self: &Arc<Self>, running: &Bound<'_, PyAny>) -> PyResult<()> {
         let now = Instant::now();
         let mut late = Vec::new();
@@ -189,19 +217,17 @@ impl LoopPort {
         drop(waits);
         drop(gone_off);
         for waiter in late {
-            resolve(running.py(), &waiter.future);
+            waiter.resume.run(running.py());
         }
         next.map_or(Ok(()), |at| self.schedule(running, at))
     }
 }
 
-/// Wake who awaits `future`, unless it was cancelled meanwhile.
-fn resolve(py: Python<'_>, future: &Py<PyAny>) {
-    let _ = future.call_method1(py, intern!(py, "set_result"), (py.None(),));
-}
-
 impl Drop for Wait {
     fn drop(&mut self) {
+        if let Some(open) = self.armed.as_ref().and_then(|armed| armed.get().open()) {
+            open.end_wait();
+        }
         let Some(port) = self.port.upgrade() else { return };
         let mut waits = port.waits.lock();
         let Some(waiters) = waits.by_key.get_mut(&self.key) else { return };
@@ -222,6 +248,22 @@ struct OnReady(Arc<LoopPort>);
 impl OnReady {
     fn __call__(&self, py: Python<'_>) {
         self.0.ready(py);
+    }
+
+    // A loop that is dropped with somebody waiting is a cycle through its futures.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever else has the port right now is at work with it.
+        let Some(waits) = self.0.waits.try_lock().filter(|_| Arc::strong_count(&self.0) == 1) else { return Ok(()) };
+        for waiter in waits.by_key.values().flat_map(BTreeMap::values) {
+            let (Resume::Future(object) | Resume::Call(object)) = &waiter.resume;
+            visit.call(object)?;
+        }
+        waits.timer.iter().try_for_each(|(_, timer)| visit.call(timer))
+    }
+
+    fn __clear__(&self) {
+        let waits = std::mem::take(&mut *self.0.waits.lock());
+        drop(waits);
     }
 }
 

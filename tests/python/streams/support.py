@@ -1,0 +1,184 @@
+"""What the tests of streams share: frames, and a client on a bare socket."""
+
+import json
+import re
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.support import DEADLINE
+
+EVENTS = "/runs/1/events"
+"""The path of the stream of run 1."""
+
+FIELD = re.compile(r"(event|data|id|retry): ([^\r\n]*)")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One server-sent event as it was on the wire, or a comment."""
+
+    event: str | None = None
+    data: str | None = None
+    id: str | None = None
+    retry: str | None = None
+    comment: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Frame":
+        """Read a frame without the empty line behind it. Each field may stand there once."""
+        if text.startswith(":"):
+            assert "\n" not in text
+            return cls(comment=text[1:])
+        fields: dict[str, str] = {}
+        for line in text.split("\n"):
+            match = FIELD.fullmatch(line)
+            assert match is not None, f"no field of a server-sent event: {line!r}"
+            assert match[1] not in fields, f"{match[1]} twice in {text!r}"
+            fields[match[1]] = match[2]
+        return cls(**fields)
+
+    @property
+    def json(self) -> Any:
+        """The data, decoded."""
+        assert self.data is not None
+        return json.loads(self.data)
+
+    @property
+    def seq(self) -> int:
+        """The number of the event in its run, from its id."""
+        assert self.id is not None
+        return int(self.id.partition("-")[2])
+
+
+def parse(body: bytes) -> list[Frame]:
+    """The frames of a body; the last may not have come whole and is left out."""
+    *whole, _ = body.split(b"\n\n")
+    return [Frame.parse(text.decode()) for text in whole]
+
+
+def events(frames: list[Frame]) -> list[Frame]:
+    """These without comments and `retry:`."""
+    return [frame for frame in frames if frame.data is not None]
+
+
+def log(n: int, size: int = 0) -> dict[str, Any]:
+    """A log message with a number, and a text of `size` characters."""
+    return {"run_id": 1, "level": "info", "message": "x" * size, "n": n}
+
+
+class Stream:
+    """A client on a bare socket, which reads as slowly and leaves as rudely as a test wants.
+
+    Args:
+        port: of the server on this machine.
+        receive_buffer: bytes that the system takes for it, about.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        path: str = EVENTS,
+        *,
+        last_event_id: str | None = None,
+        method: str = "GET",
+        headers: str = "",
+        receive_buffer: int | None = None,
+    ) -> None:
+        self.raw = b""
+        self.was_reset = False
+        self.socket = socket.socket()
+        self.socket.settimeout(DEADLINE)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", port))
+        if last_event_id is not None:
+            headers += f"Last-Event-ID: {last_event_id}\r\n"
+        self.socket.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode())
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.socket.close()
+
+    def receive(self, size: int = 1 << 20) -> bool:
+        """Wait for some bytes; whether the connection goes on."""
+        try:
+            received = self.socket.recv(size)
+        except ConnectionError:
+            self.was_reset = True
+            return False
+        self.raw += received
+        return bool(received)
+
+    def receive_until(self, condition: Callable[["Stream"], object]) -> "Stream":
+        """Read until `condition(stream)` is true; the connection must go on so long."""
+        while not condition(self):
+            assert self.receive(), f"the stream ended with {self.raw[-200:]!r}"
+        return self
+
+    def receive_event(self, event: str | None = None, n: int | None = None) -> Frame:
+        """Read until a frame has come that is this event, or has this number; the frame."""
+
+        def wanted(frame: Frame) -> bool:
+            return frame.event == event and (n is None or frame.json.get("n") == n)
+
+        self.receive_until(lambda _: any(map(wanted, self.events)))
+        return next(filter(wanted, self.events))
+
+    def receive_all(self) -> "Stream":
+        """Read until the connection has ended, one way or the other."""
+        while self.receive():
+            pass
+        return self
+
+    def reset(self) -> None:
+        """Leave with an RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the response's head has come."""
+        return b"\r\n\r\n" in self.raw
+
+    @property
+    def status(self) -> int:
+        """The status code of the response."""
+        return int(self.raw.split(b" ", 2)[1])
+
+    @property
+    def body(self) -> bytes:
+        """As much of the body as has come."""
+        return self._dechunk()[0]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body has come to its end as HTTP says, not just stopped."""
+        return self._dechunk()[1]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The frames that have come."""
+        return parse(self.body)
+
+    @property
+    def events(self) -> list[Frame]:
+        """The events that have come."""
+        return events(self.frames)
+
+    def _dechunk(self) -> tuple[bytes, bool]:
+        rest = self.raw.partition(b"\r\n\r\n")[2]
+        body = b""
+        while True:
+            size, end, rest = rest.partition(b"\r\n")
+            if not end:
+                return body, False
+            length = int(size, 16)
+            if length == 0:
+                return body, rest == b"\r\n"
+            body += rest[:length]
+            rest = rest[length + 2 :]
