@@ -1,6 +1,7 @@
 //! Event ids, and the two forms of an event: JSON and a server-sent event.
 
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

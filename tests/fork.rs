@@ -1,12 +1,16 @@
 //! A forked child: what was made before the fork is left alone.
 //!
-//! The generation is the process's, so this file has one test.
+//! The generation, and the files that are locked, are the process's, so this file has one test.
 
 #![cfg(not(loom))]
 
 mod common;
 
+use std::fs;
+use std::path::Path;
+
 use common::{manager, payload, publish, read, subscribe};
+use genglossary_runs::core::owner::{OwnerLock, close_in_child};
 use genglossary_runs::core::{Start, fork};
 
 #[test]
@@ -18,12 +22,22 @@ fn what_was_made_before_a_fork_is_left_alone() {
     publish(&manager, 1, &["a"]);
     assert!(!reader.is_of_parent());
 
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("owner-fork");
+    let owner = OwnerLock::acquire(&path).unwrap().unwrap();
+    owner.describe("the parent").unwrap();
+
     fork::entered_child();
+    close_in_child();
     assert_eq!(fork::generation(), before + 1);
     assert!(reader.is_of_parent());
     reader.close();
     drop(reader);
     assert_eq!(manager.stats().subscribers, 1, "no lock of the parent's was taken to unregister it");
+
+    assert!(owner.describe("the child").is_err());
+    owner.remove().unwrap();
+    drop(owner);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the parent");
 
     let childs = common::manager(10);
     childs.open(1).unwrap();

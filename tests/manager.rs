@@ -95,6 +95,44 @@ fn opening_forgets_an_earlier_life() {
 }
 
 #[test]
+fn an_open_run_that_is_abandoned_is_as_if_it_had_never_been_opened() {
+    let manager = manager(10);
+    assert!(!manager.abandon(1));
+    manager.open(1).unwrap();
+    assert!(manager.abandon(1));
+    assert!(!manager.abandon(1));
+    assert_eq!(manager.stats(), Stats::default());
+    manager.cancel_event(1, true).unwrap();
+    assert!(!manager.abandon(1), "it is only reserved");
+    assert_eq!(manager.claimed_runs(), [1]);
+}
+
+#[test]
+fn an_abandoned_run_keeps_its_subscribers() {
+    let manager = manager(10);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    manager.open(1).unwrap();
+    publish(&manager, 1, &["a"]);
+    assert!(manager.abandon(1));
+    assert_eq!((manager.claimed_runs(), manager.subscribed_runs()), (vec![], vec![1]));
+    assert!(manager.cancel_event(1, false).is_none());
+    manager.open(1).unwrap();
+    publish(&manager, 1, &["b"]);
+    assert_eq!(read(&reader), ["1 a", "2 b"]);
+    assert!(manager.abandon(1));
+    drop(reader);
+    assert_eq!(manager.subscribed_runs(), [] as [i64; 0]);
+}
+
+#[test]
+fn a_manager_knows_its_own_subscriptions() {
+    let (one, two) = (manager(10), manager(10));
+    let reader = subscribe(&one, 1, Start::Newest);
+    assert!(one.has_made(&reader));
+    assert!(!two.has_made(&reader));
+}
+
+#[test]
 fn fences_are_milliseconds_that_never_repeat_or_fall() {
     let manager = manager(10);
     let now = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();

@@ -31,6 +31,7 @@ const OWN: usize = 3;
 enum Op {
     Open(RunId),
     Reserve(RunId),
+    Abandon(RunId),
     /// Publish an event of that length.
     Publish(RunId, usize),
     Finish(RunId, bool),
@@ -66,6 +67,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => RUNS.prop_map(Op::Open),
         1 => RUNS.prop_map(Op::Reserve),
+        1 => RUNS.prop_map(Op::Abandon),
         8 => (RUNS, 1..12_usize).prop_map(|(run, length)| Op::Publish(run, length)),
         2 => (RUNS, any::<bool>()).prop_map(|(run, unless_open)| Op::Finish(run, unless_open)),
         1 => RUNS.prop_map(Op::Cancel),
@@ -132,6 +134,7 @@ impl Pair {
                 self.model.reserve(run);
                 assert!(self.real.cancel_event(run, true).is_some());
             }
+            Op::Abandon(run) => assert_eq!(self.real.abandon(run), self.model.abandon(run)),
             Op::Publish(run, length) => self.publish(run, length),
             Op::Finish(run, unless_open) => {
                 let (json, word) = self.word(4);
@@ -176,12 +179,12 @@ impl Pair {
                 let reader = reader.index(count);
                 self.readers[reader].real.close();
                 self.model.readers[reader].closed = true;
-                self.model.reader_gone();
+                self.model.clear();
             }
             Op::Drop(reader) => {
                 drop(self.readers.remove(reader.index(count)));
                 self.model.readers.remove(reader.index(count));
-                self.model.reader_gone();
+                self.model.clear();
             }
             _ => unreachable!("not a reader's"),
         }

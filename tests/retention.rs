@@ -111,6 +111,20 @@ fn the_time_to_linger_is_ten_seconds_from_the_end_of_the_run() {
     assert_eq!(ids(&gone), [1], "it was let go later, but ended that long ago");
 }
 
+/// Not to be kept is not to be kept, also for those who were there; but a retention of no time is meant for late readers.
+#[test]
+fn nobody_lingers_longer_than_retention_keeps_a_run() {
+    for (age, lingers) in [(Duration::from_secs(1), Duration::from_secs(1)), (Duration::ZERO, LINGER)] {
+        let start = Instant::now();
+        let mut retention = Retention::new(RetentionLimits { runs: 0, bytes: 1000, age });
+        let reader = finished(1);
+        retention.insert(reader.clone(), 5, start);
+        assert_eq!(ids(&retention.expire(start + lingers - Duration::from_nanos(1))), []);
+        assert_eq!(ids(&retention.expire(start + lingers)), [1]);
+        assert!(!reader.lock().log.is_empty());
+    }
+}
+
 #[test]
 fn what_nobody_reads_any_more_does_not_linger() {
     let (mut retention, now) = (retention(0, 1000), Instant::now());

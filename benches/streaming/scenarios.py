@@ -57,7 +57,7 @@ class Streams:
 
         The median of as many bursts as fit into a second: one alone may last no longer than a scheduler's whim.
         """
-        rates = []
+        rates: list[float] = []
         with self._connected(name, clients) as server:
             until = time.monotonic() + BURSTS_SECONDS
             while not rates or time.monotonic() < until:

@@ -14,9 +14,9 @@ from streaming.server import UvicornTransport
 class ThisProject(UvicornTransport):
     """`run_stream`, with every default as it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: int = 1000) -> None:
         super().__init__()
-        self.manager = RunManager()
+        self.manager = RunManager(history=history)
         self.manager.open_run(RUN_ID)
 
     async def stream(self, request: Request) -> Response:

@@ -40,6 +40,8 @@ class Stats(TypedDict):
 class RunManager:
     """Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
 
+    Run ids are integers of 64 bits; others raise `OverflowError`.
+
     A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
     reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
     After a fork the child's manager is empty.
@@ -64,7 +66,7 @@ class RunManager:
                 alone is larger.
             retained_runs: finished runs kept for late readers, 0 or more.
             retained_bytes: bytes of JSON these may hold together, 0 or more.
-            retention: seconds a finished run is kept, 0 or more, finite.
+            retention: seconds a finished run is kept, 0 to 1e9.
             args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
                 them with `TypeError`.
 
@@ -79,7 +81,7 @@ class RunManager:
         life of the id left is forgotten.
 
         Args:
-            run_id: any integer of 64 bits.
+            run_id: the run.
 
         Raises:
             RunActiveError: the run is open.
@@ -89,7 +91,7 @@ class RunManager:
         """Append an event to the run's log and wake its readers.
 
         Args:
-            run_id: a run that is open or subscribed to.
+            run_id: a run that is open, subscribed to, or has a cancel event.
             event: a dict or other mapping of what JSON has a form for. NaN and infinities become null, tuples
                 lists, lone surrogates U+FFFD, keys what `json.dumps` makes of them.
 
@@ -100,8 +102,8 @@ class RunManager:
         Raises:
             TypeError: the event is no mapping, or has a value or key that JSON has no form for (the message names
                 where). Nothing is published.
-            ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer with more
-                digits than Python prints. Nothing is published.
+            ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer of more
+                than 4,300 digits, or more than Python prints. Nothing is published.
         """
 
     def cancel_run(self, run_id: int) -> bool:

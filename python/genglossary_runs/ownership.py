@@ -5,8 +5,9 @@ a dead one is known at once. The file names its runs, and goes with the last of 
 names the runs that died with their process. An active row that no such file names is nobody's to judge: it may have
 been made by other means.
 
-Limits: processes of one host. A child that the pipeline forks without `exec`, other than through Python, shares the
-lock and keeps it until it ends; children made by `os.fork`, `multiprocessing` and `subprocess` do not.
+Limits: processes of one host. A child that the pipeline forks shares the lock until it begins to run: `os.fork` and
+`multiprocessing` have it let go first of all, as does `exec` (`subprocess`). One that is forked without `exec`, other
+than through Python, keeps the lock until it ends.
 """
 
 import contextlib

@@ -124,6 +124,7 @@ class RunStream(Response):
         self._sending_since: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
+        self._transport: Any = None
         # For `_push`: the server's own send; what the task waits for: a send that is under way, or None at the end.
         self._send_now: Send
         self._parked: asyncio.Future[tuple[Coroutine[Any, Any, None], Any] | None]
@@ -134,7 +135,7 @@ class RunStream(Response):
             # Then there is nothing to wait for.
             self._subscription.close()
         streams = _streams()
-        transport = transport_behind(send, receive)
+        transport = self._transport = transport_behind(send, receive)
         if transport is not None and not transport.is_closing():
             # A send now waits until the client has taken all that was sent before: little is held for a client that
             # stops reading, and it is noticed. By default 64 KiB may lie there, and keep a server from stopping.
@@ -178,6 +179,8 @@ class RunStream(Response):
 
     async def _pull(self, send: Send) -> None:
         async for chunk in self._frames:
+            if self._is_lost():
+                break
             await self._send(send, {"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def _push(self, send: Send) -> None:
@@ -199,6 +202,9 @@ class RunStream(Response):
             return
         try:
             while chunk := self._frames.poll(self._deliver):
+                if self._is_lost():
+                    self._parked.set_result(None)
+                    return
                 message = {"type": "http.response.body", "body": chunk, "more_body": True}
                 sending = cast("Coroutine[Any, Any, None]", self._send_now(message))
                 try:
@@ -212,6 +218,10 @@ class RunStream(Response):
         else:
             if chunk is not None:
                 self._parked.set_result(None)
+
+    def _is_lost(self) -> bool:
+        """Whether the connection is, of which the server has yet to tell. All that waits would be written to nobody."""
+        return self._transport is not None and self._transport.is_closing()
 
     async def _send(self, send: Send, message: dict[str, Any]) -> None:
         self._sending_since = time.monotonic()

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc as StdArc;
 use std::time::Instant;
 
-use super::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use super::sync::{AtomicBool, Condvar, Mutex, Ordering, is_past};
 use super::wake::{Port, Waiters};
 
 /// What is called once when a [`CancelEvent`] is set.
@@ -70,12 +70,8 @@ impl CancelEvent {
     /// Wait until it is set, until `deadline` at most; whether it is set.
     pub fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.state.lock();
-        while !self.is_set() {
-            match deadline {
-                None => self.changed.wait(&mut state),
-                Some(deadline) if self.changed.wait_until(&mut state, deadline).timed_out() => break,
-                Some(_) => {}
-            }
+        while !self.is_set() && !is_past(deadline) {
+            state = self.changed.wait(state, deadline);
         }
         self.is_set()
     }

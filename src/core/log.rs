@@ -71,6 +71,12 @@ impl RunLog {
         self.events.shrink_to_fit();
     }
 
+    /// Shed every event: nobody can read them any more.
+    pub fn clear(&mut self) {
+        self.shed();
+        self.shed_oldest();
+    }
+
     fn shed_oldest(&mut self) {
         if let Some(json) = self.events.pop_front() {
             self.bytes -= json.len();

@@ -143,9 +143,10 @@ impl Shared {
         };
         entry.subscribers -= 1;
         if entry.subscribers == 0 && entry.claim == Claim::None {
-            let gone = maps.live.remove(&run.id);
+            maps.live.remove(&run.id);
             drop(maps);
-            drop(gone);
+            // Its readers are closed, but may be kept.
+            run.clear();
         }
     }
 

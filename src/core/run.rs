@@ -9,7 +9,7 @@ use super::event::{EventId, Payload, RunId};
 use super::fork;
 use super::log::{LogLimits, RunLog};
 use super::subscription::SharedChunk;
-use super::sync::{Arc, Condvar, Mutex, MutexGuard};
+use super::sync::{Arc, Condvar, Mutex, MutexGuard, is_past};
 use super::wake::{Port, Waiters, Wakeup};
 
 /// A name that no other run or cancel event of this process has, for a [`Port`] to report.
@@ -102,6 +102,15 @@ impl Run {
         drop(chunk);
     }
 
+    /// Shed every event.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        state.log.clear();
+        let chunk = state.chunk.take();
+        drop(state);
+        drop(chunk);
+    }
+
     /// Wake the readers so that they look again.
     pub fn touch(&self) {
         let wakeup = self.lock().waiters.changed();
@@ -117,12 +126,8 @@ impl Run {
     /// Wait until something has changed since `epoch`, until `deadline` at most.
     pub fn wait(&self, epoch: u64, deadline: Option<Instant>) {
         let mut state = self.lock();
-        while state.epoch() == epoch {
-            match deadline {
-                None => self.changed.wait(&mut state),
-                Some(deadline) if self.changed.wait_until(&mut state, deadline).timed_out() => return,
-                Some(_) => {}
-            }
+        while state.epoch() == epoch && !is_past(deadline) {
+            state = self.changed.wait(state, deadline);
         }
     }
 

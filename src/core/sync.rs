@@ -1,114 +1,95 @@
-//! Locks and shared pointers: `parking_lot` and `std`, or loom's under `cfg(loom)` so that every interleaving of the
-//! core can be explored.
+//! Locks and shared pointers: `std`'s, or loom's under `cfg(loom)` so that every interleaving of the core can be explored.
+//!
+//! `std`'s locks have no state but their own. Those of `parking_lot` share one table in the process, which a fork may
+//! copy while another thread has a part of it locked: then a child hangs even on locks that it has made itself.
+//!
+//! A lock that was held during a panic is taken all the same: the core does not panic, and what it guards is whole
+//! between any two statements.
+
+use std::sync::{PoisonError, TryLockError};
+use std::time::Instant;
 
 #[cfg(loom)]
-pub use self::model::*;
+use loom::sync as locks;
 #[cfg(not(loom))]
-pub use self::real::*;
+use std::sync as locks;
 
-#[cfg(not(loom))]
-mod real {
-    pub use parking_lot::{Condvar, Mutex, MutexGuard};
-    pub use std::sync::Arc;
-    pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use locks::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use locks::{Arc, MutexGuard};
 
-    /// Share bytes: one allocation of their size.
-    pub fn share(bytes: &[u8]) -> Arc<[u8]> {
-        Arc::from(bytes)
+/// A lock.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(locks::Mutex<T>);
+
+/// What threads wait on for what a [`Mutex`] guards.
+#[derive(Debug, Default)]
+pub struct Condvar(locks::Condvar);
+
+impl<T> Mutex<T> {
+    /// A lock that nobody holds.
+    #[cfg(not(loom))]
+    pub const fn new(value: T) -> Self {
+        Self(locks::Mutex::new(value))
+    }
+
+    /// A lock that nobody holds.
+    #[cfg(loom)]
+    pub fn new(value: T) -> Self {
+        Self(locks::Mutex::new(value))
+    }
+
+    /// Wait for the lock.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Take the lock if nobody holds it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
+impl Condvar {
+    /// One that nobody waits on.
+    pub fn new() -> Self {
+        Self(locks::Condvar::new())
+    }
+
+    /// Wait until woken, or until `deadline`; perhaps for less. Never times out under loom.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>, deadline: Option<Instant>) -> MutexGuard<'a, T> {
+        match deadline {
+            #[cfg(not(loom))]
+            Some(deadline) => {
+                let patience = deadline.saturating_duration_since(Instant::now());
+                self.0.wait_timeout(guard, patience).unwrap_or_else(PoisonError::into_inner).0
+            }
+            _ => self.0.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Wake all who wait.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+/// Whether there is a deadline, and it has passed.
+pub fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// Share bytes: one allocation of their size.
+#[cfg(not(loom))]
+pub fn share(bytes: &[u8]) -> Arc<[u8]> {
+    Arc::from(bytes)
+}
+
+/// Share bytes, counted by loom, so that one that is never freed fails the model.
 #[cfg(loom)]
-mod model {
-    //! loom's primitives behind the part of `parking_lot`'s interface that the core uses.
-
-    use std::ops::{Deref, DerefMut};
-    use std::time::Instant;
-
-    pub use loom::sync::Arc;
-    pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-    /// Share bytes, counted by loom, so that one that is never freed fails the model.
-    pub fn share(bytes: &[u8]) -> Arc<[u8]> {
-        Arc::from_std(std::sync::Arc::from(bytes))
-    }
-
-    /// `parking_lot::Mutex`.
-    #[derive(Debug)]
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
-
-    /// `parking_lot::MutexGuard`; empty only while a [`Condvar`] has it.
-    pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
-
-    /// `parking_lot::Condvar`; a wait never times out.
-    #[derive(Debug)]
-    pub struct Condvar(loom::sync::Condvar);
-
-    /// `parking_lot::WaitTimeoutResult`.
-    pub struct WaitTimeoutResult;
-
-    impl<T> Mutex<T> {
-        /// As `parking_lot`'s.
-        pub fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        /// As `parking_lot`'s.
-        #[allow(clippy::expect_used)]
-        pub fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().expect("a model that panicked has failed already")))
-        }
-
-        /// As `parking_lot`'s.
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
-        }
-    }
-
-    impl<T> Deref for MutexGuard<'_, T> {
-        type Target = T;
-
-        #[allow(clippy::expect_used)]
-        fn deref(&self) -> &T {
-            self.0.as_deref().expect("held")
-        }
-    }
-
-    impl<T> DerefMut for MutexGuard<'_, T> {
-        #[allow(clippy::expect_used)]
-        fn deref_mut(&mut self) -> &mut T {
-            self.0.as_deref_mut().expect("held")
-        }
-    }
-
-    impl Condvar {
-        /// As `parking_lot`'s.
-        #[allow(clippy::new_without_default)]
-        pub fn new() -> Self {
-            Self(loom::sync::Condvar::new())
-        }
-
-        /// As `parking_lot`'s.
-        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            guard.0 = guard.0.take().and_then(|held| self.0.wait(held).ok());
-        }
-
-        /// As `parking_lot`'s, without the deadline.
-        pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _deadline: Instant) -> WaitTimeoutResult {
-            self.wait(guard);
-            WaitTimeoutResult
-        }
-
-        /// As `parking_lot`'s.
-        pub fn notify_all(&self) {
-            self.0.notify_all();
-        }
-    }
-
-    impl WaitTimeoutResult {
-        /// Never.
-        pub fn timed_out(&self) -> bool {
-            false
-        }
-    }
+pub fn share(bytes: &[u8]) -> Arc<[u8]> {
+    Arc::from_std(std::sync::Arc::from(bytes))
 }

@@ -7,16 +7,17 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
 use super::awaitable::Awaitable;
+use super::fork::PerProcess;
 use super::gate;
 use super::logging::TARGET;
 use crate::core::run::new_key;
-use crate::core::sync::Arc;
+use crate::core::sync::{Arc, is_past};
 use crate::core::{self, Callback};
 
 /// A flag that is set once, as `threading.Event` without `clear`, with callbacks.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct CancelEvent {
-    core: Arc<core::CancelEvent>,
+    cores: PerProcess<Arc<core::CancelEvent>>,
 }
 
 struct PyCallback(Py<PyAny>);
@@ -34,13 +35,25 @@ impl Callback for PyCallback {
 
 impl From<Arc<core::CancelEvent>> for CancelEvent {
     fn from(core: Arc<core::CancelEvent>) -> Self {
-        Self { core }
+        Self { cores: PerProcess::new(core) }
     }
 }
 
 impl CancelEvent {
-    pub fn core(&self) -> &core::CancelEvent {
-        &self.core
+    /// The event; in a forked child one of its own, which is set if the parent's was.
+    pub fn core(&self) -> &Arc<core::CancelEvent> {
+        self.cores.get(|parent| {
+            let child = Arc::new(core::CancelEvent::new(new_key()));
+            if parent.is_set() {
+                child.set();
+            }
+            child
+        })
+    }
+
+    /// Whether nobody else has the event: neither a run nor another wrapper. Only then are its callbacks this object's.
+    fn is_sole_owner(&self) -> bool {
+        Arc::strong_count(self.core()) == 1
     }
 }
 
@@ -48,24 +61,24 @@ impl CancelEvent {
 impl CancelEvent {
     #[new]
     fn new() -> Self {
-        Self { core: Arc::new(core::CancelEvent::new(new_key())) }
+        Self::from(Arc::new(core::CancelEvent::new(new_key())))
     }
 
     fn set(&self) {
-        self.core.set();
+        self.core().set();
     }
 
     fn is_set(&self) -> bool {
-        self.core.is_set()
+        self.core().is_set()
     }
 
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let deadline = gate::deadline(timeout.map(|seconds| seconds.max(0.0)))?;
-        while !self.core.is_set() && !gate::is_past(deadline) {
-            gate::block(py, deadline, |until| self.core.wait(until))?;
+        while !self.core().is_set() && !is_past(deadline) {
+            gate::block(py, deadline, |until| self.core().wait(until))?;
         }
-        Ok(self.core.is_set())
+        Ok(self.core().is_set())
     }
 
     fn __await__(slf: Bound<'_, Self>) -> Awaitable {
@@ -74,27 +87,25 @@ impl CancelEvent {
 
     #[pyo3(signature = (callback, /))]
     fn add_callback(&self, callback: Py<PyAny>) {
-        self.core.add_callback(Box::new(PyCallback(callback)));
+        self.core().add_callback(Box::new(PyCallback(callback)));
     }
 
     fn __eq__(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
+        Arc::ptr_eq(self.core(), other.core())
     }
 
     fn __hash__(&self) -> u64 {
-        self.core.key()
+        self.core().key()
     }
 
     fn __repr__(&self) -> String {
-        format!("<CancelEvent: {}>", if self.core.is_set() { "set" } else { "unset" })
+        format!("<CancelEvent: {}>", if self.core().is_set() { "set" } else { "unset" })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let mut visited = Ok(());
-        // Callbacks shared with a run, or with another wrapper of the same event, are not this object's alone: counting
-        // them here would count them twice.
-        if Arc::strong_count(&self.core) == 1 {
-            self.core.visit_callbacks(|callback| {
+        if self.is_sole_owner() {
+            self.core().visit_callbacks(|callback| {
                 if let Some(PyCallback(callable)) = (callback as &dyn Any).downcast_ref()
                     && visited.is_ok()
                 {
@@ -106,6 +117,8 @@ impl CancelEvent {
     }
 
     fn __clear__(&self) {
-        drop(self.core.take_callbacks());
+        if self.is_sole_owner() {
+            drop(self.core().take_callbacks());
+        }
     }
 }

@@ -19,6 +19,8 @@ use crate::core::sync::share;
 
 /// How deep objects and arrays may be nested, the outermost counted as 1.
 const MAX_DEPTH: usize = 128;
+/// The most digits of an integer, which is what Python reads by default and what a reader here does.
+const MAX_DIGITS: usize = 4300;
 /// A buffer larger than this is not kept for the next event.
 const KEPT_BUFFER: usize = 64 << 10;
 
@@ -110,7 +112,12 @@ fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Wri
     } else if let Ok(text) = value.cast::<PyString>() {
         write_text(text, out)
     } else if let Ok(number) = value.cast::<PyInt>() {
-        out.extend_from_slice(int_repr(number)?.as_bytes());
+        let digits = int_repr(number)?;
+        if digits.trim_start_matches('-').len() > MAX_DIGITS {
+            let message = format!("an integer of more than {MAX_DIGITS} digits cannot be read back");
+            return Err(PyValueError::new_err(message).into());
+        }
+        out.extend_from_slice(digits.as_bytes());
         Ok(())
     } else if let Ok(number) = value.cast::<PyFloat>() {
         write_plain(&number.value(), out);

@@ -1,6 +1,6 @@
 //! Rust's log records in Python's `logging`, under the logger `genglossary_runs`.
 
-use log::LevelFilter;
+use log::{LevelFilter, Log, Metadata, Record};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3_log::{Caching, Logger};
@@ -8,11 +8,34 @@ use pyo3_log::{Caching, Logger};
 /// The logger's name.
 pub const TARGET: &str = "genglossary_runs";
 
+/// pyo3-log, but what a handler raises goes to `sys.unraisablehook`, and not into whatever call wrote the record.
+struct PythonLog(Logger);
+
+impl Log for PythonLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        Python::attach(|py| {
+            let pending = PyErr::take(py);
+            self.0.log(record);
+            if let Some(raised) = PyErr::take(py) {
+                raised.write_unraisable(py, None);
+            }
+            if let Some(pending) = pending {
+                pending.restore(py);
+            }
+        });
+    }
+
+    fn flush(&self) {}
+}
+
 /// Send records to Python. Levels are asked for at each record, so that one changed at run time takes effect.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    Logger::new(py, Caching::Loggers)?
-        .filter(LevelFilter::Debug)
-        .install()
-        .map(|_| ())
-        .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    let logger = Logger::new(py, Caching::Loggers)?.filter(LevelFilter::Debug);
+    log::set_boxed_logger(Box::new(PythonLog(logger))).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    log::set_max_level(LevelFilter::Debug);
+    Ok(())
 }

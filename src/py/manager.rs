@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
@@ -31,6 +31,22 @@ impl RunManager {
     }
 }
 
+/// An integer; a negative one, which every limit refuses, if it is too large.
+fn limit(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    match value.extract::<i64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(i64::MIN),
+        number => number,
+    }
+}
+
+/// A number of seconds, infinite if it is too large for a float.
+fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match value.extract::<f64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
+        number => number,
+    }
+}
+
 #[pymethods]
 impl RunManager {
     #[new]
@@ -41,11 +57,11 @@ impl RunManager {
     fn new(
         cls: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,
-        history: i64,
-        history_bytes: i64,
-        retained_runs: i64,
-        retained_bytes: i64,
-        retention: f64,
+        #[pyo3(from_py_with = limit)] history: i64,
+        #[pyo3(from_py_with = limit)] history_bytes: i64,
+        #[pyo3(from_py_with = limit)] retained_runs: i64,
+        #[pyo3(from_py_with = limit)] retained_bytes: i64,
+        #[pyo3(from_py_with = seconds)] retention: f64,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let unknown = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
@@ -58,7 +74,7 @@ impl RunManager {
             return Err(PyValueError::new_err("retention must be between 0 and 1e9 seconds"));
         }
         let natural = |name: &str, value: i64| {
-            usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must not be negative")))
+            usize::try_from(value).map_err(|_| PyValueError::new_err(format!("{name} must be between 0 and 2**63 - 1")))
         };
         let limits = Limits {
             log: LogLimits { events: natural("history", history)?, bytes: natural("history_bytes", history_bytes)? },
@@ -117,8 +133,10 @@ impl RunManager {
     }
 
     #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
-    fn subscribe(&self, run_id: i64, after: Option<&str>, must_exist: bool) -> PyResult<Subscription> {
+    fn subscribe(&self, run_id: i64, after: Option<Bound<'_, PyString>>, must_exist: bool) -> PyResult<Subscription> {
         let core = self.core();
+        // What has no UTF-8 is no id either.
+        let after = after.as_ref().map(|after| after.to_str().unwrap_or_default());
         let subscription = core.subscribe(run_id, Start::parse(after), must_exist)?;
         Ok(Subscription::new(subscription, core.limits().log.events))
     }

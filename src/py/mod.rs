@@ -33,6 +33,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         logging::install(module.py())?;
+        gate::install(module.py())?;
         fork::install(module.py())
     }
 }

@@ -12,6 +12,7 @@ use super::error::Empty;
 use super::wake::LoopPort;
 use super::{gate, json};
 use crate::core::subscription::Chunk;
+use crate::core::sync::is_past;
 use crate::core::{self, Event, NotReady};
 
 /// A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
@@ -73,7 +74,7 @@ impl Subscription {
         loop {
             match found {
                 Ok(event) => return Ok(Some(event)),
-                Err(NotReady::Pending(epoch)) if !gate::is_past(deadline) => {
+                Err(NotReady::Pending(epoch)) if !is_past(deadline) => {
                     gate::warn_if_loop_runs(py)?;
                     gate::block(py, deadline, |until| self.core.wait(epoch, until))?;
                 }
@@ -109,6 +110,7 @@ impl Subscription {
     #[pyo3(signature = (block=true, timeout=None))]
     fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let timeout = if block { timeout } else { Some(0.0) };
+        timeout.map_or(Ok(()), gate::check_timeout)?;
         let event = self.next_event(py, timeout)?.ok_or_else(|| Empty::new_err(()))?;
         self.decode(py, &event)
     }

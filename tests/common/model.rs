@@ -112,6 +112,15 @@ impl Model {
         true
     }
 
+    pub fn abandon(&mut self, run_id: RunId) -> bool {
+        let open = self.claim(run_id) == Claim::Open;
+        if open {
+            self.entry(run_id).1 = Claim::None;
+            self.clear();
+        }
+        open
+    }
+
     pub fn reserve(&mut self, run_id: RunId) {
         let (_, claim) = self.entry(run_id);
         if *claim == Claim::None {
@@ -172,8 +181,8 @@ impl Model {
         self.readers.iter().filter(|reader| reader.life == life && !reader.closed).count()
     }
 
-    /// To be called when a reader has gone: so does an entry that nobody else wants.
-    pub fn reader_gone(&mut self) {
+    /// An entry that nobody wants any more goes.
+    pub fn clear(&mut self) {
         let unwanted: Vec<RunId> = self
             .live
             .iter()

@@ -251,24 +251,12 @@ def an_event_whose_manager_is_gone(cycle: Cycle) -> None:
     cycle.event = RunManager().open_run(1)
 
 
-def an_event_with_two_wrappers(cycle: Cycle) -> None:
-    manager = RunManager()
-    cycle.event, cycle.other = manager.open_run(1), manager.cancel_event(1)
-
-
-def an_event_whose_manager_is_in_the_cycle(cycle: Cycle) -> None:
-    cycle.other = RunManager()
-    cycle.event = cycle.other.open_run(1)
-
-
 @pytest.mark.parametrize(
     "make",
     [
         an_own_event,
         an_event_whose_run_has_finished,
         an_event_whose_manager_is_gone,
-        an_event_with_two_wrappers,
-        an_event_whose_manager_is_in_the_cycle,
     ],
     ids=lambda make: make.__name__,
 )

@@ -17,7 +17,7 @@ def until_the_end(read):
     while True:
         try:
             read()
-        except queue.Empty:
+        except (queue.Empty, StopIteration):
             pass
 
 def start(*reads):

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,8 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 PROTOCOLS = ("h11", "httptools")
 
-SMALL = 128 << 10
-"""For the buffers of sockets, so that a client that does not read is soon noticed; but no less than a few segments of
-the loopback device, or what is read later would wait for timers of TCP."""
-
-TINY = 4096
-"""For the buffers of sockets that are not read again."""
+SMALL = 16 << 10
+"""For the buffers of sockets, so that a client that does not read is soon noticed."""
 
 ASGIApp = Callable[
     [
@@ -56,6 +52,17 @@ def make_app(manager: RunManager, **options: Any) -> FastAPI:
         return {"status": "ok"}
 
     return app
+
+
+def listen(send_buffer: int | None) -> socket.socket:
+    """A socket on a port that the system chooses."""
+    # With any other protocol number asyncio does not set TCP_NODELAY, and every other answer takes 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if send_buffer is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)
+    return listener
 
 
 def unsent_bytes(server: uvicorn.Server) -> list[int]:
@@ -94,9 +101,7 @@ class Site:
     def __init__(
         self, app: ASGIApp, *, loop: str = "asyncio", http: str = "httptools", send_buffer: int | None = None
     ) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        if send_buffer is not None:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        self._listener = listen(send_buffer)
         self.port = self._listener.getsockname()[1]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=DEADLINE)
         self._server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, access_log=False))  # type: ignore[arg-type]
@@ -126,7 +131,7 @@ class Site:
             self._thread.join(DEADLINE)
             assert not self._thread.is_alive(), "the server did not stop"
             self._complaints.__exit__()
-            assert self._complaints.messages == []
+            assert self.complaints == []
 
     def call(self, function: Callable[[], Any]) -> Any:
         """What `function` returns when it is called on the server's loop."""
@@ -140,6 +145,16 @@ class Site:
 
         self._runner.get_loop().call_soon_threadsafe(call)
         return outcome.result(DEADLINE)
+
+    @property
+    def complaints(self) -> list[str]:
+        """What has been logged as a warning or worse. A test may take from it what it expects."""
+        return self._complaints.messages
+
+    def settle(self) -> None:
+        """Let the loop do what it has been woken for, such as send what has been published."""
+        for _ in range(2):  # the first may come before that
+            self.call(lambda: None)
 
     @property
     def connections(self) -> int:
@@ -163,12 +178,12 @@ class Site:
 class Process:
     """A server in a process of its own, told to stop by signals, as in production.
 
-    It serves streams of run 1, which is open; POST /events?count=&size= publishes, GET /stats looks at the manager.
+    It serves streams of the runs 1 and 2, which are open, from their beginning.
     """
 
-    def __init__(self, loop: str = "asyncio", http: str = "httptools", send_buffer: int = 0) -> None:
+    def __init__(self, loop: str = "asyncio", http: str = "httptools", send_buffer: int | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "streams.servers", loop, http, str(send_buffer)],
+            [sys.executable, "-W", "error", "-m", "streams.servers", loop, http, str(send_buffer or "")],
             cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -188,15 +203,11 @@ class Process:
         self._process.kill()
         self._process.communicate()
 
-    def publish(self, count: int, size: int = 0) -> None:
-        """Publish numbered log messages in run 1."""
-        self.client.post("/events", params={"count": count, "size": size}).raise_for_status()
+    def publish(self, count: int, size: int = 0, run_id: int = 1) -> None:
+        """Publish numbered log messages."""
+        self.client.post(f"/runs/{run_id}/events", params={"count": count, "size": size}).raise_for_status()
 
-    def stats(self) -> dict[str, int]:
-        """What the manager holds."""
-        stats: dict[str, int] = self.client.get("/stats").json()
-        return stats
-
+    @property
     def unsent(self) -> list[int]:
         """As `unsent_bytes`."""
         sizes: list[int] = self.client.get("/unsent").json()
@@ -212,11 +223,11 @@ class Process:
         return self._process.returncode, errors
 
 
-def serve(loop: str, http: str, send_buffer: int) -> None:
+def serve(loop: str, http: str, send_buffer: int | None) -> None:
     """Serve until told to stop, with the streams drained on shutdown. The port is printed."""
     manager = RunManager()
     manager.open_run(1)
-    numbers = iter(range(1 << 60))
+    manager.open_run(2)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -226,26 +237,21 @@ def serve(loop: str, http: str, send_buffer: int) -> None:
     app = make_app(manager, replay=True)
     app.router.lifespan_context = lifespan
 
-    @app.post("/events")
-    def publish(count: int, size: int) -> None:
-        for _ in range(count):
-            manager.publish(1, {"message": "x" * size, "n": next(numbers)})
-
-    @app.get("/stats")
-    async def stats() -> dict[str, int]:
-        return {**manager.stats()}
+    @app.post("/runs/{run_id}/events")
+    def publish(run_id: int, count: int, size: int) -> None:
+        for n in range(count):
+            manager.publish(run_id, {"message": "x" * size, "n": n})
 
     @app.get("/unsent")
     async def unsent() -> list[int]:
         return unsent_bytes(server)
 
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    if send_buffer:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    listener = listen(send_buffer)
     server = uvicorn.Server(uvicorn.Config(app, loop=loop, http=http, log_level="warning", access_log=False))
     print(listener.getsockname()[1], flush=True)
-    server.run(sockets=[listener])
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]) if sys.argv[3] else None)

@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from core.support import DEADLINE
@@ -52,10 +53,19 @@ class Frame:
         assert self.id is not None
         return int(self.id.partition("-")[2])
 
+    @property
+    def seqs(self) -> range:
+        """The numbers of the events that it delivers or, as a gap, names."""
+        if self.event == "gap":
+            gap = self.json["gap"]
+            return range(gap["from"], gap["to"] + 1)
+        return range(self.seq, self.seq + 1)
+
 
 def parse(body: bytes) -> list[Frame]:
-    """The frames of a body; the last may not have come whole and is left out."""
-    *whole, _ = body.split(b"\n\n")
+    """The frames of a body, all of them whole."""
+    *whole, rest = body.split(b"\n\n")
+    assert rest == b""
     return [Frame.parse(text.decode()) for text in whole]
 
 
@@ -69,12 +79,64 @@ def log(n: int, size: int = 0) -> dict[str, Any]:
     return {"run_id": 1, "level": "info", "message": "x" * size, "n": n}
 
 
+def readme_example(words: str) -> str:
+    """The Python example of the README in which these words stand."""
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if words in block]
+    return example
+
+
+def buffer_options(receive_buffer: int) -> list[tuple[int, int, int]]:
+    """Socket options for a client for which the system takes about so many bytes."""
+    return [
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer),
+        # A segment of the loopback device is larger than that, and TCP waits long before it sends only a part.
+        (socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400),
+    ]
+
+
+class Decoder:
+    """Makes frames of the bytes of a chunked response, as they come."""
+
+    def __init__(self) -> None:
+        self.is_whole = False
+        self._raw = b""
+        self._body = b""
+        self._in_body = False
+
+    def feed(self, received: bytes) -> list[Frame]:
+        """The frames that are whole with these bytes."""
+        self._raw += received
+        if not self._in_body and b"\r\n\r\n" in self._raw:
+            self._in_body = True
+            self._raw = self._raw.partition(b"\r\n\r\n")[2]
+        while self._in_body and (chunk := self._next_chunk()):
+            self._body += chunk
+        *_, rest = self._body.rpartition(b"\n\n")
+        whole, self._body = self._body[: len(self._body) - len(rest)], rest
+        return parse(whole)
+
+    def _next_chunk(self) -> bytes:
+        size, end, rest = self._raw.partition(b"\r\n")
+        length = int(size, 16) if end else 0
+        if not end or len(rest) < length + 2:
+            return b""
+        self.is_whole = length == 0
+        self._raw = rest[length + 2 :]
+        return rest[:length]
+
+
 class Stream:
     """A client on a bare socket, which reads as slowly and leaves as rudely as a test wants.
 
     Args:
         port: of the server on this machine.
         receive_buffer: bytes that the system takes for it, about.
+
+    Attributes:
+        raw: all that has come.
+        frames: those that have come.
+        is_whole: whether the body has come to its end as HTTP says, not just stopped.
     """
 
     def __init__(
@@ -88,11 +150,14 @@ class Stream:
         receive_buffer: int | None = None,
     ) -> None:
         self.raw = b""
-        self.was_reset = False
+        self.frames: list[Frame] = []
+        self.is_whole = False
+        self._decoder = Decoder()
         self.socket = socket.socket()
         self.socket.settimeout(DEADLINE)
         if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            for option in buffer_options(receive_buffer):
+                self.socket.setsockopt(*option)
         self.socket.connect(("127.0.0.1", port))
         if last_event_id is not None:
             headers += f"Last-Event-ID: {last_event_id}\r\n"
@@ -109,9 +174,10 @@ class Stream:
         try:
             received = self.socket.recv(size)
         except ConnectionError:
-            self.was_reset = True
             return False
         self.raw += received
+        self.frames += self._decoder.feed(received)
+        self.is_whole = self._decoder.is_whole
         return bool(received)
 
     def receive_until(self, condition: Callable[["Stream"], object]) -> "Stream":
@@ -151,34 +217,6 @@ class Stream:
         return int(self.raw.split(b" ", 2)[1])
 
     @property
-    def body(self) -> bytes:
-        """As much of the body as has come."""
-        return self._dechunk()[0]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the body has come to its end as HTTP says, not just stopped."""
-        return self._dechunk()[1]
-
-    @property
-    def frames(self) -> list[Frame]:
-        """The frames that have come."""
-        return parse(self.body)
-
-    @property
     def events(self) -> list[Frame]:
         """The events that have come."""
         return events(self.frames)
-
-    def _dechunk(self) -> tuple[bytes, bool]:
-        rest = self.raw.partition(b"\r\n\r\n")[2]
-        body = b""
-        while True:
-            size, end, rest = rest.partition(b"\r\n")
-            if not end:
-                return body, False
-            length = int(size, 16)
-            if length == 0:
-                return body, rest == b"\r\n"
-            body += rest[:length]
-            rest = rest[length + 2 :]

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from .conftest import Serve
 from .servers import LOOPS, PROTOCOLS, Site, make_app
-from .support import EVENTS, Frame, Stream, log
+from .support import EVENTS, Frame, Stream, log, readme_example
 
 
 @pytest.fixture
@@ -412,3 +412,14 @@ def test_the_content_is_json_for_any_client(manager: RunManager, site: Site) -> 
         {"level": "info", "nested": {"list": [1, None, "a\nb"]}},
         {"complete": True},
     ]
+
+
+def test_the_application_of_the_readme(serve: Serve) -> None:
+    example: dict[str, Any] = {}
+    exec(readme_example("app = FastAPI(lifespan=lifespan)"), example)
+    site = serve(example["app"])
+    run_id = site.client.post("/runs").json()["run_id"]
+    *messages, terminal = follow(site, path=f"/runs/{run_id}/events")
+    assert [message.json()["progress_current"] for message in messages] == list(range(1, 101))
+    assert terminal.event == "complete"
+    assert site.client.get("/runs/77/events").status_code == 404

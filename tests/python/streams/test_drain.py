@@ -1,0 +1,227 @@
+"""Streams when their server stops: they end at once with a hint, and go on where they were at the next server."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from types import FrameType
+
+import pytest
+from core.support import wait_until
+from fastapi import FastAPI
+from genglossary_runs import RunManager
+from genglossary_runs.sse import drain, drain_on_shutdown
+
+from .conftest import Run, Serve
+from .servers import LOOPS, PROTOCOLS, SMALL, Process, make_app
+from .support import Frame, Stream, log
+
+RETRY = Frame(retry="2000")
+
+
+def connect(port: int, count: int, stack: ExitStack) -> list[Stream]:
+    """Clients of run 1, of which the server knows."""
+    streams = [stack.enter_context(Stream(port)) for _ in range(count)]
+    for stream in streams:
+        stream.receive_until(lambda stream: stream.frames)
+    return streams
+
+
+# A process that is told to stop
+
+
+@pytest.mark.parametrize(
+    ("loop", "http", "signum"),
+    [
+        ("asyncio", "h11", signal.SIGTERM),
+        ("uvloop", "httptools", signal.SIGTERM),
+        ("asyncio", "httptools", signal.SIGINT),
+    ],
+)
+def test_a_signal_ends_a_hundred_streams_and_the_process(
+    loop: str, http: str, signum: int, record_property: Callable[[str, object], None]
+) -> None:
+    """One of their clients has stopped reading. The process has no other timeout of its own."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Process(loop, http, send_buffer=SMALL))
+        streams = connect(server.port, 99, stack)
+        stalled = stack.enter_context(Stream(server.port, "/runs/2/events", receive_buffer=SMALL))
+        stalled.receive_until(lambda stream: stream.frames)
+        server.publish(100, size=10_000, run_id=2)
+        wait_until(lambda: any(server.unsent))
+        server.publish(3)
+        for stream in streams:
+            stream.receive_event(n=2)
+        server.client.close()
+
+        told = time.monotonic()
+        server.send_signal(signum)
+        code, complaints = server.wait()
+        seconds = time.monotonic() - told
+
+        # uvicorn ends as the signal would have ended it.
+        assert (code, complaints) == (-signum if signum == signal.SIGTERM else 0, "")
+        # It is less than one on a machine that does nothing else, and without an end if a stream holds it up.
+        record_property("seconds", round(seconds, 3))
+        assert seconds < 10
+        for stream in streams:
+            stream.receive_all()
+            assert stream.is_whole
+            assert [event.json["n"] for event in stream.events] == [0, 1, 2]
+            assert stream.frames[-1] == RETRY
+        stalled.receive_all()
+        assert not stalled.is_whole
+
+
+def test_a_client_resumes_at_the_next_process() -> None:
+    """Its id is of a life that nobody remembers: it gets what there is, from the start."""
+    with Process() as server, Stream(server.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        server.publish(3)
+        stream.receive_event(n=2)
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+        last = stream.receive_all().events[-1].id
+    with Process() as server:
+        server.publish(2)
+        with Stream(server.port, last_event_id=last) as stream:
+            stream.receive_event(n=1)
+            assert [event.seq for event in stream.events] == [1, 2]
+
+
+# Another server of the same runs
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_clients_resume_at_the_next_server_where_they_were(manager: RunManager, serve: Serve, loop: str) -> None:
+    first, second = serve(loop=loop), serve(loop=loop)
+    with ExitStack() as stack:
+        streams = connect(first.port, 10, stack)
+        for n in range(5):
+            manager.publish(1, log(n))
+        first.stop()
+        manager.publish(1, log(5))
+        manager.finish_run(1, {"complete": True})
+        for stream in streams:
+            stream.receive_all()
+            assert stream.is_whole
+            assert stream.frames[-1] == RETRY
+            last = stream.events[-1].id if stream.events else "0"
+            with Stream(second.port, last_event_id=last) as resumed:
+                resumed.receive_event("complete")
+                assert [event.seq for event in (*stream.events, *resumed.events)] == list(range(1, 8))
+    wait_until(lambda: manager.stats()["subscribers"] == 0)
+
+
+@pytest.mark.parametrize(("loop", "http"), list(zip(LOOPS, PROTOCOLS, strict=True)))
+def test_a_client_for_which_little_waits_does_not_hold_up_the_server(
+    manager: RunManager, serve: Serve, loop: str, http: str
+) -> None:
+    """So little that a server would take it for sent, and wait for the client when it closes the connection."""
+    site = serve(loop=loop, http=http, send_buffer=SMALL)
+    with Stream(site.port, receive_buffer=SMALL) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        while not any(site.unsent):
+            manager.publish(1, log(0, 1000))
+            site.settle()
+        site.stop()
+        assert site.connections == 0
+
+
+def test_a_stream_that_comes_while_draining_ends_at_once(manager: RunManager, serve: Serve) -> None:
+    site = serve()
+    site.call(drain)
+    manager.publish(1, log(0))
+    with Stream(site.port, last_event_id="0") as stream:
+        stream.receive_until(lambda stream: stream.is_whole)
+        assert set(stream.frames) == {RETRY}
+    wait_until(lambda: manager.stats()["subscribers"] == 0)
+
+
+def test_the_end_of_the_application_drains_where_no_signal_arrives(manager: RunManager, serve: Serve) -> None:
+    """In a thread that is not the main one, `drain_on_shutdown` leaves signals alone."""
+    app = make_app(manager)
+    before = signal.getsignal(signal.SIGTERM)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with drain_on_shutdown():
+            yield
+
+    app.router.lifespan_context = lifespan
+    site = serve(app)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        site.stop()
+        assert stream.receive_all().is_whole
+
+
+# Signal handlers
+
+
+@pytest.fixture
+def signals() -> list[int]:
+    """The signals that a handler which was there before has got."""
+    return []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_handler_that_was_there_before_is_called(run: Run, signals: list[int], signum: int) -> None:
+    def note(signum: int, frame: FrameType | None) -> None:
+        signals.append(signum)
+
+    async def main() -> None:
+        with drain_on_shutdown():
+            assert signal.getsignal(signum) is not note
+            os.kill(os.getpid(), signum)
+            await asyncio.sleep(0)
+        assert signal.getsignal(signum) is note
+
+    before = signal.signal(signum, note)
+    try:
+        run(main())
+    finally:
+        signal.signal(signum, before)
+    assert signals == [signum]
+
+
+def test_several_applications_may_drain(run: Run, signals: list[int]) -> None:
+    """As when one is mounted in another; they may end in any order."""
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        signals.append(signum)
+
+    async def main() -> None:
+        first, second = drain_on_shutdown(), drain_on_shutdown()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+        second.__exit__(None, None, None)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert signals == [signal.SIGTERM]
+
+
+def test_a_handler_that_came_later_stays(run: Run) -> None:
+    def later(signum: int, frame: FrameType | None) -> None:
+        pass
+
+    async def main() -> None:
+        with drain_on_shutdown():
+            signal.signal(signal.SIGTERM, later)
+        assert signal.getsignal(signal.SIGTERM) is later
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
