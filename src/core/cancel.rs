@@ -60,8 +60,7 @@ impl CancelEvent {
         let callbacks = std::mem::take(&mut state.callbacks);
         let wakeup = state.waiters.changed();
         drop(state);
-        self.changed.notify_all();
-        wakeup.send();
+        wakeup.send(&self.changed);
         for callback in callbacks {
             callback.call();
         }
@@ -70,9 +69,11 @@ impl CancelEvent {
     /// Wait until it is set, until `deadline` at most; whether it is set.
     pub fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.state.lock();
+        state.waiters.begin_wait();
         while !self.is_set() && !is_past(deadline) {
             state = self.changed.wait(state, deadline);
         }
+        state.waiters.end_wait();
         self.is_set()
     }
 

@@ -119,16 +119,17 @@ impl Run {
 
     /// Wake the readers. The lock must not be held.
     pub fn wake(&self, wakeup: Wakeup) {
-        self.changed.notify_all();
-        wakeup.send();
+        wakeup.send(&self.changed);
     }
 
     /// Wait until something has changed since `epoch`, until `deadline` at most.
     pub fn wait(&self, epoch: u64, deadline: Option<Instant>) {
         let mut state = self.lock();
+        state.waiters.begin_wait();
         while state.epoch() == epoch && !is_past(deadline) {
             state = self.changed.wait(state, deadline);
         }
+        state.waiters.end_wait();
     }
 
     /// Have `port` rung at the next change after `epoch`; `false` if that has been already.

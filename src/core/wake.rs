@@ -12,7 +12,7 @@
 
 use std::sync::{Arc as StdArc, Weak};
 
-use super::sync::Mutex;
+use super::sync::{Condvar, Mutex};
 
 /// One event loop: how to wake it, and what has changed since it was last awake.
 pub struct Port {
@@ -49,6 +49,8 @@ pub struct Waiters {
     epoch: u64,
     /// The loops to ring at the next change. Weak, so that a loop that is gone costs nothing but its place here.
     ports: Vec<Weak<Port>>,
+    /// How many threads wait: notifying costs a system call even if there is none.
+    threads: usize,
 }
 
 /// Whom to wake, taken out under the lock, to be sent after it.
@@ -56,12 +58,13 @@ pub struct Waiters {
 pub struct Wakeup {
     key: u64,
     ports: Vec<Weak<Port>>,
+    threads: bool,
 }
 
 impl Waiters {
     /// Nobody waits for the thing named `key`.
     pub fn new(key: u64) -> Self {
-        Self { key, epoch: 0, ports: Vec::new() }
+        Self { key, epoch: 0, ports: Vec::new(), threads: 0 }
     }
 
     /// The number of changes so far.
@@ -72,7 +75,17 @@ impl Waiters {
     /// Note a change.
     pub fn changed(&mut self) -> Wakeup {
         self.epoch += 1;
-        Wakeup { key: self.key, ports: std::mem::take(&mut self.ports) }
+        Wakeup { key: self.key, ports: std::mem::take(&mut self.ports), threads: self.threads > 0 }
+    }
+
+    /// Count a thread that waits on the condition variable until [`Waiters::end_wait`].
+    pub fn begin_wait(&mut self) {
+        self.threads += 1;
+    }
+
+    /// A thread that waited does not any more.
+    pub fn end_wait(&mut self) {
+        self.threads -= 1;
     }
 
     /// Have `port` rung at the next change after `epoch`; `false` if that has been already.
@@ -90,8 +103,11 @@ impl Waiters {
 }
 
 impl Wakeup {
-    /// Ring the loops. The lock that guards the waiters must not be held.
-    pub fn send(self) {
+    /// Wake the threads, which wait on `changed`, and ring the loops. The lock that guards the waiters must not be held.
+    pub fn send(self, changed: &Condvar) {
+        if self.threads {
+            changed.notify_all();
+        }
         for port in &self.ports {
             if let Some(port) = port.upgrade() {
                 port.notify(self.key);
