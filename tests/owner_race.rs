@@ -35,6 +35,8 @@ fn there_is_never_a_second_owner_while_files_are_removed() {
                     let Some(owner) = OwnerLock::acquire(&path).unwrap() else { continue };
                     assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0, "two owners at once");
                     owner.describe("words").unwrap();
+                    // Long enough for a second one to be seen.
+                    thread::sleep(Duration::from_micros(100));
                     let turn = turns.fetch_add(1, Ordering::SeqCst);
                     assert_eq!(owners.fetch_sub(1, Ordering::SeqCst), 1);
                     if turn % 3 == 0 { owner.release() } else { owner.remove().unwrap() }

@@ -134,7 +134,8 @@ class RunManager(_core.RunManager):
 
     def _refuse_for_owner(self, last_try: bool) -> None:
         """Refuse a start because of the process that owns the project, unless that may be about to change."""
-        with database_connection(self.db_path) as conn, immediate_transaction(conn):
+        # Without the write lock: the owner's pipeline may hold it for long.
+        with database_connection(self.db_path) as conn:
             active = get_active_run(conn)
             if active is not None:
                 raise RuntimeError(f"Run already running: {active['id']}")
@@ -146,14 +147,11 @@ class RunManager(_core.RunManager):
             raise RuntimeError("Run already running: another process is about to start one")
 
     def _insert_run(self, claim: Claim, scope: str, triggered_by: str) -> int:
-        run_id, interrupted = None, None
+        run_id = None
         try:
             with database_connection(self.db_path) as conn, immediate_transaction(conn):
+                interrupted = self._mark_interrupted(conn, claim.left)
                 active = get_active_run(conn)
-                if active is not None and active["id"] in claim.left:
-                    interrupted = active["id"]
-                    self._mark_interrupted(conn, interrupted)
-                    active = get_active_run(conn)
                 if active is not None:
                     raise RuntimeError(f"Run already running: {active['id']}")
                 stopping = self._stopping_run()
@@ -168,8 +166,7 @@ class RunManager(_core.RunManager):
                 self.abandon_run(run_id)
             raise
         claim.settle()
-        if interrupted is not None:
-            self._announce_interrupted(interrupted)
+        self._announce_interrupted(interrupted)
         return run_id
 
     def _open(self, run_id: int) -> None:
@@ -196,12 +193,15 @@ class RunManager(_core.RunManager):
         finally:
             self._workers.pop((self._project, run_id), None)
             self._cleanup_run_resources(run_id, db_status="failed", status_update_failed=not written)
-            self._release_claim(run_id)
+            self._release_claim(run_id, written)
 
-    def _release_claim(self, run_id: int) -> None:
+    def _release_claim(self, run_id: int, written: bool) -> None:
         claim = self._claims.pop(run_id, None)
-        if claim is not None:
-            claim.release()
+        if claim is None:
+            return
+        if not written:
+            claim.leave()
+        claim.release()
 
     # Executing
 
@@ -222,11 +222,12 @@ class RunManager(_core.RunManager):
             self._run_pipeline(conn, run_id, scope, document_ids)
         except BaseException as raised:
             error, trace = raised, traceback.format_exc()
+        written = False
         try:
-            self._finish(conn, run_id, error, trace)
+            written = self._finish(conn, run_id, error, trace)
         finally:
             self._watcher.forget(run_id)
-            self._release_claim(run_id)
+            self._release_claim(run_id, written)
             if conn is not None:
                 with suppress(Exception):
                     conn.close()
@@ -240,7 +241,6 @@ class RunManager(_core.RunManager):
             logger.warning("Run %s is executed though another process owns %s", run_id, self.db_path)
             return
         claim.name(run_id)
-        claim.settle()
         self._claims[run_id] = claim
 
     def _mark_running(self, conn: sqlite3.Connection, run_id: int) -> bool:
@@ -289,7 +289,8 @@ class RunManager(_core.RunManager):
 
     def _finish(
         self, conn: sqlite3.Connection | None, run_id: int, error: BaseException | None, trace: str | None
-    ) -> None:
+    ) -> bool:
+        """Record and publish the end of the run; whether it could be recorded."""
         status, written = self._outcome(run_id, error), False
         try:
             if error is not None and conn is not None:
@@ -305,6 +306,7 @@ class RunManager(_core.RunManager):
         finally:
             self._workers.pop((self._project, run_id), None)
             self._cleanup_run_resources(run_id, db_status=status, status_update_failed=not written)
+        return written
 
     def _outcome(self, run_id: int, error: BaseException | None) -> str:
         if error is None:
@@ -413,6 +415,8 @@ class RunManager(_core.RunManager):
             return subscription
         try:
             row = self.get_run(run_id)
+            if self._recover(row):
+                row = self.get_run(run_id)
         except Exception:
             logger.warning("Reading the row of run %s failed; waiting for the run", run_id, exc_info=True)
             return subscription
@@ -423,7 +427,8 @@ class RunManager(_core.RunManager):
             return subscription
         if row["status"] in TERMINAL_STATUSES:
             self.finish_run(run_id, _terminal_event(run_id, row["status"]), unless_active=True)
-        elif run_id in self._ownership.runs_elsewhere():
+            return subscription
+        if run_id in self._ownership.runs_elsewhere():
             subscription.put_nowait(
                 {
                     "run_id": run_id,
@@ -431,9 +436,8 @@ class RunManager(_core.RunManager):
                     "message": "This run is executed by another process: its messages are not shown here, its end is.",
                 }
             )
-            self._watcher.watch(run_id)
-        else:
-            self._recover(row)
+        # Wherever it is executed: it may have ended since its row was read.
+        self._watcher.watch(run_id)
         return subscription
 
     def unregister_subscriber(self, run_id: int, queue: object) -> None:
@@ -473,26 +477,35 @@ class RunManager(_core.RunManager):
         """Record an active row as failed if the process that ran it has ended; whether it was so."""
         if row is None or row["status"] in TERMINAL_STATUSES or self.is_active(row["id"]):
             return False
-        run_id = row["id"]
         with self._ownership.abandoned() as left:
-            if run_id not in left:
+            if row["id"] not in left:
                 return False
-            with database_connection(self.db_path) as conn, immediate_transaction(conn):
-                self._mark_interrupted(conn, run_id)
+            try:
+                with database_connection(self.db_path) as conn, immediate_transaction(conn):
+                    interrupted = self._mark_interrupted(conn, left)
+            except sqlite3.Error as error:
+                logger.warning("Run %s of %s was interrupted; recording it failed (%s)", row["id"], self.db_path, error)
+                return False
         # The file that named it goes with the next claim that is released.
         claim = self._ownership.claim()
         if claim is not None:
             claim.settle()
             claim.release()
-        self._announce_interrupted(run_id)
+        self._announce_interrupted(interrupted)
         return True
 
-    def _mark_interrupted(self, conn: sqlite3.Connection, run_id: int) -> None:
-        update_run_status_if_active(conn, run_id, "failed", error_message=INTERRUPTED)
+    def _mark_interrupted(self, conn: sqlite3.Connection, left: frozenset[int]) -> list[int]:
+        """Record those of these runs as failed that have not ended, and return them."""
+        return [
+            run_id
+            for run_id in left
+            if update_run_status_if_active(conn, run_id, "failed", error_message=INTERRUPTED) == RunUpdateResult.UPDATED
+        ]
 
-    def _announce_interrupted(self, run_id: int) -> None:
-        logger.warning("Run %s of %s failed. %s", run_id, self.db_path, INTERRUPTED)
-        self.finish_run(run_id, _terminal_event(run_id, "failed"), unless_active=True)
+    def _announce_interrupted(self, run_ids: list[int]) -> None:
+        for run_id in run_ids:
+            logger.warning("Run %s of %s failed. %s", run_id, self.db_path, INTERRUPTED)
+            self.finish_run(run_id, _terminal_event(run_id, "failed"), unless_active=True)
 
     def _look_at_row(self, run_id: int) -> bool:
         """Follow what other processes do to a run: a cancel of one that runs here, the end of one read here."""
@@ -501,6 +514,9 @@ class RunManager(_core.RunManager):
             return False
         # A connection would make a database that has vanished anew.
         row = self.get_run(run_id) if os.path.exists(self.db_path) else None
+        if row is None and not runs_here:  # nobody will ever know how it ended
+            self.finish_run(run_id, _terminal_event(run_id, None), unless_active=True)
+            return False
         if row is None:
             return True
         if runs_here:
@@ -512,7 +528,8 @@ class RunManager(_core.RunManager):
         if row["status"] in TERMINAL_STATUSES:
             self.finish_run(run_id, _terminal_event(run_id, row["status"]), unless_active=True)
             return False
-        return not self._recover(row)
+        self._recover(row)
+        return True
 
     # Logging to readers
 

@@ -12,7 +12,9 @@
 //! # Fork
 //!
 //! A forked child shares its parent's locks until it closes the file, so it does that at once
-//! ([`close_in_child`]). `exec` closes it, too. A child made behind Python's back, by `fork` without `exec`, keeps the
+//! ([`close_in_child`]). It can close only what it knows of: no thread may fork while another is between opening a file
+//! and noting it in `HELD`. In Python the GIL sees to that, which is why [`OwnerLock::acquire_with`] has its caller do
+//! the waiting. `exec` closes the files, too. A child made behind Python's back, by `fork` without `exec`, keeps the
 //! lock until it ends.
 
 use std::collections::HashMap;
@@ -29,7 +31,7 @@ use super::sync::Mutex;
 /// How long an owner waits for those who only look.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits between two tries.
-const PAUSE: Duration = Duration::from_millis(2);
+pub const PAUSE: Duration = Duration::from_millis(2);
 
 /// The locked files of this process, by the token of their [`OwnerLock`]; a child forgets those of its parent.
 static HELD: Mutex<Option<HashMap<u64, File>>> = Mutex::new(None);
@@ -47,25 +49,35 @@ impl OwnerLock {
     ///
     /// # Errors
     ///
-    /// The file cannot be made, or its file system knows no locks.
+    /// The file cannot be made, or its file system knows no locks, or does not tell one file from another.
     pub fn acquire(path: &Path) -> io::Result<Option<Self>> {
+        Self::acquire_with(path, || sleep(PAUSE))
+    }
+
+    /// As [`acquire`](Self::acquire), where `pause` waits a little between two tries; only then may the process fork.
+    ///
+    /// # Errors
+    ///
+    /// As for `acquire`.
+    pub fn acquire_with(path: &Path, mut pause: impl FnMut()) -> io::Result<Option<Self>> {
         let patience = Instant::now() + PATIENCE;
         loop {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let is_last = Instant::now() >= patience;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => return Self::hold(path, file).map(Some),
-                Ok(()) => continue,
+                Ok(()) if is_last => return Err(io::Error::other("its path leads to another file each time")),
+                Ok(()) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            // An owner keeps this lock out, too; those who only look do not, and are soon done.
-            match file.try_lock_shared() {
-                Ok(()) if Instant::now() < patience => {}
-                Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(error),
+                // An owner keeps a shared lock out, too; those who only look do not, and are soon done.
+                Err(TryLockError::WouldBlock) => match file.try_lock_shared() {
+                    Ok(()) if !is_last => {}
+                    Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
+                    Err(TryLockError::Error(error)) => return Err(error),
+                },
             }
             drop(file);
-            sleep(PAUSE);
+            pause();
         }
     }
 
@@ -100,7 +112,7 @@ impl OwnerLock {
         &self.found
     }
 
-    /// Write who owns it, for people and for who comes after.
+    /// Write who owns it, for people and for who comes after; [`sync`](Self::sync) makes it outlive the host.
     ///
     /// # Errors
     ///
@@ -108,9 +120,24 @@ impl OwnerLock {
     pub fn describe(&self, words: &str) -> io::Result<()> {
         let mut held = HELD.lock();
         let mut file = held.as_mut().and_then(|held| held.get(&self.token)).ok_or(io::ErrorKind::NotFound)?;
-        file.set_len(0)?;
+        // One write over the old words, with spaces for what it does not cover, and only then a cut: if this fails, or
+        // the process ends, the file still says the one or the other.
+        let mut line = words.as_bytes().to_vec();
+        let old_len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        line.resize(old_len.max(words.len()), b' ');
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(words.as_bytes())
+        file.write_all(&line)?;
+        file.set_len(words.len() as u64)
+    }
+
+    /// Wait until the words are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The file is gone, or the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
+        // Opened anew, without a lock: a process forked meanwhile inherits nothing that matters.
+        File::open(&self.path)?.sync_all()
     }
 
     /// Let go and leave the file, with its words. May be repeated; does nothing in a forked child.

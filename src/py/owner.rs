@@ -1,6 +1,7 @@
 //! `OwnerLock`.
 
 use std::path::PathBuf;
+use std::thread::sleep;
 
 use pyo3::prelude::*;
 
@@ -16,7 +17,7 @@ pub struct OwnerLock {
 impl OwnerLock {
     #[staticmethod]
     fn acquire(py: Python<'_>, path: PathBuf) -> PyResult<Option<Self>> {
-        let lock = py.detach(|| owner::OwnerLock::acquire(&path))?;
+        let lock = owner::OwnerLock::acquire_with(&path, || py.detach(|| sleep(owner::PAUSE)))?;
         Ok(lock.map(|core| Self { core }))
     }
 
@@ -31,8 +32,9 @@ impl OwnerLock {
     }
 
     #[pyo3(signature = (words, /))]
-    fn describe(&self, words: &str) -> PyResult<()> {
-        Ok(self.core.describe(words)?)
+    fn describe(&self, py: Python<'_>, words: &str) -> PyResult<()> {
+        self.core.describe(words)?;
+        Ok(py.detach(|| self.core.sync())?)
     }
 
     fn release(&self) {

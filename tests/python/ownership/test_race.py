@@ -1,0 +1,118 @@
+"""Eight processes start the same project at once: exactly one wins."""
+
+import time
+from collections.abc import Callable
+
+import genglossary.runs.manager as manager_module
+import pytest
+from application.support import DEADLINE, in_thread, join, wait_for
+from genglossary.runs.manager import RunManager
+from genglossary_runs._core import OwnerLock
+
+from .support import (
+    Worker,
+    assert_each_ended_once,
+    history,
+    hold,
+    is_active,
+    latest_status,
+    lock_file,
+    ping,
+    release,
+    rows,
+    start,
+    wait_until_settled,
+)
+
+WORKERS = 8
+ROUNDS = 200
+# The winner of every so many rounds is killed, and the next round begins with what it left.
+KILL_EVERY = 8
+
+
+def start_at(manager: RunManager, moment: float) -> int:
+    """Start at this moment of the clock that all processes share."""
+    time.sleep(max(0.0, moment - time.monotonic()))
+    return start(manager, hold)
+
+
+def race(workers: list[Worker], when: Callable[[int], float]) -> Worker:
+    """Have all of them start; the one that won."""
+    now = time.monotonic()
+    for number, worker in enumerate(workers):
+        worker.ask(start_at, now + when(number))
+    winners = []
+    for worker in workers:
+        try:
+            worker.answer()
+            winners.append(worker)
+        except RuntimeError as refused:
+            if not str(refused).startswith("Run already running: "):
+                raise
+    assert len(winners) == 1
+    return winners[0]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [pytest.param(lambda number: 0.004, id="at once"), pytest.param(lambda number: number * 0.002, id="one by one")],
+)
+def test_exactly_one_wins(make_worker: Callable[..., Worker], db_path: str, when: Callable[[int], float]) -> None:
+    workers = [make_worker() for _ in range(WORKERS)]
+    for worker in workers:
+        worker.call(ping)
+    for number in range(1, ROUNDS // 2 + 1):
+        winner = race(workers, when)
+        *earlier, newest = rows(db_path)
+        assert len(earlier) == number - 1
+        assert newest["id"] == number
+        # A loser would have marked it by now.
+        assert history(db_path, number) in (["pending"], ["pending", "running"])
+        if number % KILL_EVERY == 0:
+            winner.kill()
+            workers[workers.index(winner)] = make_worker()
+            assert is_active(db_path)
+        else:
+            # The next round begins while this winner may still be letting go.
+            winner.call(release)
+            wait_until_settled(db_path)
+    assert workers[0].call(latest_status) in ("completed", "failed")
+    assert_each_ended_once(db_path)
+    outcomes = [row["status"] for row in rows(db_path)]
+    assert outcomes == ["failed" if number % KILL_EVERY == 0 else "completed" for number in range(1, ROUNDS // 2 + 1)]
+
+
+def other_owner(db_path: str) -> OwnerLock:
+    """What stands for another process that is about to start a run, or to give up."""
+    lock = OwnerLock.acquire(lock_file(db_path))
+    assert lock is not None
+    return lock
+
+
+def test_another_process_is_about_to_start(manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = other_owner(db_path)
+    monkeypatch.setattr(manager_module, "HANDOVER", 0.1)
+    with pytest.raises(RuntimeError, match="another process is about to start one"):
+        manager.start_run(scope="full")
+    assert rows(db_path) == []
+    other.remove()
+    assert manager.start_run(scope="full") == 1
+
+
+def test_another_process_gives_up(manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = other_owner(db_path)
+    monkeypatch.setattr(manager_module, "HANDOVER", DEADLINE)
+    asked = []
+    runs_elsewhere = manager._ownership.runs_elsewhere
+
+    def ask() -> frozenset[int]:
+        asked.append(True)
+        return runs_elsewhere()
+
+    monkeypatch.setattr(manager._ownership, "runs_elsewhere", ask)
+    thread = in_thread(lambda: manager.start_run(scope="full"))
+    wait_for(lambda: asked, "the start to meet the other")
+    other.remove()
+    join(thread)
+    join(manager._thread)
+    assert [row["status"] for row in rows(db_path)] == ["completed"]
