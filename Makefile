@@ -3,7 +3,7 @@ PYTHON ?= python3
 DOCS ?= .
 BIN := .venv/bin
 
-.PHONY: help demo test test-rust test-python lint bench loom dev clean
+.PHONY: help demo test test-rust test-python lint bench loom soak dev clean
 
 help:
 	@echo "make demo [DOCS=folder]  make a glossary of a folder's texts, watch the run, keep serving"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint                check format, lints, types and stubs"
 	@echo "make bench               measure side by side with what it replaces"
 	@echo "make loom                explore every interleaving of the core, within bounds"
+	@echo "make soak                load for minutes, then look for what is left"
 	@echo "make clean               remove what was built"
 
 demo: dev
@@ -23,6 +24,7 @@ test-rust:
 	cargo test --quiet --no-default-features
 
 test-python: dev
+	@sh tests/python/console/install-browser.sh
 	$(BIN)/python -m pytest --quiet
 
 lint: dev
@@ -43,6 +45,9 @@ bench: dev
 loom:
 	LOOM_MAX_PREEMPTIONS=2 RUSTFLAGS="--cfg loom" \
 		cargo test --release --no-default-features --target-dir target/loom --test loom
+
+soak: dev
+	$(BIN)/python proof/soak.py
 
 dev: .venv/.built
 

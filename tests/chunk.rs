@@ -180,3 +180,13 @@ fn the_shared_chunk_goes_with_what_retention_lets_go() {
     manager.stats();
     assert_eq!(Arc::strong_count(&chunk), 1);
 }
+
+#[test]
+fn the_shared_chunk_goes_with_the_last_reader_of_a_run_that_nobody_opened() {
+    let manager = manager(10);
+    let reader = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a"]);
+    let chunk = next(&reader, PLENTY);
+    reader.close();
+    assert_eq!(Arc::strong_count(&chunk), 1);
+}

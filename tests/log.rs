@@ -112,6 +112,17 @@ fn shedding_leaves_the_terminal_event() {
 }
 
 #[test]
+fn clearing_leaves_nothing_but_the_numbers() {
+    let mut log = filled(10, 100, &["a", "b"]);
+    log.clear();
+    log.clear();
+    assert_eq!((log.len(), log.bytes(), log.last()), (0, 0, 2));
+    assert_eq!(at(&log, 1), "gap 1-2");
+    assert_eq!(at(&log, 3), "pending");
+    assert_eq!(log.append(payload("c")), Some(3));
+}
+
+#[test]
 fn a_reader_starts_after_an_id_of_this_life() {
     let log = filled(2, 100, &["a", "b", "c"]);
     let start = |fence, seq| log.after(Some(EventId { fence, seq }), 7);

@@ -259,6 +259,18 @@ fn an_entry_that_only_subscribers_made_goes_with_the_last() {
     assert_eq!(Stats { events_published: 0, ..manager.stats() }, Stats::default());
 }
 
+/// A reader that is closed may be kept for as long as its owner likes; the events of a run that nobody wants are not.
+#[test]
+fn a_closed_reader_keeps_no_events_alive() {
+    let manager = manager(10);
+    let event = payload("a");
+    let reader = subscribe(&manager, 1, Start::Newest);
+    manager.publish(1, event.clone()).unwrap();
+    reader.try_next_chunk(1000).unwrap_or_else(|none| panic!("{none:?}"));
+    reader.close();
+    assert_eq!(std::sync::Arc::strong_count(&event), 1);
+}
+
 #[test]
 fn an_entry_that_is_claimed_outlives_its_subscribers() {
     let manager = manager(10);

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import io
+import ipaddress
 import os
 import signal
 import socket
@@ -47,16 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         source = Folder(options.folder, without=options.out)
         source.files()
-        app = create_app(source, pace=options.pace)
-        with _listen(options.port) as listener, serving(app, listener) as stopped:
-            url = f"http://{HOST}:{listener.getsockname()[1]}"
+        app = create_app(source, pace=options.pace, host_name=options.host)
+        with _listen(options.host, options.port) as listener, serving(app, listener) as stopped:
+            url = _url(listener)
+            console.print(f"The run console is at {url}/", soft_wrap=True)
             # Proxies of the environment are for other hosts.
             with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
                 code = _make_glossary(client, console, options.out)
             if code or options.once or not console.is_terminal:
                 return code
             console.print(
-                f"Serving until Ctrl-C; to read the run again:\n  curl -N {url}/runs/1/events", soft_wrap=True
+                f"Serving until Ctrl-C: {url}/\nTo read the run again here:\n  curl -N {url}/runs/1/events",
+                soft_wrap=True,
             )
             return _serve(stopped, app.state.runner)
     except (RefusedError, UnreadableError, httpx.HTTPError) as error:
@@ -74,6 +77,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "folder", nargs="?", type=Path, default=_default_folder(), help="what to read (default: DOCS, or this project)"
     )
+    parser.add_argument("--host", default=HOST, help="where to listen; other than %(default)s: others can start runs")
     parser.add_argument("--port", type=_port, default=8000, help="of the server; 0 for any that is free (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("genglossary-demo.md"), help="the file to write (%(default)s)")
     parser.add_argument("--once", action="store_true", help="end after the run; also done if output is no terminal")
@@ -101,15 +105,29 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((HOST, port))
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except socket.gaierror as error:
+        raise RefusedError(f"{host} is no address of this machine; choose another with --host") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise RefusedError(
                 f"Port {port} is in use; choose another with --port, or 0 for any that is free"
             ) from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise RefusedError(f"{host} is no address of this machine; choose another with --host") from error
         raise RefusedError(f"Port {port} cannot be used: {error.strerror}") from error
+
+
+def _url(listener: socket.socket) -> str:
+    """By which this machine itself can ask the server."""
+    host, port, *_ = listener.getsockname()
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        address = ipaddress.ip_address(HOST if address.version == 4 else "::1")
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
 
 
 def _make_glossary(client: httpx.Client, console: Console, out: Path) -> int:

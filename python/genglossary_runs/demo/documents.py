@@ -6,14 +6,16 @@ of Python and the documentation comments of Rust. Hidden folders, and those that
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Protocol, TypeVar
 
 MAX_BYTES = 4 << 20
 """Larger files are hardly texts that somebody wrote."""
 
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "env", "node_modules", "site-packages", "target", "venv"})
+SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "env", "node_modules", "site-packages", "target", "venv"})
+"""Folders that tools fill."""
 
 
 class UnreadableError(Exception):
@@ -27,6 +29,31 @@ class Document:
     name: str
     """Its path below the folder, with slashes."""
     sentences: tuple[str, ...]
+
+
+FileT = TypeVar("FileT")
+
+
+class Source(Protocol[FileT]):
+    """Text files from anywhere."""
+
+    @property
+    def name(self) -> str:
+        """What readers call it."""
+
+    def files(self) -> Sequence[FileT]:
+        """The text files, in the order of their names.
+
+        Raises:
+            UnreadableError: there are none.
+        """
+
+    def read(self, file: FileT) -> Document:
+        """Read one of the `files`.
+
+        Raises:
+            UnreadableError: it cannot be used.
+        """
 
 
 @dataclass(frozen=True)
@@ -54,13 +81,13 @@ class Folder:
             )
         found = []
         for parent, folders, files in os.walk(self.path):
-            folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS]
-            found += [Path(parent, name) for name in files if Path(name).suffix.lower() in _PROSE_OF]
+            folders[:] = filter(_may_hold_texts, folders)
+            found += [Path(parent, name) for name in files if _is_text(name)]
         without = self.without and self.without.resolve()
         # A pipe named like a text would never end.
         found = sorted(path for path in found if path.is_file() and path.resolve() != without)
         if not found:
-            raise UnreadableError(f"{self.path} has no text files ({', '.join(sorted(_PROSE_OF))})")
+            raise UnreadableError(f"{self.path} has no text files ({', '.join(TEXT_SUFFIXES)})")
         return found
 
     def read(self, file: Path) -> Document:
@@ -76,6 +103,19 @@ class Folder:
         except OSError as error:
             raise UnreadableError(f"{name} cannot be opened: {error.strerror}") from error
         return parse(name, content)
+
+
+def is_text_path(path: PurePath) -> bool:
+    """Whether a folder with this file below it would give it as a text."""
+    return _is_text(path.name) and all(map(_may_hold_texts, path.parts[:-1]))
+
+
+def _is_text(name: str) -> bool:
+    return PurePath(name).suffix.lower() in _PROSE_OF
+
+
+def _may_hold_texts(folder: str) -> bool:
+    return not folder.startswith(".") and folder not in SKIPPED_FOLDERS
 
 
 def _shown(path: Path) -> str:
@@ -123,6 +163,9 @@ _PROSE_OF: dict[str, Callable[[str], str]] = {
     ".pyi": _docstrings,
     ".rs": _doc_comments,
 }
+
+TEXT_SUFFIXES = tuple(sorted(_PROSE_OF))
+"""How the names of text files end, in lower case."""
 
 _FENCE = re.compile(r"\s*(```|~~~)")
 _QUOTE = re.compile(r"^\s{0,3}>(?!>) ?")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from genglossary_runs.demo.documents import Document, Folder, UnreadableError
+from genglossary_runs.demo.documents import Document, FileT, Source, UnreadableError
 from genglossary_runs.demo.terms import Entry, TermFinder
 from genglossary_runs.runner import RunContext
 
@@ -38,7 +38,7 @@ class Glossary:
         return "\n".join(lines) + "\n"
 
 
-def make_glossary(context: RunContext, source: Folder, *, pace: float = 0.0) -> Glossary:
+def make_glossary(context: RunContext, source: Source[FileT], *, pace: float = 0.0) -> Glossary:
     """Read the documents, find their terms, and find the best definition of each.
 
     Args:

@@ -1,6 +1,8 @@
 """The demo's web application: its routes are the few lines that any FastAPI application needs for runs.
 
-POST /runs                  start a run: 201; 409 while one is active
+GET  /                      the run console, a page that shows all of this
+GET  /about                 what the page must know: what is read, what may be sent, since when the server runs
+POST /runs                  start a run of the folder, or of files sent along: 201; 409 while it, or too much, is active
 GET  /runs                  all runs that are known, newest first
 GET  /runs/{id}             one run
 POST /runs/{id}/cancel      ask it to stop: 202
@@ -13,36 +15,55 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
 
 from genglossary_runs import RunManager
-from genglossary_runs.demo.documents import Folder
+from genglossary_runs.demo.documents import MAX_BYTES, SKIPPED_FOLDERS, TEXT_SUFFIXES, Folder
+from genglossary_runs.demo.guard import Guard
 from genglossary_runs.demo.pipeline import Glossary, make_glossary
+from genglossary_runs.demo.uploads import MAX_FILES, MAX_TOTAL_BYTES, receive_upload
 from genglossary_runs.runner import AlreadyRunningError, Run, Runner
 from genglossary_runs.sse import drain_on_shutdown, run_stream
 
+HISTORY = 20_000
+"""Events that a run's log holds: a line for each of ten thousand documents, with room. The page shows as many."""
+MAX_ACTIVE_RUNS = 4
+"""Runs at a time, since each holds the files that were sent for it."""
 STOP_TIMEOUT = 10.0
 """Seconds that active runs are given to stop when the server does."""
 STREAM_TIMEOUT = 3
 """Seconds after which the server stops all the same, whoever still reads."""
 
 
-def create_app(source: Folder, *, pace: float = 0.0) -> FastAPI:
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the documents of a run come from: the key of its runs, so that there is one at a time."""
+
+    name: str
+
+
+def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost") -> FastAPI:
     """Make the application.
 
     Args:
-        source: the documents that its runs read.
+        source: the documents that its runs read, unless others are sent.
         pace: as for `make_glossary`.
+        host_name: as for `Guard`.
     """
-    manager = RunManager()
+    manager = RunManager(history=HISTORY)
     runner = Runner(manager)
+    folder = Origin(source.name)
+    started_at = datetime.now(UTC)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,6 +73,7 @@ def create_app(source: Folder, *, pace: float = 0.0) -> FastAPI:
 
     # The interactive pages would load their scripts from the network.
     app = FastAPI(title="genglossary-runs demo", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, host_name=host_name)
     app.state.runner = runner
 
     def known(run_id: int) -> Run:
@@ -67,10 +89,28 @@ def create_app(source: Folder, *, pace: float = 0.0) -> FastAPI:
         glossary: Glossary = run.result
         return glossary
 
+    @app.get("/about")
+    async def about() -> dict[str, Any]:
+        return {
+            "source": source.name,
+            "started_at": started_at,
+            "text_suffixes": TEXT_SUFFIXES,
+            "skipped_folders": sorted(SKIPPED_FOLDERS),
+            "max_files": MAX_FILES,
+            "max_file_bytes": MAX_BYTES,
+            "max_total_bytes": MAX_TOTAL_BYTES,
+        }
+
     @app.post("/runs", status_code=201)
-    async def start_run() -> Any:
+    async def start_run(request: Request) -> Any:
+        work, origin = partial(make_glossary, source=source, pace=pace), folder
+        if "content-type" in request.headers:
+            upload = await receive_upload(request)
+            work, origin = partial(make_glossary, source=upload, pace=pace), Origin(upload.name)
+        if manager.stats()["active_runs"] >= MAX_ACTIVE_RUNS:
+            raise HTTPException(409, f"{MAX_ACTIVE_RUNS} runs are active; cancel one or wait for its end")
         try:
-            return _shown(runner.start(partial(make_glossary, source=source, pace=pace), key=source))
+            return _shown(runner.start(work, key=origin))
         except AlreadyRunningError as error:
             return JSONResponse({"detail": str(error), "run_id": error.run_id}, status_code=409)
 
@@ -108,6 +148,7 @@ def create_app(source: Folder, *, pace: float = 0.0) -> FastAPI:
     async def stats() -> dict[str, Any]:
         return dict(manager.stats())
 
+    app.mount("/", StaticFiles(directory=Path(__file__).with_name("static"), html=True))
     return app
 
 
@@ -142,7 +183,7 @@ def serving(app: FastAPI, listener: socket.socket) -> Iterator[threading.Event]:
 
 
 def _shown(run: Run) -> dict[str, Any]:
-    assert isinstance(run.key, Folder)
+    assert isinstance(run.key, Origin)
     return {
         "run_id": run.run_id,
         "source": run.key.name,

@@ -174,6 +174,25 @@ def test_a_port_in_use_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> N
     assert_one_line(result.stderr, f"Port {port} is in use; choose another with --port")
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no name"])
+def test_a_foreign_address_is_one_line(make_folder: MakeFolder, tmp_path: Path, host: str) -> None:
+    result = run(tmp_path, make_folder(), "--host", host)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert_one_line(result.stderr, f"{host} is no address of this machine; choose another with --host")
+
+
+def test_it_listens_where_it_is_told_to(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder()
+    for arguments, host, other in ((), "127.0.0.1", "127.0.0.2"), (("--host", "127.0.0.2"), "127.0.0.2", "127.0.0.1"):
+        with running(tmp_path, folder, *arguments, terminal=True) as command:
+            url = command.wait_for(r"The run console is at (http://\S+/)\n")[1]
+            assert url.startswith(f"http://{host}:")
+            with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+                assert "<title>Run console</title>" in client.get(url).text
+                with pytest.raises(httpx.ConnectError):
+                    client.get(url.replace(host, other))
+
+
 def test_a_glossary_that_cannot_be_written_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
     result = run(tmp_path, make_folder(), "--out", tmp_path / "nowhere" / "out.md")
     assert result.returncode == 1

@@ -109,7 +109,9 @@ def test_the_owner_dies_after_it_recorded_the_end(
     monkeypatch.setattr(manager._ownership, "abandoned", die_first)
     late = [manager.register_subscriber(run_id)] if name == "register_subscriber" else []
     found = None if late else getattr(manager, name)()
-    assert found is None or found["status"] == "completed"
+    # The watcher may have been the first to look; then the row is given as it was read.
+    assert found is None or found["status"] in ("running", "completed")
+    assert row(manager.db_path, run_id)["status"] == "completed"
     for each in [reader, *late]:
         assert terminal_events(each) == [terminal(run_id, "completed")]
     assert row(manager.db_path, run_id)["error_message"] is None

@@ -104,7 +104,7 @@ class Site:
         self._listener = listen(send_buffer)
         self.port = self._listener.getsockname()[1]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=DEADLINE)
-        self._server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, access_log=False))  # type: ignore[arg-type]
+        self._server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, access_log=False))
         self._runner = asyncio.Runner(loop_factory=LOOPS[loop])
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._complaints = Complaints()

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +89,11 @@ def readme_example(words: str) -> str:
 
 def buffer_options(receive_buffer: int) -> list[tuple[int, int, int]]:
     """Socket options for a client for which the system takes about so many bytes."""
-    return [
-        (socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer),
-        # A segment of the loopback device is larger than that, and TCP waits long before it sends only a part.
-        (socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400),
-    ]
+    options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)]
+    if sys.platform == "linux":
+        # A segment of its loopback device is larger than that, and TCP waits long before it sends only a part.
+        options.append((socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400))
+    return options
 
 
 class Decoder:

@@ -192,6 +192,7 @@ def test_a_deleted_run_is_followed_until_it_has_stopped(
     pipeline.does(work)
     start(site)
     with Stream(site.port, LOGS) as first:
+        first.receive_until(lambda page: page.frames)
         assert site.client.delete(f"{RUNS}/1").json()["status"] == "cancelled"
         with Stream(site.port, LOGS) as late:
             late.receive_until(lambda page: page.frames)

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The one wheel under every CPython it is for: the whole pytest suite, in a venv of its own for each.
+#
+#   proof/interpreters.sh [PYTHON ...]
+#
+# PYTHON is a name or a path of an interpreter; by default python3.11, python3.12 and python3.13, which must be on the
+# path. Proves that what is built once against the stable ABI works with each of them. Takes about a minute for the
+# build and two to three for each interpreter; needs cargo and the package registries of Python and Rust.
+. "$(dirname "$0")/common.sh"
+
+[ $# -gt 0 ] || set -- python3.11 python3.12 python3.13
+for python; do
+    command -v "$python" >/dev/null || { echo "$python is not here: install it, or name others: $0 PYTHON ..."; exit 1; }
+done
+
+wheels="$PROOF_DIR/wheels"
+rm -rf "$wheels"
+failed=""
+for python; do
+    version="$("$python" -c 'import platform; print(platform.python_version())')"
+    make_venv "$python" "cpython-$version"
+    [ -d "$wheels" ] || "$venv/bin/maturin" build --release --quiet --out "$wheels"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$wheels"/*-abi3-*.whl
+    echo "CPython $version, $(basename "$wheels"/*.whl)"
+    "$venv/bin/python" -m pytest --quiet -p no:cacheprovider || failed="$failed $version"
+done
+[ -z "$failed" ] || { echo "FAILED: the tests under CPython$failed"; exit 1; }

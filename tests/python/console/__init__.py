@@ -1,0 +1,1 @@
+"""The run console in a real browser."""

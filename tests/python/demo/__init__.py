@@ -1,0 +1,1 @@
+"""The demo: its texts, its terms, its server and its command."""
