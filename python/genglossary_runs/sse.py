@@ -74,7 +74,7 @@ def run_stream(
         heartbeat: seconds without an event after which a comment is sent, more than 0; None for never.
         retry: milliseconds a client is to wait before it reconnects, 0 or more.
         send_timeout: seconds a client may take no data that waits for it, more than 0; then it is dropped, and can
-            resume.
+            resume. A client that stalls with nothing to be sent is noticed at the next heartbeat.
         must_exist: refuse a run that nobody knows instead of waiting for it to start.
         headers: more headers, or others for those that are set here.
 
