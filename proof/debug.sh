@@ -11,5 +11,4 @@
 make_venv "${1:-python3}" debug
 "$venv/bin/maturin" build --profile dev --quiet --out "$PROOF_DIR/debug-wheels"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$PROOF_DIR"/debug-wheels/*.whl
-# Dev mode has Python check its own side, too.
-"$venv/bin/python" -X dev -m pytest --quiet -p no:cacheprovider
+"$venv/bin/python" -m pytest --quiet -p no:cacheprovider

@@ -112,12 +112,7 @@ impl Pair {
                 assert!(self.real.cancel_event(run(number), true).is_some());
             }
             Op::Abandon(number) => {
-                let was_open = self.model.claim(run(number)) == Claim::Open;
-                assert_eq!(self.real.abandon(run(number)), was_open);
-                if let Some((_, claim)) = self.model.live.get_mut(&run(number)).filter(|_| was_open) {
-                    *claim = Claim::None;
-                    self.model.reader_gone();
-                }
+                assert_eq!(self.real.abandon(run(number)), self.model.abandon(run(number)));
             }
             Op::Publish(number, length) => self.publish(run(number), usize::from(length)),
             Op::Finish(number, unless_open) => {
@@ -146,14 +141,14 @@ impl Pair {
                 let reader = self.reader(number);
                 self.readers[reader].real.close();
                 self.model.readers[reader].closed = true;
-                self.model.reader_gone();
+                self.model.clear();
             }
             Op::Drop(number) => {
                 let reader = self.reader(number);
                 self.disarm(reader);
                 self.readers.remove(reader);
                 self.model.readers.remove(reader);
-                self.model.reader_gone();
+                self.model.clear();
             }
         }
     }

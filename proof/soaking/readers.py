@@ -51,13 +51,17 @@ def wave(manager: RunManager, run_ids: Iterator[int], seed: str) -> list[Account
         forgotten = [manager.subscribe(chance.choice(runs) if n % 2 else next(run_ids)) for n in range(FORGOTTEN)]
         publishers = [pool.submit(_execute, manager, pool, run_id, f"{seed} {run_id}") for run_id in runs]
         for run_id in chance.sample(runs, RUNS // 3):
-            wait_until(lambda run_id=run_id: manager.is_active(run_id) or run_id in manager.retained_runs(), "a start")
+            wait_until(partial(_has_begun, manager, run_id), "the start of a run")
             manager.cancel_run(run_id)
         for publisher in publishers:
             publisher.result(DEADLINE)
         accounts = [account for future in futures for account in future.result(DEADLINE)]
     forgotten.clear()
     return accounts
+
+
+def _has_begun(manager: RunManager, run_id: int) -> bool:
+    return manager.is_active(run_id) or run_id in manager.retained_runs()
 
 
 def _execute(manager: RunManager, pool: ThreadPoolExecutor, run_id: int, seed: str) -> None:

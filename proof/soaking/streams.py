@@ -69,7 +69,7 @@ class Server:
 
     def serves(self, address: tuple[str, int]) -> bool:
         """Whether the connection of this client is open."""
-        return any(connection.client == address for connection in list(self._server.server_state.connections))
+        return any(getattr(one, "client", None) == address for one in list(self._server.server_state.connections))
 
 
 def wave(manager: RunManager, server: Server, run_ids: Iterator[int], seed: str) -> list[Account]:

@@ -252,7 +252,7 @@ class Subscription:
         """Wait for the next event; iteration ends after the terminal event, or when closed."""
 
     def aget(self, timeout: float | None = None) -> Awaitable[dict[str, Any]]:
-        """Await the next event as a dict; to be called where an event loop runs. No coroutine: `ensure_future` takes it.
+        """Await the next event as a dict; to be called where an event loop runs. `ensure_future` makes a task of it.
 
         A subscription belongs to the event loop that first awaits it. A cancelled await loses no event.
 

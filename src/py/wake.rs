@@ -216,6 +216,7 @@ impl LoopPort {
         let gone_off = waits.timer.take();
         drop(waits);
         drop(gone_off);
+        late.sort_by_key(|waiter| waiter.deadline);
         for waiter in late {
             waiter.resume.run(running.py());
         }
