@@ -4,7 +4,7 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from genglossary_runs.demo.pipeline import Glossary
 from genglossary_runs.demo.server import Origin, create_app, serving
 from genglossary_runs.demo.terms import Entry
 from genglossary_runs.runner import Run, RunContext, Runner
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 PATIENCE = 30.0
 expect.set_options(timeout=1000 * PATIENCE)
@@ -195,3 +195,9 @@ def wait_for_end_in_view(page: Page) -> None:
 
 
 CLOCK = re.compile(r"\d\d:\d\d:\d\d")
+
+
+def choose(page: Page, files: Sequence[FilePayload] | Path, control: str = "#files") -> None:
+    """Choose files or a folder, as soon as a person could."""
+    expect(page.locator(control)).to_be_enabled()
+    page.set_input_files(control, files)

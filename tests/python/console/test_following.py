@@ -11,6 +11,7 @@ from .support import (
     GLOSSARY,
     Demo,
     OpenPage,
+    choose,
     lines_of,
     log_of,
     open_run,
@@ -60,9 +61,7 @@ def test_the_folder_becomes_a_glossary(page: Page, demo: Demo) -> None:
 
 def test_chosen_files_become_a_glossary(page: Page, demo: Demo) -> None:
     page.goto(demo.url)
-    page.set_input_files(
-        "#files", [payload("a.md"), payload("b.txt", "用語とは言葉である。"), payload("c.png", b"\x89")]
-    )
+    choose(page, [payload("a.md"), payload("b.txt", "用語とは言葉である。"), payload("c.png", b"\x89")])
     expect(page.locator("#chosen")).to_have_text("2 files, 64 B; 1 more is no text and is left out")
     start(page)
     expect_run_ends(page)
@@ -78,7 +77,7 @@ def test_a_chosen_folder_becomes_a_glossary(page: Page, demo: Demo, tmp_path: Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("A run is one background execution.")
     page.goto(demo.url)
-    page.set_input_files("#folder", tmp_path / "notes")
+    choose(page, tmp_path / "notes", "#folder")
     expect(page.locator("#chosen")).to_contain_text("2 files, 68 B; 3 more are no texts and are left out")
     start(page)
     expect_run_ends(page)
@@ -88,7 +87,7 @@ def test_a_chosen_folder_becomes_a_glossary(page: Page, demo: Demo, tmp_path: Pa
 
 def test_a_choice_can_be_taken_back(page: Page, demo: Demo) -> None:
     page.goto(demo.url)
-    page.set_input_files("#files", [payload("a.md")])
+    choose(page, [payload("a.md")])
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#chosen")).to_have_text("All texts in texts")
     start(page)
@@ -110,14 +109,14 @@ def test_too_much_is_refused_before_it_is_sent(page: Page, demo: Demo, monkeypat
             "270 B are too much: all texts together have at most 250 B.",
         ),
     ]:
-        page.set_input_files("#files", files)
+        choose(page, files)
         expect(refusal).to_contain_text(why)
     assert demo.runner.runs() == []
 
 
 def test_what_the_server_refuses_is_told(page: Page, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     page.goto(demo.url)
-    page.set_input_files("#files", [payload("a.md", "x" * 101)])
+    choose(page, [payload("a.md", "x" * 101)])
     monkeypatch.setattr(uploads, "MAX_BYTES", 100)
     start(page)
     expect(page.locator("#refusal")).to_have_text("a.md is larger than 0 MiB")

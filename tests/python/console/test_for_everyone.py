@@ -11,7 +11,7 @@ import pytest
 from genglossary_runs.demo.documents import Folder
 from playwright.sync_api import Page, expect
 
-from .support import Demo, OpenPage, lines_of, log_of, open_run, serving_demo, status_of
+from .support import Demo, OpenPage, choose, lines_of, log_of, open_run, serving_demo, status_of
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -60,7 +60,7 @@ def fill(demo: Demo, page: Page) -> None:
     for level in ("debug", "info", "warning", "error"):
         live.log(f"a line of the level {level}, which may be so long that it needs a second one below", level=level)
     live.progress(30, 100, step="Reading")
-    page.set_input_files("#files", [{"name": "a.png", "mimeType": "image/png", "buffer": b""}])
+    choose(page, [{"name": "a.png", "mimeType": "image/png", "buffer": b""}])
     expect(lines_of(page)).to_have_count(4)
     expect(page.locator("#runs li")).to_have_count(4)
 
@@ -287,7 +287,7 @@ def test_a_japanese_browser_gets_japanese(open_page: OpenPage, demo: Demo) -> No
     expect(status_of(page)).to_have_text("停止処理中")
     live.end()
     expect(page.locator("#outcome")).to_contain_text("秒で中止しました。")
-    page.set_input_files("#files", [{"name": "a.png", "mimeType": "image/png", "buffer": b""}])
+    choose(page, [{"name": "a.png", "mimeType": "image/png", "buffer": b""}])
     expect(page.locator("#refusal")).to_contain_text("読める文書")
     # What is left of English are names, units, and words of the log.
     english = page.evaluate("() => document.body.innerText.match(/[A-Za-z]{3,}/g)")

@@ -923,6 +923,7 @@ let leftOut = 0;
 
 async function learnAbout() {
   about = await ask("about");
+  $("new").disabled = false;
   $("files").accept = about.text_suffixes.join();
   showStart($("refusal").textContent);
 }
@@ -947,7 +948,7 @@ function refusalOf(files) {
 }
 
 function choose(files) {
-  if (!about || files.length === 0) return;
+  if (files.length === 0) return;
   const named = [...files].map((file) => [file.webkitRelativePath || file.name, file]);
   const texts = named.filter(([name]) => isText(name));
   const refusal = refusalOf(texts);
@@ -1011,7 +1012,7 @@ $("forget").addEventListener("click", () => {
 $("start").addEventListener("dragover", (event) => event.preventDefault());
 $("start").addEventListener("drop", (event) => {
   event.preventDefault();
-  choose(event.dataTransfer.files);
+  if (about) choose(event.dataTransfer.files);
 });
 
 // Inside the manager
