@@ -10,6 +10,7 @@ const NEWS_EVERY = 15_000; // progress that is read out
 const MAX_LINES = 20_000; // kept in the page, as many as the server keeps
 const LINES_A_CHUNK = 100; // what is out of sight is not laid out, a chunk at a time
 const LINES_A_TURN = 1000; // so that the page answers while thousands arrive
+const NEAR_END = 24; // pixels: who scrolls down so far means the end
 const CHART_SECONDS = 60;
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const DATE_AND_TIME = { ...TIME, year: "numeric", month: "short", day: "numeric" };
@@ -405,15 +406,20 @@ class Log {
     this.frame = $("log");
     this.body = $("log-lines");
     this.clear();
-    this.frame.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.frame.addEventListener("scroll", () => this.#seeScroll(), { passive: true });
     // Also when lines that wrap are laid out for the first time, or the window changes.
     const observer = new ResizeObserver(() => this.#follow());
     observer.observe(this.body);
     observer.observe(this.frame);
     $("newest").addEventListener("click", () => {
-      this.#atEnd = true;
-      this.#settle();
+      this.#goToEnd();
       this.frame.focus();
+    });
+    this.frame.addEventListener("keydown", (event) => {
+      if (event.key !== "End") return;
+      // Left to itself, a browser stops where the end seemed to be before all on the way was laid out.
+      event.preventDefault();
+      this.#goToEnd();
     });
     $("levels").addEventListener("change", (event) => {
       this.#level = event.target.value;
@@ -480,6 +486,8 @@ class Log {
 
   #flush() {
     this.#timer = null;
+    // A reader may have scrolled just now, and the event is yet to come.
+    this.#seeScroll();
     for (const line of this.#waiting.splice(0, LINES_A_TURN)) this.#append(line);
     while (this.#counts.all - LINES_A_CHUNK >= MAX_LINES) this.#leaveOutOldest();
     this.#settle();
@@ -540,9 +548,13 @@ class Log {
         this.#count(chunk, line, 1);
       }
     }
+    this.#goToEnd();
+    announce($("shown").textContent);
+  }
+
+  #goToEnd() {
     this.#atEnd = true;
     this.#settle();
-    announce($("shown").textContent);
   }
 
   #settle() {
@@ -558,11 +570,13 @@ class Log {
     }
   }
 
-  #scrolled() {
+  #seeScroll() {
     const { scrollTop, scrollHeight, clientHeight } = this.frame;
+    const left = scrollHeight - scrollTop - clientHeight;
+    const moved = scrollTop - this.#lastTop;
     // Lines that arrive move the end away, but only a reader moves up.
-    if (scrollHeight - scrollTop - clientHeight <= 1) this.#atEnd = true;
-    else if (scrollTop < this.#lastTop) this.#atEnd = false;
+    if (left <= 1 || (moved > 0 && left < NEAR_END)) this.#atEnd = true;
+    else if (moved < 0) this.#atEnd = false;
     this.#lastTop = scrollTop;
     if (this.#atEnd) this.#unseen = 0;
     this.show();
