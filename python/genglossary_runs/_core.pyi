@@ -298,12 +298,13 @@ class Frames(AsyncIterator[bytes]):
 
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Awaitable[bytes]: ...
-    def poll(self, callback: Callable[[], object], /) -> bytes | None:
+    def poll(self, callback: Callable[[], object], /, *, chunked: bool = False) -> bytes | None:
         """Take the next chunk without a task; to be called where an event loop runs.
 
         Args:
             callback: what the loop calls, once and without arguments, as soon as polling again may give a chunk or a
                 heartbeat; only if None is returned.
+            chunked: give it in HTTP/1.1's chunked transfer coding (RFC 9112, 7.1), ready to be written to a connection.
 
         Returns:
             A chunk or a heartbeat; empty bytes at the end; None if there is nothing yet.

@@ -1,4 +1,4 @@
-"""What ASGI does not show of the server: the connection behind `send` and `receive`, and the server's own `send`.
+"""What ASGI does not show of the server: the connection behind `send` and `receive`.
 
 All of it is looked for in what is there at run time. Where it is not found, streams work all the same: each chunk then
 costs a task switch and the wrappers of `send`, and a client that stops reading is closed by the server's own means.
@@ -6,8 +6,8 @@ costs a task switch and the wrappers of `send`, and a client that stops reading 
 
 import contextlib
 import functools
-import types
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Send
@@ -16,10 +16,23 @@ from starlette.types import Receive, Send
 TRANSPARENT = {("starlette.middleware.errors", "_send"), ("starlette._exception_handler", "sender")}
 
 
-def direct_send(send: Send) -> Send | None:
-    """The server's own `send`, if it can be called outside of a task and nothing but noting stands before it.
+@dataclass(slots=True)
+class ChunkedBody:
+    """The connection of a response whose body is being sent in the chunked transfer coding.
 
-    Only uvicorn's is known to be so: it writes at once, or waits for nothing but its client.
+    Attributes:
+        write: takes chunks that are coded.
+        flow: its `write_paused` says whether the client has yet to take what was written.
+    """
+
+    write: Callable[[bytes], object]
+    flow: Any
+
+
+def chunked_body(send: Send) -> ChunkedBody | None:
+    """What `send` would write to, once it has started a response and if nothing but noting stands before the server.
+
+    Only uvicorn's is known: in the midst of a body its `send` waits for the client, codes the chunk and writes it.
     """
     candidate: Any = send
     while (module := getattr(candidate, "__module__", None), getattr(candidate, "__name__", None)) in TRANSPARENT:
@@ -27,21 +40,19 @@ def direct_send(send: Send) -> Send | None:
         if wrapped is None:
             return None
         candidate = wrapped.cell_contents
-    owner = getattr(candidate, "__self__", None)
-    return candidate if owner is not None and str(module).startswith("uvicorn.protocols.http.") else None
-
-
-@types.coroutine
-def go_on(coroutine: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Finish, in this task, a coroutine whose first step was done outside of one and gave what it waits for."""
-    with contextlib.suppress(StopIteration):
-        while True:
-            try:
-                sent = yield waits_for
-            except BaseException as raised:
-                waits_for = coroutine.throw(raised)
-            else:
-                waits_for = coroutine.send(sent)
+    if not str(module).startswith("uvicorn.protocols.http."):
+        return None
+    response = getattr(candidate, "__self__", None)
+    # That of httptools, or else of h11, which knows it by the class of its writer.
+    chunked = getattr(response, "chunked_encoding", None) is True or (
+        type(getattr(getattr(response, "conn", None), "_writer", None)).__name__ == "ChunkedWriter"
+    )
+    started = getattr(response, "response_started", False) and not getattr(response, "response_complete", True)
+    write = getattr(getattr(response, "transport", None), "write", None)
+    flow = getattr(response, "flow", None)
+    if chunked and started and write is not None and hasattr(flow, "write_paused"):
+        return ChunkedBody(write, flow)
+    return None
 
 
 def transport_behind(send: Send, receive: Receive) -> Any:

@@ -18,9 +18,9 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from starlette.datastructures import MutableHeaders
@@ -29,7 +29,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ._core import RunManager, Subscription, UnknownRunError
-from ._server import direct_send, go_on, transport_behind
+from ._server import ChunkedBody, chunked_body, transport_behind
 
 __all__ = ["RunStream", "UnknownRunError", "drain", "drain_on_shutdown", "run_stream"]
 
@@ -125,9 +125,9 @@ class RunStream(Response):
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
         self._transport: Any = None
-        # For `_push`: the server's own send; what the task waits for: a send that is under way, or None at the end.
-        self._send_now: Send
-        self._parked: asyncio.Future[tuple[Coroutine[Any, Any, None], Any] | None]
+        # For `_push`: what it writes to; what its task waits for, which says whether there is more to come.
+        self._body: ChunkedBody
+        self._parked: asyncio.Future[bool]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the run ends, the client goes away, or the server drains."""
@@ -168,56 +168,54 @@ class RunStream(Response):
         # The headers arrive with this; a client that connects to an idle run would wait for them otherwise.
         await self._send(send, {"type": "http.response.body", "body": self._retry, "more_body": True})
         if not streams.draining:
-            direct = direct_send(send)
-            if direct is None:
+            body = chunked_body(send)
+            if body is None:
                 await self._pull(send)
             else:
-                await self._push(direct)
+                await self._push(body, send)
         # Said again, for a client that is sent away by a drain has no other hint.
         last = self._retry if streams.draining else b""
         await self._send(send, {"type": "http.response.body", "body": last, "more_body": False})
 
     async def _pull(self, send: Send) -> None:
-        async for chunk in self._frames:
-            if self._is_lost():
-                break
-            await self._send(send, {"type": "http.response.body", "body": chunk, "more_body": True})
+        while await self._send_next(send):
+            pass
 
-    async def _push(self, send: Send) -> None:
-        """As `_pull`, but chunks are sent from the loop's callback, and this task is woken only for a slow client."""
+    async def _push(self, body: ChunkedBody, send: Send) -> None:
+        """As `_pull`, but chunks are written from the loop's callback, and this task wakes only for a slow client."""
         loop = asyncio.get_running_loop()
-        self._send_now = send
-        self._parked = loop.create_future()
-        self._deliver()
-        while (sending := await self._parked) is not None:
-            self._sending_since = time.monotonic()
-            await go_on(*sending)
-            self._sending_since = None
+        self._body = body
+        while True:
             self._parked = loop.create_future()
             self._deliver()
+            # The server's `send` waits until the client has taken what was written.
+            if not await self._parked or not await self._send_next(send):
+                return
 
     def _deliver(self) -> None:
-        """Send what there is. At the end, or when a send has to wait for the client, wake the task."""
+        """Write what there is. At the end, or when the client has yet to take what was written, wake the task."""
         if self._parked.done():  # the task was cancelled
             return
         try:
-            while chunk := self._frames.poll(self._deliver):
-                if self._is_lost():
-                    self._parked.set_result(None)
+            while not self._body.flow.write_paused:
+                chunk = self._frames.poll(self._deliver, chunked=True)
+                if chunk is None:
                     return
-                message = {"type": "http.response.body", "body": chunk, "more_body": True}
-                sending = cast("Coroutine[Any, Any, None]", self._send_now(message))
-                try:
-                    waits_for = sending.send(None)
-                except StopIteration:
-                    continue
-                self._parked.set_result((sending, waits_for))
-                return
+                if not chunk or self._is_lost():
+                    self._parked.set_result(False)
+                    return
+                self._body.write(chunk)
+            self._parked.set_result(True)
         except Exception as error:
             self._parked.set_exception(error)
-        else:
-            if chunk is not None:
-                self._parked.set_result(None)
+
+    async def _send_next(self, send: Send) -> bool:
+        """Send the next chunk as soon as there is one and the client takes it; whether there is more to come."""
+        chunk = await anext(self._frames, b"")
+        if not chunk or self._is_lost():
+            return False
+        await self._send(send, {"type": "http.response.body", "body": chunk, "more_body": True})
+        return True
 
     def _is_lost(self) -> bool:
         """Whether the connection is, of which the server has yet to tell. All that waits would be written to nobody."""

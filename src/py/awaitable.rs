@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use super::cancel::CancelEvent;
@@ -72,7 +73,7 @@ impl Awaitable {
                 Self::look_for_event(py, subscription.get(), || PyStopAsyncIteration::new_err(()))
             }
             Wish::Frames(subscription) => match subscription.get().try_next_chunk(CHUNK) {
-                Ok(chunk) => Ok(Found::Value(shared_bytes(py, &chunk).into_bound(py).into_any())),
+                Ok(chunk) => Ok(Found::Value(Coding::Identity.shared(py, &chunk).into_any())),
                 Err(NotReady::Pending(epoch)) => Ok(Found::Pending(epoch)),
                 Err(NotReady::Ended) => Err(PyStopAsyncIteration::new_err(())),
             },
@@ -132,13 +133,40 @@ impl Awaitable {
     }
 }
 
-/// The chunk as `bytes`: one object for all readers of the chunk.
-fn shared_bytes(py: Python<'_>, chunk: &Chunk) -> Py<PyBytes> {
-    let made = || PyBytes::new(py, &chunk.frames).unbind();
-    let shared = chunk.attachment.get_or_init(|| Box::new(made()));
-    match shared.downcast_ref::<Py<PyBytes>>() {
-        Some(bytes) => bytes.clone_ref(py),
-        None => made(),
+/// The transfer coding that bytes are given in.
+#[derive(Clone, Copy)]
+enum Coding {
+    Identity,
+    /// A chunk of HTTP/1.1's chunked transfer coding (RFC 9112, 7.1).
+    Chunked,
+}
+
+/// A chunk's frames as `bytes`, in each coding: one object for all readers of the chunk.
+struct Shared {
+    identity: PyOnceLock<Py<PyBytes>>,
+    chunked: PyOnceLock<Py<PyBytes>>,
+}
+
+impl Coding {
+    fn of<'py>(self, py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyBytes> {
+        match self {
+            Self::Identity => PyBytes::new(py, bytes),
+            Self::Chunked => {
+                let size = format!("{:x}\r\n", bytes.len());
+                PyBytes::new(py, &[size.as_bytes(), bytes, b"\r\n"].concat())
+            }
+        }
+    }
+
+    fn shared<'py>(self, py: Python<'py>, chunk: &Chunk) -> Bound<'py, PyBytes> {
+        let unmade = || Shared { identity: PyOnceLock::new(), chunked: PyOnceLock::new() };
+        let shared = chunk.attachment.get_or_init(|| Box::new(unmade()));
+        let Some(shared) = shared.downcast_ref::<Shared>() else { return self.of(py, &chunk.frames) };
+        let place = match self {
+            Self::Identity => &shared.identity,
+            Self::Chunked => &shared.chunked,
+        };
+        place.get_or_init(py, || self.of(py, &chunk.frames).unbind()).bind(py).clone()
     }
 }
 
@@ -203,8 +231,9 @@ impl Frames {
         Awaitable::new(Wish::Frames(self.subscription.clone_ref(py)), self.next_heartbeat())
     }
 
-    #[pyo3(signature = (callback, /))]
-    fn poll<'py>(&self, py: Python<'py>, callback: Py<PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    #[pyo3(signature = (callback, /, *, chunked=false))]
+    fn poll<'py>(&self, py: Python<'py>, callback: Py<PyAny>, chunked: bool) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let coding = if chunked { Coding::Chunked } else { Coding::Identity };
         let last = self.polling.lock().take();
         let due = last.as_ref().and_then(|(_, due)| *due);
         drop(last);
@@ -213,12 +242,12 @@ impl Frames {
         subscription.bind(&port)?;
         loop {
             let epoch = match subscription.try_next_chunk(CHUNK) {
-                Ok(chunk) => return Ok(Some(shared_bytes(py, &chunk).into_bound(py))),
+                Ok(chunk) => return Ok(Some(coding.shared(py, &chunk))),
                 Err(NotReady::Ended) => return Ok(Some(PyBytes::new(py, b""))),
                 Err(NotReady::Pending(epoch)) => epoch,
             };
             if due.is_some_and(|due| Instant::now() >= due) {
-                return Ok(Some(PyBytes::new(py, HEARTBEAT)));
+                return Ok(Some(coding.of(py, HEARTBEAT)));
             }
             if let Some(key) = subscription.arm(epoch, &port) {
                 let due = due.or_else(|| self.next_heartbeat());

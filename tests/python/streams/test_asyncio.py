@@ -447,6 +447,29 @@ def test_polling_gives_heartbeats(run: Run, manager: RunManager) -> None:
                 await reader.aget(0.005)
         assert time.monotonic() - began >= 0.03
         assert all(frame.comment is not None for frame in parse(b"".join(poller.chunks)))
+        (heartbeat,) = set(poller.chunks)
+        coded = manager.subscribe(1).frames(0.01)
+        called = asyncio.Event()
+        assert coded.poll(called.set, chunked=True) is None
+        await called.wait()
+        assert coded.poll(called.set, chunked=True) == b"%x\r\n%b\r\n" % (len(heartbeat), heartbeat)
+
+    run(main())
+
+
+def test_polling_gives_chunks_in_the_transfer_coding(run: Run, manager: RunManager) -> None:
+    async def main() -> None:
+        plain, coded, again = (manager.subscribe(1).frames() for _ in range(3))
+        manager.publish(1, log(0, size=500))
+        frames = plain.poll(print)
+        assert frames is not None
+        chunk = coded.poll(print, chunked=True)
+        assert chunk == b"%x\r\n%b\r\n" % (len(frames), frames)
+        assert again.poll(print, chunked=True) is chunk  # one for all who stand at the same place
+        assert coded.poll(print, chunked=True) is None
+        manager.finish_run(1, {"complete": True})
+        assert coded.poll(print, chunked=True).endswith(b"\n\n\r\n")
+        assert coded.poll(print, chunked=True) == b""  # no chunk of the coding: that would end the body
 
     run(main())
 
