@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use common::sse::{Dispatched, parse};
-use common::{limits, manager, payload, pending, publish, subscribe};
+use common::{BEGINNING, limits, manager, payload, pending, publish, subscribe};
 use genglossary_runs::core::subscription::Chunk;
 use genglossary_runs::core::{NotReady, RunManager, Start, Subscription};
 
@@ -173,12 +173,38 @@ fn the_shared_chunk_goes_with_what_retention_lets_go() {
     manager.open(1).unwrap();
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
+    manager.finish(1, payload("done"), false);
     let chunk = next(&reader, PLENTY);
     assert_eq!(Arc::strong_count(&chunk), 2);
-    manager.finish(1, payload("done"), false);
     drop(reader);
     manager.stats();
     assert_eq!(Arc::strong_count(&chunk), 1);
+}
+
+#[test]
+fn the_shared_chunk_goes_with_the_end_of_the_run() {
+    let manager = manager(10);
+    manager.open(1).unwrap();
+    let reader = subscribe(&manager, 1, Start::Newest);
+    publish(&manager, 1, &["a"]);
+    let chunk = next(&reader, PLENTY);
+    assert_eq!(Arc::strong_count(&chunk), 2);
+    manager.finish(1, payload("done"), false);
+    assert_eq!(Arc::strong_count(&chunk), 1);
+}
+
+#[test]
+fn a_finished_run_keeps_no_chunk_longer_than_the_limit() {
+    let manager = manager(10);
+    manager.open(1).unwrap();
+    publish(&manager, 1, &[&"x".repeat(1000)]);
+    let readers = [(); 2].map(|()| subscribe(&manager, 1, BEGINNING));
+    let shared = readers.each_ref().map(|reader| next(reader, 100));
+    assert!(Arc::ptr_eq(&shared[0], &shared[1]));
+    manager.finish(1, payload("done"), false);
+    let late = subscribe(&manager, 1, BEGINNING);
+    assert_eq!(Arc::strong_count(&next(&late, 100)), 1);
+    assert_eq!(Arc::strong_count(&next(&late, 100)), 2);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn retention(runs: usize, bytes: usize) -> Retention {
 fn finished(id: RunId) -> Arc<Run> {
     let run = Run::new(id, 1, LogLimits { events: 10, bytes: 1000 });
     run.publish(payload("a"));
-    run.wake(run.finish(payload("done")).0);
+    run.wake(run.finish(payload("done")).wakeup);
     Arc::new(run)
 }
 

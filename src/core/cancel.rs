@@ -100,10 +100,10 @@ impl CancelEvent {
         std::mem::take(&mut self.state.lock().callbacks)
     }
 
-    /// Show each callback to `visit`, or none if the lock is taken: for a garbage collector, which must not wait.
+    /// Show each callback to `visit`: for a garbage collector, which must be shown the same at each look. Nobody who
+    /// holds the lock waits for one.
     pub fn visit_callbacks(&self, mut visit: impl FnMut(&dyn Callback)) {
-        if let Some(state) = self.state.try_lock() {
-            state.callbacks.iter().for_each(|callback| visit(callback.as_ref()));
-        }
+        let state = self.state.lock();
+        state.callbacks.iter().for_each(|callback| visit(callback.as_ref()));
     }
 }

@@ -118,6 +118,11 @@ impl RunLog {
         self.first + self.events.len() as u64 - 1
     }
 
+    /// Whether it has its terminal event.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// The terminal event.
     pub fn terminal(&self) -> Option<&Payload> {
         self.events.back().filter(|_| self.finished)

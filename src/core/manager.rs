@@ -1,7 +1,8 @@
 //! The manager: the maps of runs, subscribers and cancel events, and the life of a run.
 //!
 //! A run has one entry from when somebody first subscribes to it, asks for its cancel event or opens it, until it is
-//! finished. The entry is the run, the count of its subscribers and its claim; so none of them can outlive the others.
+//! finished. The entry is the run, its cancel event, the count of its subscribers and its claim; so none of them can
+//! outlive the others.
 //! Finishing takes the entry out and puts the run into retention, under one lock: who subscribes meanwhile gets the
 //! terminal event from the log it has a cursor on, or from the retained one.
 
@@ -14,7 +15,7 @@ use super::error::Error;
 use super::event::{EventId, Payload, RunId};
 use super::log::LogLimits;
 use super::retention::{Retention, RetentionLimits};
-use super::run::Run;
+use super::run::{Finish, Run, new_key};
 use super::subscription::Subscription;
 use super::sync::{Arc, AtomicU64, Mutex, Ordering};
 
@@ -100,6 +101,7 @@ struct Maps {
 /// A run that is yet to finish.
 struct Entry {
     run: Arc<Run>,
+    cancel: Arc<CancelEvent>,
     subscribers: usize,
     claim: Claim,
 }
@@ -119,12 +121,24 @@ impl Maps {
     /// The entry of `run_id`, made if there is none.
     fn entry(&mut self, run_id: RunId, limits: LogLimits) -> &mut Entry {
         let last_fence = &mut self.last_fence;
-        self.live.entry(run_id).or_insert_with(|| Entry {
+        self.live.entry(run_id).or_insert_with(|| Entry::new(run_id, last_fence, limits))
+    }
+}
+
+impl Entry {
+    /// The entry of a new life of `run_id`.
+    fn new(run_id: RunId, last_fence: &mut u64, limits: LogLimits) -> Self {
+        Self {
             run: Arc::new(Run::new(run_id, next_fence(last_fence), limits)),
+            cancel: new_cancel_event(),
             subscribers: 0,
             claim: Claim::None,
-        })
+        }
     }
+}
+
+fn new_cancel_event() -> Arc<CancelEvent> {
+    Arc::new(CancelEvent::new(new_key()))
 }
 
 /// Milliseconds since 1970, but never again or less than what it gave before.
@@ -186,7 +200,7 @@ impl RunManager {
             return Err(Error::RunActive(run_id));
         }
         entry.claim = Claim::Open;
-        let cancel = entry.run.cancel.clone();
+        let cancel = entry.cancel.clone();
         maps.retained.forget(run_id);
         let gone = maps.retained.expire(Instant::now());
         drop(maps);
@@ -194,16 +208,18 @@ impl RunManager {
         Ok(cancel)
     }
 
-    /// Take back an `open`: the entry stays for its subscribers alone. Whether the run was open.
+    /// Take back an `open`: the entry stays for its subscribers alone, and forgets a cancel. Whether the run was open.
     pub fn abandon(&self, run_id: RunId) -> bool {
         let mut maps = self.shared.maps.lock();
         let Some(entry) = maps.live.get_mut(&run_id).filter(|entry| entry.claim == Claim::Open) else {
             return false;
         };
         entry.claim = Claim::None;
+        let cancel = std::mem::replace(&mut entry.cancel, new_cancel_event());
         let gone = if entry.subscribers == 0 { maps.live.remove(&run_id) } else { None };
         drop(maps);
         drop(gone);
+        drop(cancel.take_callbacks());
         true
     }
 
@@ -222,7 +238,7 @@ impl RunManager {
             }
         }
         let entry = maps.live.get(&run_id).filter(|entry| entry.claim != Claim::None)?;
-        Some(entry.run.cancel.clone())
+        Some(entry.cancel.clone())
     }
 
     /// Add an event and wake the readers; `None` where no reader could ever get it.
@@ -261,16 +277,18 @@ impl RunManager {
             gone.iter().for_each(|run| run.shed());
             return false;
         }
-        let run = maps.entry(run_id, self.shared.limits.log).run.clone();
-        maps.live.remove(&run_id);
+        let entry = maps.live.remove(&run_id);
+        let Entry { run, cancel, .. } =
+            entry.unwrap_or_else(|| Entry::new(run_id, &mut maps.last_fence, self.shared.limits.log));
         maps.retained.forget(run_id);
-        let (wakeup, bytes) = run.finish(json);
+        let Finish { wakeup, bytes, chunk } = run.finish(json);
         gone.extend(maps.retained.insert(run.clone(), bytes, now));
         drop(maps);
+        drop(chunk);
         self.shared.published.fetch_add(1, Ordering::Relaxed);
         run.wake(wakeup);
         gone.iter().for_each(|run| run.shed());
-        drop(run.cancel.take_callbacks());
+        drop(cancel.take_callbacks());
         true
     }
 

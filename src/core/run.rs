@@ -1,15 +1,14 @@
-//! One life of a run id: its log behind a lock, those who wait on it, its cancel event.
+//! One life of a run id: its log behind a lock, and those who wait on it.
 
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::cancel::CancelEvent;
 use super::event::{EventId, Payload, RunId};
 use super::fork;
 use super::log::{LogLimits, RunLog};
 use super::subscription::SharedChunk;
-use super::sync::{Arc, Condvar, Mutex, MutexGuard, is_past};
+use super::sync::{Condvar, Mutex, MutexGuard, is_past};
 use super::wake::{Port, Waiters, Wakeup};
 
 /// A name that no other run or cancel event of this process has, for a [`Port`] to report.
@@ -26,8 +25,6 @@ pub struct Run {
     pub fence: u64,
     /// Its name among the things a [`Port`] reports.
     pub key: u64,
-    /// Its cancel event.
-    pub cancel: Arc<CancelEvent>,
     generation: u32,
     state: Mutex<State>,
     /// Goes with `state`.
@@ -41,6 +38,16 @@ pub struct State {
     /// The chunk its readers share.
     pub chunk: SharedChunk,
     waiters: Waiters,
+}
+
+/// What is to be done about the end of a run once no lock is held.
+pub struct Finish {
+    /// For [`Run::wake`].
+    pub wakeup: Wakeup,
+    /// What the log holds.
+    pub bytes: usize,
+    /// To be dropped: what a finished run keeps is counted.
+    pub chunk: SharedChunk,
 }
 
 impl State {
@@ -58,7 +65,6 @@ impl Run {
             id,
             fence,
             key,
-            cancel: Arc::new(CancelEvent::new(new_key())),
             generation: fork::generation(),
             state: Mutex::new(State { log: RunLog::new(limits), chunk: None, waiters: Waiters::new(key) }),
             changed: Condvar::new(),
@@ -85,12 +91,11 @@ impl Run {
         Some(EventId { fence: self.fence, seq })
     }
 
-    /// Add the terminal event, if there is none; the bytes the log holds then. The readers are to be woken by
-    /// [`Run::wake`].
-    pub fn finish(&self, json: Payload) -> (Wakeup, usize) {
+    /// Add the terminal event, if there is none.
+    pub fn finish(&self, json: Payload) -> Finish {
         let mut state = self.lock();
         state.log.finish(json);
-        (state.waiters.changed(), state.log.bytes())
+        Finish { wakeup: state.waiters.changed(), bytes: state.log.bytes(), chunk: state.chunk.take() }
     }
 
     /// Shed everything but the newest event.

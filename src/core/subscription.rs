@@ -171,8 +171,10 @@ impl Subscription {
             return Ok(chunk.clone());
         }
         let frames = self.fill(&mut cursor, &state, limit)?;
+        // What is kept with a finished run is bounded with the others, this only by the limit.
+        let keep = frames.len() <= limit || !state.log.is_finished();
         let chunk = Chunk::new(frames, cursor.next);
-        let replaced = state.chunk.replace((start, chunk.clone()));
+        let replaced = if keep { state.chunk.replace((start, chunk.clone())) } else { None };
         drop(state);
         drop(cursor);
         drop(replaced);

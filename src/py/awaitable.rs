@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
+use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -128,7 +130,8 @@ impl Awaitable {
         future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
         let resume = Resume::Future(future.clone().unbind());
         let wait = port.add(running, key, resume, self.deadline, armed)?;
-        *self.waiting.lock() = Some(wait);
+        let last = self.waiting.lock().replace(wait);
+        drop(last);
         Ok(Some(future))
     }
 }
@@ -172,6 +175,16 @@ impl Coding {
 
 #[pymethods]
 impl Awaitable {
+    // A task that awaits an event and is cancelled by a callback of it is a cycle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.wish {
+            Wish::Event(subscription) | Wish::NextEvent(subscription) | Wish::Frames(subscription) => {
+                visit.call(subscription)
+            }
+            Wish::Set(event) => visit.call(event),
+        }
+    }
+
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
@@ -182,7 +195,8 @@ impl Awaitable {
 
     /// One step of the task that awaits: the future to wait for, or the result as the value of `StopIteration`.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        drop(self.waiting.lock().take());
+        let last = self.waiting.lock().take();
+        drop(last);
         let (port, running) = LoopPort::current(py)?;
         if let Wish::Event(subscription) | Wish::NextEvent(subscription) | Wish::Frames(subscription) = &self.wish {
             subscription.get().bind(&port)?;
@@ -253,7 +267,8 @@ impl Frames {
                 let due = due.or_else(|| self.next_heartbeat());
                 let armed = Some(self.subscription.clone_ref(py));
                 let wait = port.add(&running, key, Resume::Call(callback), due, armed)?;
-                *self.polling.lock() = Some((wait, due));
+                let last = self.polling.lock().replace((wait, due));
+                drop(last);
                 return Ok(None);
             }
         }

@@ -25,7 +25,9 @@ struct PyCallback(Py<PyAny>);
 impl Callback for PyCallback {
     fn call(self: Box<Self>) {
         Python::attach(|py| {
-            if let Err(error) = self.0.bind(py).call0() {
+            if let Err(error) = self.0.bind(py).call0()
+                && !gate::pass_on_interrupt(py, &error)
+            {
                 let trace = error.traceback(py).and_then(|trace| trace.format().ok()).unwrap_or_default();
                 log::error!(target: TARGET, "a callback of a cancel event raised {error}\n{trace}");
             }

@@ -1,10 +1,9 @@
 //! The one way to block: without the GIL, in slices short enough to notice Ctrl-C.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -43,43 +42,7 @@ pub fn block<T: Send>(
         py.check_signals()?;
         return Ok(waited);
     }
-    let waited = py.detach(|| {
-        let waited = wait(deadline);
-        RETURNING.fetch_add(1, Ordering::SeqCst);
-        if EXITING.load(Ordering::SeqCst) {
-            RETURNING.fetch_sub(1, Ordering::SeqCst);
-            loop {
-                thread::park();
-            }
-        }
-        waited
-    });
-    RETURNING.fetch_sub(1, Ordering::SeqCst);
-    Ok(waited)
-}
-
-// A thread that takes the GIL of an interpreter which is finalizing is ended by CPython up to 3.13 with `pthread_exit`,
-// which cannot pass through Rust and aborts the process. So from `atexit` on those that have waited stay where they are.
-
-/// Whether the interpreter is about to finalize.
-static EXITING: AtomicBool = AtomicBool::new(false);
-/// Threads on their way from a wait to the GIL, which have found that it is not.
-static RETURNING: AtomicUsize = AtomicUsize::new(0);
-
-/// Have threads that wait stay where they are once the interpreter exits.
-pub fn install(py: Python<'_>) -> PyResult<()> {
-    py.import("atexit")?.call_method1("register", (wrap_pyfunction!(keep_waiting, py)?,))?;
-    Ok(())
-}
-
-#[pyfunction]
-fn keep_waiting(py: Python<'_>) {
-    EXITING.store(true, Ordering::SeqCst);
-    py.detach(|| {
-        while RETURNING.load(Ordering::SeqCst) > 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
-    });
+    Ok(py.detach(|| wait(deadline)))
 }
 
 /// Log once in a process that a thread is about to block its running event loop.
@@ -91,7 +54,8 @@ pub fn warn_if_loop_runs(py: Python<'_>) -> PyResult<()> {
     // Where it has not been imported no loop runs, and a program without loops need not load it.
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
     let Ok(events) = modules.get_item(intern!(py, "asyncio.events")) else { return Ok(()) };
-    let running = events.call_method0(intern!(py, "_get_running_loop"))?;
+    // It may be half imported, by another thread.
+    let Ok(running) = events.call_method0(intern!(py, "_get_running_loop")) else { return Ok(()) };
     if !running.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
             target: TARGET,
@@ -101,6 +65,15 @@ pub fn warn_if_loop_runs(py: Python<'_>) -> PyResult<()> {
         );
     }
     Ok(())
+}
+
+/// Have the main thread raise a `KeyboardInterrupt` that came where nothing can be raised; whether it was one.
+pub fn pass_on_interrupt(py: Python<'_>, error: &PyErr) -> bool {
+    let interrupted = error.is_instance_of::<PyKeyboardInterrupt>(py);
+    if interrupted && let Err(failed) = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main")) {
+        failed.write_unraisable(py, None);
+    }
+    interrupted
 }
 
 fn on_main_thread(py: Python<'_>) -> PyResult<bool> {

@@ -1,9 +1,10 @@
 //! Rust's log records in Python's `logging`, under the logger `genglossary_runs`.
 
 use log::{LevelFilter, Log, Metadata, Record};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3_log::{Caching, Logger};
+
+use super::gate;
 
 /// The logger's name.
 pub const TARGET: &str = "genglossary_runs";
@@ -20,7 +21,9 @@ impl Log for PythonLog {
         Python::attach(|py| {
             let pending = PyErr::take(py);
             self.0.log(record);
-            if let Some(raised) = PyErr::take(py) {
+            if let Some(raised) = PyErr::take(py)
+                && !gate::pass_on_interrupt(py, &raised)
+            {
                 raised.write_unraisable(py, None);
             }
             if let Some(pending) = pending {
@@ -35,7 +38,8 @@ impl Log for PythonLog {
 /// Send records to Python. Levels are asked for at each record, so that one changed at run time takes effect.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let logger = Logger::new(py, Caching::Loggers)?.filter(LevelFilter::Debug);
-    log::set_boxed_logger(Box::new(PythonLog(logger))).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    // Only this module logs here, so one that is there is its own, of an earlier import.
+    let _ = log::set_boxed_logger(Box::new(PythonLog(logger)));
     log::set_max_level(LevelFilter::Debug);
     Ok(())
 }

@@ -33,7 +33,6 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         logging::install(module.py())?;
-        gate::install(module.py())?;
         fork::install(module.py())
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use pyo3::PyTraverseError;
-use pyo3::exceptions::PyNotImplementedError;
+use pyo3::exceptions::{PyException, PyNotImplementedError};
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -66,14 +66,20 @@ pub enum Resume {
 }
 
 impl Resume {
-    fn run(self, py: Python<'_>) {
-        match self {
-            Self::Future(future) => drop(future.call_method1(py, intern!(py, "set_result"), (py.None(),))),
-            Self::Call(callable) => {
-                if let Err(error) = callable.call0(py) {
-                    error.write_unraisable(py, Some(callable.bind(py)));
-                }
+    /// What is no `Exception`, such as a Ctrl-C that came meanwhile, is the loop's to raise.
+    fn run(self, py: Python<'_>) -> PyResult<()> {
+        let (ran, callable) = match self {
+            Self::Future(future) => (future.call_method1(py, intern!(py, "set_result"), (py.None(),)), None),
+            Self::Call(callable) => (callable.call0(py), Some(callable)),
+        };
+        match (ran, callable) {
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) if !error.is_instance_of::<PyException>(py) => Err(error),
+            (Err(error), Some(callable)) => {
+                error.write_unraisable(py, Some(callable.bind(py)));
+                Ok(())
             }
+            (Err(_), None) => Ok(()),
         }
     }
 }
@@ -121,6 +127,8 @@ impl LoopPort {
         let (bell, rope) = pipe()?;
         let bell = Arc::new(bell);
         let fd = bell.as_raw_fd();
+        // A loop that was left in the midst of a turn may find the bell readable and call for it a second time.
+        running.py().import("os")?.call_method1("set_blocking", (fd, false))?;
         // Whoever rings holds the other end open, too: a pipe that nobody can read would raise SIGPIPE.
         let kept = bell.clone();
         // The core rings once between two looks at what has changed, so the pipe is never full; and a loop that is gone
@@ -187,17 +195,18 @@ impl LoopPort {
     }
 
     /// Resume who waits for what has changed.
-    fn ready(&self, py: Python<'_>) {
+    fn ready(&self, py: Python<'_>) -> PyResult<()> {
+        let mut raised = Ok(());
         if let Some(mut bell) = self.bell.as_deref() {
-            // Called only when there is something to read.
             let _ = bell.read(&mut [0; 8]);
         }
         for key in self.core.take_ready() {
             let woken = self.waits.lock().by_key.remove(&key);
             for waiter in woken.into_iter().flat_map(BTreeMap::into_values) {
-                waiter.resume.run(py);
+                raised = raised.and(waiter.resume.run(py));
             }
         }
+        raised
     }
 
     /// Resume those whose time is up, and set the timer for the next.
@@ -212,15 +221,19 @@ impl LoopPort {
             late.extend(tokens.iter().filter_map(|token| waiters.remove(token)));
         }
         waits.by_key.retain(|_, waiters| !waiters.is_empty());
-        let next = waits.by_key.values().flat_map(BTreeMap::values).filter_map(|waiter| waiter.deadline).min();
         let gone_off = waits.timer.take();
         drop(waits);
         drop(gone_off);
         late.sort_by_key(|waiter| waiter.deadline);
+        let mut raised = Ok(());
         for waiter in late {
-            waiter.resume.run(running.py());
+            raised = raised.and(waiter.resume.run(running.py()));
         }
-        next.map_or(Ok(()), |at| self.schedule(running, at))
+        // After they have run: they may wait again.
+        let waits = self.waits.lock();
+        let next = waits.by_key.values().flat_map(BTreeMap::values).filter_map(|waiter| waiter.deadline).min();
+        drop(waits);
+        raised.and(next.map_or(Ok(()), |at| self.schedule(running, at)))
     }
 }
 
@@ -247,8 +260,8 @@ struct OnReady(Arc<LoopPort>);
 
 #[pymethods]
 impl OnReady {
-    fn __call__(&self, py: Python<'_>) {
-        self.0.ready(py);
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.ready(py)
     }
 
     // A loop that is dropped with somebody waiting is a cycle through its futures.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from genglossary_runs import CancelEvent, RunManager
 
-from .support import DEADLINE, Background, wait_until_collected
+from .support import DEADLINE, Background, run_python, wait_until_collected
 
 
 def an_event_of_a_run() -> CancelEvent:
@@ -267,6 +267,53 @@ def test_cycles_through_callbacks_are_collected(make: Callable[[Cycle], None]) -
     reference = weakref.ref(cycle)
     del cycle
     wait_until_collected(lambda: reference() is None)
+
+
+def test_a_collection_while_threads_wait_finalizes_nothing_alive() -> None:
+    """The collector looks twice; shown fewer callbacks the second time, it would take the others for garbage."""
+    run_python("""
+import gc, os, random, threading, time, weakref
+from genglossary_runs import CancelEvent
+
+class Thing:
+    def close(self): pass
+
+gc.disable()
+event, thing = CancelEvent(), Thing()
+alive = weakref.ref(thing)
+event.add_callback(thing.close)
+del thing
+
+def wait():
+    while True:
+        event.wait(random.random() * 0.01)
+
+for _ in range(100):
+    threading.Thread(target=wait, daemon=True).start()
+for n in range(1000):
+    gc.collect()
+    assert alive() is not None, n
+    if n % 5 == 0:
+        time.sleep(0.001)  # let them run
+os._exit(0)
+""")
+
+
+def test_ctrl_c_in_a_callback_is_not_swallowed() -> None:
+    run_python("""
+import signal
+from genglossary_runs import CancelEvent
+
+event = CancelEvent()
+event.add_callback(lambda: signal.raise_signal(signal.SIGINT))
+try:
+    event.set()
+    for _ in range(1_000_000):
+        pass
+except KeyboardInterrupt:
+    raise SystemExit(0)
+raise SystemExit("Ctrl-C was swallowed")
+""")
 
 
 def test_collecting_a_wrapper_leaves_the_callbacks_of_the_run_alone(manager: RunManager, calls: list[Any]) -> None:

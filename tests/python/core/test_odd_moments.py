@@ -60,6 +60,47 @@ def test_the_process_ends_at_once_while_threads_wait() -> None:
         assert run_python(READERS + IMPATIENT + "print('ended', flush=True)\nos._exit(0)") == "ended\n"
 
 
+def test_a_clean_up_of_the_application_may_wait_for_a_thread_that_waits() -> None:
+    """It was registered before the import, so it is called after all that the import could register."""
+    run_python("""
+import atexit, threading
+
+@atexit.register
+def stop():
+    cancel.set()
+    worker.join(30)
+    assert not worker.is_alive()
+
+from genglossary_runs import CancelEvent
+
+cancel = CancelEvent()
+worker = threading.Thread(target=cancel.wait, daemon=True)
+worker.start()
+""")
+
+
+def test_the_module_may_be_imported_anew() -> None:
+    """As happens to one that is first imported where `sys.modules` is patched."""
+    run_python("""
+import sys, genglossary_runs._core
+del sys.modules["genglossary_runs._core"]
+import genglossary_runs._core
+""")
+
+
+def test_another_thread_may_be_importing_asyncio() -> None:
+    run_python("""
+import queue, sys, types
+from genglossary_runs import RunManager
+
+sys.modules["asyncio.events"] = types.ModuleType("asyncio.events")
+try:
+    RunManager().subscribe(1).get(timeout=0.001)
+except queue.Empty:
+    pass
+""")
+
+
 def test_what_lives_until_the_end_may_still_be_used() -> None:
     """A finalizer that publishes while the interpreter takes its modules apart."""
     run_python("""
@@ -147,6 +188,28 @@ def fork_often(times):
 
 def test_child_and_parent_both_work_on_after_a_fork() -> None:
     run_python(READERS + FORK + "fork_often(10)")
+
+
+def test_a_child_of_a_process_with_waiting_threads_exits_as_any_other() -> None:
+    """Not by `os._exit`: what is registered at exit is called in the child, too."""
+    script = """
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        sys.exit()
+    wait_until_ended(pid)
+os._exit(0)
+"""
+    ended = """
+def wait_until_ended(pid):
+    until = time.monotonic() + 30
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(pid, 9)
+            raise TimeoutError("the child does not exit")
+        time.sleep(0.001)
+"""
+    run_python(READERS + IMPATIENT + ended + script)
 
 
 def test_a_fork_may_come_at_any_time() -> None:

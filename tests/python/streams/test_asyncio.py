@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.support import Background, drain, numbers, run_python, wait_until, wait_until_collected
+from core.support import DEADLINE, Background, drain, numbers, run_python, wait_until, wait_until_collected
 from genglossary_runs import CancelEvent, RunManager, Subscription
 
 from .conftest import Run
@@ -472,6 +473,46 @@ def test_polling_gives_chunks_in_the_transfer_coding(run: Run, manager: RunManag
         assert coded.poll(print, chunked=True) == b""  # no chunk of the coding: that would end the body
 
     run(main())
+
+
+def test_heartbeats_keep_their_pace_beside_longer_waits(run: Run, manager: RunManager) -> None:
+    """A callback that polls again sets a sooner time than any that was there before it was called."""
+
+    async def main() -> None:
+        other = await park(lambda reader: reader.aget(2 * DEADLINE), manager.subscribe(1))
+        frames, beats, beaten = manager.subscribe(1).frames(0.01), 0, asyncio.Event()
+
+        def take() -> None:
+            nonlocal beats
+            while frames.poll(take):
+                beats += 1
+            if beats >= 3:
+                beaten.set()
+
+        take()
+        await beaten.wait()
+        other.cancel()
+
+    run(main())
+
+
+def test_ctrl_c_in_a_callback_is_the_loops_to_raise(run: Run, manager: RunManager) -> None:
+    async def main() -> None:
+        first, second = manager.subscribe(1).frames(None), Poller(manager.subscribe(1))
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt("of the test")
+
+        assert first.poll(interrupt) is None
+        second.poll()
+        try:
+            manager.publish(1, log(0))
+            await asyncio.sleep(DEADLINE)
+        finally:
+            assert second.calls == 1  # those behind it are not forgotten
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main())
 
 
 def test_closing_ends_polling(run: Run, manager: RunManager) -> None:
@@ -1165,3 +1206,78 @@ def test_a_blocking_get_on_a_loops_thread_is_warned_of_once() -> None:
     assert line.startswith("genglossary_runs WARNING ")
     assert "aget()" in line
     assert "run_stream" in line
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_turn_that_is_left_in_its_midst_does_not_freeze_the_loop(loop: str) -> None:
+    """`SystemExit` leaves a turn whose other callbacks stay queued; the loop's clean-up looks at the bell again."""
+    run_python(f"""
+import asyncio, sys, uvloop
+from genglossary_runs import RunManager
+
+manager = RunManager()
+manager.open_run(1)
+
+async def read():
+    async for _ in manager.subscribe(1):
+        pass
+
+async def main():
+    reader = asyncio.create_task(read())
+    await asyncio.sleep(0.01)
+    loop = asyncio.get_running_loop()
+
+    def leave():
+        manager.publish(1, {{}})
+        loop.call_soon(sys.exit, 3)
+
+    loop.call_soon(leave)
+    await reader
+
+factory = {{"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}}["{loop}"]
+try:
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+except SystemExit as left:
+    assert left.code == 3
+else:
+    raise AssertionError("it was not left")
+""")
+
+
+def test_what_a_wait_drops_may_step_it_again(manager: RunManager) -> None:
+    """A finalizer of the future that a wait lets go of finds no lock held."""
+
+    async def main() -> None:
+        steps = manager.subscribe(1).aget().__await__()
+        first = next(steps)
+        stepped: list[Any] = []
+        watch = weakref.ref(first, lambda _: stepped.append(next(steps)))
+        del first
+        next(steps)
+        assert watch() is None
+        assert len(stepped) == 1
+
+    asyncio.run(main())
+
+
+def test_a_task_that_awaits_an_event_which_cancels_it_is_collected() -> None:
+    async def main() -> "weakref.ref[asyncio.Task[None]]":
+        event = CancelEvent()
+
+        async def job() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            event.add_callback(task.cancel)
+            await event
+
+        task = asyncio.create_task(job())
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        return weakref.ref(task)
+
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(main())
+    loop.close()
+    del loop
+    wait_until_collected(lambda: task() is None)
