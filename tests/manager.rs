@@ -18,6 +18,7 @@ fn the_default_limits_are_the_documented_ones() {
     assert_eq!((runs, bytes, age.as_secs_f64()), (256, 64 * 1024 * 1024, 300.0));
     assert!(limits.check().is_ok());
     assert_eq!(RunManager::new(limits).limits().log.events, 1000);
+    assert_eq!(manager(7).limits().log.events, 7);
 }
 
 #[test]

@@ -109,20 +109,30 @@ fn what_cannot_be_locked_is_an_error() {
 }
 
 #[test]
-fn many_may_look_and_an_owner_waits_for_them() {
+fn many_may_look_and_there_is_no_owner_meanwhile() {
     let path = nothing("look");
     own(&path).describe("dead").unwrap();
     let lookers = [(); 2].map(|()| OwnerLock::look(&path).unwrap().unwrap());
-    let begun = Barrier::new(2);
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
-            begun.wait();
-            OwnerLock::acquire(&path).unwrap().is_some()
-        });
-        begun.wait();
-        lookers.iter().for_each(OwnerLock::release);
-        assert!(waiting.join().unwrap());
-    });
+    assert!(OwnerLock::acquire(&path).unwrap().is_none());
+    lookers.iter().for_each(OwnerLock::release);
+    assert_eq!(own(&path).found(), "dead");
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_an_error() {
+    let file = nothing("a-file");
+    fs::write(&file, "").unwrap();
+    assert!(OwnerLock::look(&file.join("lock")).is_err(), "that is not: no file there");
+}
+
+#[test]
+fn words_that_are_gone_cannot_reach_the_disk() {
+    let path = nothing("unsynced");
+    let owner = own(&path);
+    owner.describe("me").unwrap();
+    owner.sync().unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(owner.sync().is_err());
 }
 
 #[test]

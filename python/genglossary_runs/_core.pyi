@@ -322,9 +322,10 @@ class OwnerLock:
 
     @staticmethod
     def acquire(path: str | PathLike[str]) -> OwnerLock | None:
-        """Become the owner of a file, which is made if it is not there; None if it has an owner.
+        """Become the owner of a file, which is made if it is not there.
 
-        Waits, without the GIL, for those who only `look`.
+        Returns:
+            The lock; None if the file has an owner, or if somebody holds one of `look`, which is not for long.
 
         Raises:
             OSError: the file cannot be made, or its file system knows no locks.

@@ -48,13 +48,28 @@ class CancelEvents(Mapping[int, CancelFlag]):
 
 
 class Subscribers:
-    """`_subscribers`: the runs, open or yet to start, that have a subscription."""
+    """`_subscribers`: the runs, open or yet to start, on which one has registered and not unregistered."""
 
     def __init__(self, manager: RunManager) -> None:
         self._manager = manager
+        # Their ids alone: a subscription that was dropped without a word holds nothing, but counts until the run ends.
+        self._noted: set[int] = set()
+
+    def note(self, run_id: int) -> None:
+        """Count the run until it is forgotten."""
+        self._noted.add(run_id)
+
+    def forget(self, run_id: int) -> None:
+        """The run has ended."""
+        self._noted.discard(run_id)
+
+    def forget_unless_subscribed(self, run_id: int) -> None:
+        """One has unregistered, or has found that the run has ended."""
+        if run_id not in self._manager.subscribed_runs():
+            self.forget(run_id)
 
     def __contains__(self, run_id: object) -> bool:
-        return run_id in self._manager.subscribed_runs()
+        return run_id in self._noted or run_id in self._manager.subscribed_runs()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._manager.subscribed_runs())

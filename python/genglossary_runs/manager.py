@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 import traceback
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +30,14 @@ from .watch import Watcher
 
 logger = logging.getLogger(__name__)
 
+ACTIVE_STATUSES = frozenset({"pending", "running"})
 TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
 INTERRUPTED = "Interrupted: the process that ran it ended"
 
 # Seconds between two looks at the row of a run that another process may cancel, or executes.
 WATCH_INTERVAL = 0.5
-# Seconds that a start waits for another process that has just finished its run, or is about to create one.
+# Seconds that a start waits for another process that has just finished its run, is about to create one, or looks after
+# one that was interrupted.
 HANDOVER = 2.0
 
 
@@ -52,7 +55,7 @@ class RunManager(_core.RunManager):
     # One start at a time in the process: a project's manager may be replaced while its last run is stopping.
     _start_run_lock: ClassVar[threading.Lock] = threading.Lock()
     # The threads whose pipeline has not stopped, by database and run.
-    _workers: ClassVar[dict[tuple[str, int], Thread]] = {}
+    _workers: ClassVar[dict[tuple[Hashable, int], Thread]] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return super().__new__(cls, history=cls.MAX_LOG_QUEUE_SIZE)
@@ -72,6 +75,7 @@ class RunManager(_core.RunManager):
         self.llm_base_url = llm_base_url
         self._thread: Thread | None = None
         self._ownership = Ownership(db_path)
+        self._project = self._ownership.project
         # The claims of runs whose thread has not begun.
         self._claims: dict[int, Claim] = {}
         self._watcher = Watcher(self._look_at_row, WATCH_INTERVAL)
@@ -100,51 +104,54 @@ class RunManager(_core.RunManager):
         Raises:
             RuntimeError: a run of this project is active, or cancelled and still stopping; the message names it.
         """
-        with self._start_run_lock:
-            run_id = self._create_run(scope, triggered_by)
-            try:
-                thread = Thread(target=self._execute_run, args=(run_id, scope, document_ids), daemon=True)
-                self._thread = self._workers[self._project, run_id] = thread
-                thread.start()
-            except BaseException as error:
-                self._thread = None
-                self._abandon_start(run_id, error)
-                raise
-        return run_id
-
-    @property
-    def _project(self) -> str:
-        return os.path.abspath(self.db_path)
-
-    def _create_run(self, scope: str, triggered_by: str) -> int:
         until = time.monotonic() + HANDOVER
         while True:
-            claim = self._ownership.claim()
-            if claim is not None:
-                break
-            self._refuse_for_owner(last_try=time.monotonic() >= until)
+            last_try = time.monotonic() >= until
+            self._refuse_beside(self._stopping_run())
+            with self._start_run_lock:
+                claim = self._ownership.claim()
+                if claim is not None:
+                    return self._start(claim, scope, triggered_by, document_ids)
+            self._refuse_beside(self._ownership.run_elsewhere(), last_try)
+            if last_try:
+                raise RuntimeError("Run already running: another process is about to start one")
             time.sleep(0.01)
+
+    def _refuse_beside(self, run_id: int | None, last_try: bool = False) -> None:
+        """Refuse a start beside a pipeline that is at work, here or in another process, unless its run has ended.
+
+        Without the write lock, which that pipeline may hold for long.
+        """
+        if run_id is None:
+            return
+        try:
+            row = self.get_run(run_id)
+        except sqlite3.OperationalError as error:  # it may keep readers out, too
+            raise RuntimeError(f"Run already running: {run_id}") from error
+        status = _status(row)
+        if status in ACTIVE_STATUSES:
+            raise RuntimeError(f"Run already running: {run_id}")
+        if status == "cancelled" or (last_try and row is not None):
+            raise RuntimeError(f"Run already running: {run_id} ({status}, still stopping)")
+
+    def _start(self, claim: Claim, scope: str, triggered_by: str, document_ids: list[int] | None) -> int:
         try:
             run_id = self._insert_run(claim, scope, triggered_by)
         except BaseException:
+            # If its row is there all the same, nobody executes it.
+            claim.leave()
             claim.release()
             raise
         self._claims[run_id] = claim
+        try:
+            thread = Thread(target=self._execute_run, args=(run_id, scope, document_ids), daemon=True)
+            self._thread = self._workers[self._project, run_id] = thread
+            thread.start()
+        except BaseException as error:
+            self._thread = None
+            self._abandon_start(run_id, error)
+            raise
         return run_id
-
-    def _refuse_for_owner(self, last_try: bool) -> None:
-        """Refuse a start because of the process that owns the project, unless that may be about to change."""
-        # Without the write lock: the owner's pipeline may hold it for long.
-        with database_connection(self.db_path) as conn:
-            active = get_active_run(conn)
-            if active is not None:
-                raise RuntimeError(f"Run already running: {active['id']}")
-            rows = [get_run(conn, run_id) for run_id in self._ownership.runs_elsewhere()]
-        for row in rows:
-            if row is not None and (row["status"] == "cancelled" or last_try):
-                raise RuntimeError(f"Run already running: {row['id']} ({row['status']}, still stopping)")
-        if last_try:
-            raise RuntimeError("Run already running: another process is about to start one")
 
     def _insert_run(self, claim: Claim, scope: str, triggered_by: str) -> int:
         run_id = None
@@ -176,20 +183,20 @@ class RunManager(_core.RunManager):
 
     def _stopping_run(self) -> int | None:
         for (project, run_id), thread in list(self._workers.items()):
-            if project == self._project and isinstance(thread, threading.Thread) and thread.is_alive():
+            if project == self._project and thread.is_alive() is True:  # a stand-in's answer is no bool
                 return run_id
         return None
 
     def _abandon_start(self, run_id: int, error: BaseException) -> None:
         written = False
         try:
-            message = sanitize_error_message(error, prefix="Failed to start execution thread")
+            message = _error_text(error, prefix="Failed to start execution thread")
             with database_connection(self.db_path) as conn, transaction(conn):
                 update_run_status(conn, run_id, "failed", finished_at=datetime.now(UTC), error_message=message)
             written = True
         except Exception as update_error:
             logger.exception("Failed to update the status of run %s", run_id)
-            self._log(run_id, "warning", f"Failed to update run status: {sanitize_error_message(update_error)}")
+            self._log(run_id, "warning", f"Failed to update run status: {_error_text(update_error)}")
         finally:
             self._workers.pop((self._project, run_id), None)
             self._cleanup_run_resources(run_id, db_status="failed", status_update_failed=not written)
@@ -238,15 +245,16 @@ class RunManager(_core.RunManager):
         """Own the project for a run that `start_run` did not start."""
         claim = self._ownership.claim()
         if claim is None:
-            logger.warning("Run %s is executed though another process owns %s", run_id, self.db_path)
+            logger.warning("Run %s is executed though another process owns %s or looks after it", run_id, self.db_path)
             return
         claim.name(run_id)
         self._claims[run_id] = claim
 
     def _mark_running(self, conn: sqlite3.Connection, run_id: int) -> bool:
-        with immediate_transaction(conn):
-            row = get_run(conn, run_id)
-            if row is not None and row["status"] in TERMINAL_STATUSES:
+        # `immediate_transaction` does not nest; a connection that is given may have one open, or be a stand-in.
+        begin = immediate_transaction if conn.in_transaction is False else transaction
+        with begin(conn):
+            if _status(get_run(conn, run_id)) in TERMINAL_STATUSES:
                 return False
             update_run_status(conn, run_id, "running", started_at=datetime.now(UTC))
         return True
@@ -327,7 +335,7 @@ class RunManager(_core.RunManager):
         status = self._outcome(run_id, pipeline_error)
         message = None
         if pipeline_error is not None and status == "failed":
-            message = sanitize_error_message(pipeline_error)
+            message = _error_text(pipeline_error)
             self._log(run_id, "error", f"Run failed: {message}", traceback=pipeline_traceback or "")
         return status, self._try_update_status(conn, run_id, status, message)
 
@@ -344,7 +352,10 @@ class RunManager(_core.RunManager):
                 return self._update_status(conn, run_id, status, error_message)
             except Exception:
                 logger.warning("Writing the status of run %s failed; trying a new connection", run_id, exc_info=True)
-                # What the old connection holds locked would keep the new one out.
+                # What the old connection holds locked would keep the new one out. Of a pipeline that succeeded it is a
+                # result; of one that did not it has been rolled back.
+                with suppress(Exception):
+                    conn.commit()
                 with suppress(Exception):
                     conn.rollback()
         try:
@@ -352,8 +363,7 @@ class RunManager(_core.RunManager):
                 return self._update_status(fresh, run_id, status, error_message)
         except Exception as error:
             logger.exception("Writing the status of run %s failed", run_id)
-            reason = sanitize_error_message(error)
-            self._log(run_id, "warning", f"Failed to update {status} status: {reason}")
+            self._log(run_id, "warning", f"Failed to update {status} status: {_error_text(error)}")
             return False
 
     def _update_status(self, conn: sqlite3.Connection, run_id: int, status: str, error_message: str | None) -> bool:
@@ -367,12 +377,15 @@ class RunManager(_core.RunManager):
 
     def _recorded_status(self, conn: sqlite3.Connection | None, run_id: int) -> str | None:
         """The terminal status in the row, if there is one and it can be read."""
+        row = None
+        if conn is not None:
+            with suppress(Exception):  # it may be the connection
+                row = get_run(conn, run_id)
         try:
-            row = self.get_run(run_id) if conn is None else get_run(conn, run_id)
+            status = _status(self.get_run(run_id) if row is None else row)
         except Exception:
             logger.warning("Reading the status of run %s failed", run_id, exc_info=True)
             return None
-        status = None if row is None else row["status"]
         return status if status in TERMINAL_STATUSES else None
 
     def _cleanup_run_resources(
@@ -380,7 +393,19 @@ class RunManager(_core.RunManager):
     ) -> None:
         """Publish the terminal event and clear every entry of the run, as one step. The first terminal event stays."""
         self.finish_run(run_id, _terminal_event(run_id, db_status, status_update_failed))
+
+    def finish_run(self, run_id: int, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
+        """As `genglossary_runs.RunManager.finish_run`; clears what is kept here of the run, too."""
+        ended = super().finish_run(run_id, event, unless_active=unless_active)
+        if ended:
+            self._cancel_events.forget(run_id)
+            self._subscribers.forget(run_id)
+        return ended
+
+    def abandon_run(self, run_id: int) -> bool:
+        """As `genglossary_runs.RunManager.abandon_run`; clears what is kept here of the run's cancel event, too."""
         self._cancel_events.forget(run_id)
+        return super().abandon_run(run_id)
 
     # Cancelling
 
@@ -401,7 +426,11 @@ class RunManager(_core.RunManager):
 
     def register_subscriber(self, run_id: int, after: str | None = None) -> Subscription:
         """Make a reader of a run that is yet to start, is active, or has finished; see `subscribe`."""
-        return self.subscribe(run_id, after)
+        self._subscribers.note(run_id)
+        try:
+            return self.subscribe(run_id, after)
+        finally:
+            self._subscribers.forget_unless_subscribed(run_id)
 
     def subscribe(self, run_id: int, after: str | None = None, *, must_exist: bool = False) -> Subscription:
         """As `genglossary_runs.RunManager.subscribe`, and asks the database about a run that is not held here.
@@ -419,16 +448,17 @@ class RunManager(_core.RunManager):
                 row = self.get_run(run_id)
         except Exception:
             logger.warning("Reading the row of run %s failed; waiting for the run", run_id, exc_info=True)
+            self._watcher.watch(run_id)
             return subscription
         if row is None and must_exist:
             subscription.close()
             raise UnknownRunError(f"run {run_id} is unknown; start it first, or subscribe without must_exist")
         if row is None:
             return subscription
-        if row["status"] in TERMINAL_STATUSES:
+        if _status(row) in TERMINAL_STATUSES:
             self.finish_run(run_id, _terminal_event(run_id, row["status"]), unless_active=True)
             return subscription
-        if run_id in self._ownership.runs_elsewhere():
+        if run_id == self._ownership.run_elsewhere():
             subscription.put_nowait(
                 {
                     "run_id": run_id,
@@ -444,6 +474,7 @@ class RunManager(_core.RunManager):
         """Close a reader of the run that this manager has made; anything else is ignored."""
         if isinstance(queue, Subscription) and queue.run_id == run_id:
             self.unsubscribe(queue)
+            self._subscribers.forget_unless_subscribed(run_id)
 
     def get_active_run(self) -> sqlite3.Row | None:
         """The row that is `pending` or `running`, unless the process that ran it has ended."""
@@ -475,7 +506,7 @@ class RunManager(_core.RunManager):
 
     def _recover(self, row: sqlite3.Row | None) -> bool:
         """Record an active row as failed if the process that ran it has ended; whether it was so."""
-        if row is None or row["status"] in TERMINAL_STATUSES or self.is_active(row["id"]):
+        if row is None or _status(row) not in ACTIVE_STATUSES or self.is_active(row["id"]):
             return False
         with self._ownership.abandoned() as left:
             if row["id"] not in left:
@@ -486,11 +517,6 @@ class RunManager(_core.RunManager):
             except sqlite3.Error as error:
                 logger.warning("Run %s of %s was interrupted; recording it failed (%s)", row["id"], self.db_path, error)
                 return False
-        # The file that named it goes with the next claim that is released.
-        claim = self._ownership.claim()
-        if claim is not None:
-            claim.settle()
-            claim.release()
         self._announce_interrupted(interrupted)
         return True
 
@@ -510,7 +536,7 @@ class RunManager(_core.RunManager):
     def _look_at_row(self, run_id: int) -> bool:
         """Follow what other processes do to a run: a cancel of one that runs here, the end of one read here."""
         runs_here = self.is_active(run_id)
-        if not runs_here and run_id not in self._subscribers:
+        if not runs_here and run_id not in self.subscribed_runs():
             return False
         # A connection would make a database that has vanished anew.
         row = self.get_run(run_id) if os.path.exists(self.db_path) else None
@@ -542,6 +568,34 @@ class RunManager(_core.RunManager):
             self._broadcast_log(run_id, {"run_id": run_id, "level": level, "message": message, **fields})
         except Exception:
             logger.exception("Telling the readers of run %s failed: %s", run_id, message)
+
+
+def _forget_parent() -> None:
+    """In a forked child: another thread of the parent may have held the lock."""
+    RunManager._start_run_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _status(row: Any) -> str | None:
+    """The status in a row, which may be None, or a stand-in that has none."""
+    try:
+        status: str = row["status"]
+    except (TypeError, LookupError):
+        return None
+    return status
+
+
+def _error_text(error: BaseException, prefix: str | None = None) -> str:
+    """The sanitized message; what has no text, or text that cannot be stored, never hides that there was an error."""
+    try:
+        text = str(sanitize_error_message(error, **({} if prefix is None else {"prefix": prefix})))
+    except Exception:
+        logger.warning("An error has no message that can be shown", exc_info=True)
+        text = type(error).__name__ if prefix is None else f"{prefix}: {type(error).__name__}"
+    # A lone surrogate, as a file's name may hold, cannot be stored.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _terminal_event(run_id: int, db_status: str | None, status_update_failed: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,12 @@ class Claim:
         if self._shared is None:
             return
         self._run_id = run_id
-        owner = {"runs": [run_id, *sorted(self.left)], "pid": os.getpid(), "host": socket.gethostname()}
+        owner = {
+            "runs": [run_id, *sorted(self.left)],
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "note": "Leave this file: it goes by itself, and tells of a crash.",
+        }
         try:
             self._shared.lock.describe(json.dumps(owner) + "\n")
         except OSError as error:
@@ -110,14 +115,23 @@ class Ownership:
 
     Args:
         db_path: the project's database; the lock is the file beside it whose name ends in `.run-lock`.
+
+    Attributes:
+        project: the same for all that own the same database in this process, by whatever path they reach it.
     """
 
     def __init__(self, db_path: str | os.PathLike[str]) -> None:
         name = os.fspath(db_path)
-        self._path = None if name in ("", ":memory:") else os.path.realpath(name) + ".run-lock"
+        in_memory = name in ("", ":memory:")
+        self.project: Hashable = self if in_memory else os.path.realpath(name)
+        self._path = None if in_memory else f"{self.project}.run-lock"
 
     def claim(self) -> Claim | None:
-        """Own the project, as long as any claim of this process is not released; None if another process owns it."""
+        """Own the project, as long as any claim of this process is not released.
+
+        Returns:
+            The claim; None if another process owns the project, or looks after an owner that has died.
+        """
         if self._path is None:
             logger.info("A database in memory has no owner: runs of other processes and crashes are not noticed")
             return Claim(None)
@@ -153,23 +167,26 @@ class Ownership:
             if lock is not None:
                 lock.release()
 
-    def runs_elsewhere(self) -> frozenset[int]:
-        """The runs of another process that owns the project."""
+    def run_elsewhere(self) -> int | None:
+        """The run of another process that owns the project, if there is one and its file names it."""
         if self._path is None or self._path in _held:
-            return NOBODY
+            return None
         try:
             lock = OwnerLock.look(self._path)
             if lock is None:
-                return _runs(Path(self._path).read_text(encoding="utf-8"))
+                # The others that it may name were left by owners that died: ids only grow.
+                return max(_runs(Path(self._path).read_text(encoding="utf-8", errors="replace")), default=None)
             lock.release()
         except OSError:
             pass
-        return NOBODY
+        return None
 
 
 def _runs(words: str) -> frozenset[int]:
     """The runs that a lock file names; none if it was cut off while it was written."""
     try:
-        return frozenset(int(run_id) for run_id in json.loads(words)["runs"])
-    except (ValueError, TypeError, KeyError):
+        return frozenset(
+            run_id for run_id in json.loads(words)["runs"] if isinstance(run_id, int) and 0 < run_id < 2**63
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
         return NOBODY

@@ -13,9 +13,8 @@
 //!
 //! A forked child shares its parent's locks until it closes the file, so it does that at once
 //! ([`close_in_child`]). It can close only what it knows of: no thread may fork while another is between opening a file
-//! and noting it in `HELD`. In Python the GIL sees to that, which is why [`OwnerLock::acquire_with`] has its caller do
-//! the waiting. `exec` closes the files, too. A child made behind Python's back, by `fork` without `exec`, keeps the
-//! lock until it ends.
+//! and noting it in `HELD`. In Python the GIL sees to that. `exec` closes the files, too. A child made behind Python's
+//! back, by `fork` without `exec`, keeps the lock until it ends.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -23,15 +22,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use super::sync::Mutex;
 
-/// How long an owner waits for those who only look.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it waits between two tries.
-pub const PAUSE: Duration = Duration::from_millis(2);
+/// How often a file may be removed, by an owner that is done, between its opening and its locking.
+const TRIES: u32 = 1000;
 
 /// The locked files of this process, by the token of their [`OwnerLock`]; a child forgets those of its parent.
 static HELD: Mutex<Option<HashMap<u64, File>>> = Mutex::new(None);
@@ -45,40 +40,27 @@ pub struct OwnerLock {
 }
 
 impl OwnerLock {
-    /// Become the owner; `None` if there is one. Makes the file if there is none.
+    /// Become the owner; `None` if there is one, or if somebody looks after one that has died. Makes the file if there is
+    /// none, and takes one that it may only read.
     ///
     /// # Errors
     ///
     /// The file cannot be made, or its file system knows no locks, or does not tell one file from another.
     pub fn acquire(path: &Path) -> io::Result<Option<Self>> {
-        Self::acquire_with(path, || sleep(PAUSE))
-    }
-
-    /// As [`acquire`](Self::acquire), where `pause` waits a little between two tries; only then may the process fork.
-    ///
-    /// # Errors
-    ///
-    /// As for `acquire`.
-    pub fn acquire_with(path: &Path, mut pause: impl FnMut()) -> io::Result<Option<Self>> {
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-            let is_last = Instant::now() >= patience;
+        for _ in 0..TRIES {
+            let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
+                // Another user's can be locked all the same, and who only looks would find it locked.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| error)?,
+                file => file?,
+            };
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => return Self::hold(path, file).map(Some),
-                Ok(()) if is_last => return Err(io::Error::other("its path leads to another file each time")),
                 Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
-                // An owner keeps a shared lock out, too; those who only look do not, and are soon done.
-                Err(TryLockError::WouldBlock) => match file.try_lock_shared() {
-                    Ok(()) if !is_last => {}
-                    Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
-                    Err(TryLockError::Error(error)) => return Err(error),
-                },
             }
-            drop(file);
-            pause();
         }
+        Err(io::Error::other("its path leads to another file each time"))
     }
 
     /// Keep owners out while looking after one that has died; `None` if there is an owner, or no file.

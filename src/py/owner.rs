@@ -1,7 +1,6 @@
 //! `OwnerLock`.
 
 use std::path::PathBuf;
-use std::thread::sleep;
 
 use pyo3::prelude::*;
 
@@ -16,9 +15,8 @@ pub struct OwnerLock {
 #[pymethods]
 impl OwnerLock {
     #[staticmethod]
-    fn acquire(py: Python<'_>, path: PathBuf) -> PyResult<Option<Self>> {
-        let lock = owner::OwnerLock::acquire_with(&path, || py.detach(|| sleep(owner::PAUSE)))?;
-        Ok(lock.map(|core| Self { core }))
+    fn acquire(path: PathBuf) -> PyResult<Option<Self>> {
+        Ok(owner::OwnerLock::acquire(&path)?.map(|core| Self { core }))
     }
 
     #[staticmethod]

@@ -222,8 +222,12 @@ def test_subscribers_of_an_active_run(manager: RunManager, pipeline: Pipeline) -
     assert drain(subscription)[-1] == terminal(run_id, "completed")
 
 
-def test_a_subscriber_that_vanished_without_a_word_is_gone(manager: RunManager) -> None:
+def test_of_a_subscriber_that_vanished_without_a_word_only_the_name_is_left(manager: RunManager) -> None:
+    """It has registered and not unregistered; the end of the run clears that, too."""
     manager.register_subscriber(1)
+    assert 1 in manager._subscribers
+    assert manager.stats() == {**manager.stats(), "subscribers": 0, "subscribed_runs": 0}
+    manager._cleanup_run_resources(1)
     assert 1 not in manager._subscribers
 
 

@@ -50,7 +50,9 @@ def left(project: Ownership) -> frozenset[int]:
 def test_the_file_is_for_people_too(project: Ownership, path: Path) -> None:
     claim = claimed(project)
     claim.name(7)
-    assert json.loads(path.read_text()) == {"runs": [7], "pid": os.getpid(), "host": socket.gethostname()}
+    owner = json.loads(path.read_text())
+    assert "Leave this file" in owner.pop("note")
+    assert owner == {"runs": [7], "pid": os.getpid(), "host": socket.gethostname()}
     claim.release()
     assert not path.exists()
 
@@ -80,17 +82,33 @@ def test_another_process_owns_it(project: Ownership, path: Path) -> None:
     assert other is not None
     other.describe('{"runs": [3, 4]}')
     assert project.claim() is None
-    assert project.runs_elsewhere() == {3, 4}
+    assert project.run_elsewhere() == 4, "the newest: the others were left by owners that died"
     assert left(project) == frozenset()
     other.release()
-    assert project.runs_elsewhere() == frozenset()
+    assert project.run_elsewhere() is None
     assert left(project) == {3, 4}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b'{"runs": [1e999]}', b'{"runs": [99999999999999999999, -1, "x"]}', b"[" * 100_000, b"\xff", b'{"runs": 1}', b""],
+    ids=["infinite", "no ids", "deep", "no text", "no list", "empty"],
+)
+def test_a_file_with_other_words_names_nobody(project: Ownership, path: Path, words: bytes) -> None:
+    path.write_bytes(words)
+    assert left(project) == frozenset()
+    other = OwnerLock.acquire(path)
+    assert other is not None
+    assert project.claim() is None
+    assert project.run_elsewhere() is None
+    other.release()
+    claimed(project).release()
 
 
 def test_what_this_process_owns_is_not_elsewhere(project: Ownership) -> None:
     claim = claimed(project)
     claim.name(1)
-    assert project.runs_elsewhere() == frozenset()
+    assert project.run_elsewhere() is None
     assert left(project) == frozenset()
     claim.release()
 
@@ -170,7 +188,7 @@ def test_a_database_in_memory_has_no_owner(
         assert claim.left == frozenset()
         claim.settle()
         claim.release()
-    assert project.runs_elsewhere() == frozenset()
+    assert project.run_elsewhere() is None
     assert left(project) == frozenset()
     assert list(tmp_path.iterdir()) == []
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from application.support import in_thread, join, wait_for
+from application.support import wait_for
+from core.support import run_python
 from genglossary.runs.manager import RunManager
 from genglossary_runs._core import OwnerLock
 
@@ -69,18 +70,46 @@ def test_a_look_makes_no_file(path: Path) -> None:
     assert not path.exists()
 
 
-def test_an_owner_waits_for_those_who_look(path: Path) -> None:
+def test_there_is_no_owner_while_somebody_looks_and_nobody_waits(path: Path) -> None:
+    """Whoever waited would hold up all that waits for it."""
     owned(path).release()
     looks = [OwnerLock.look(path), OwnerLock.look(path)]
-    got: list[OwnerLock | None] = []
-    thread = in_thread(lambda: got.append(OwnerLock.acquire(path)))
     for look in looks:
+        assert OwnerLock.acquire(path) is None
         assert look is not None
-        thread.join(0.02)
-        assert not got
         look.release()
-    join(thread)
-    assert got[0] is not None
+    assert OwnerLock.acquire(path) is not None
+
+
+def test_a_file_of_another_user_is_locked_all_the_same() -> None:
+    """Else one that only looks would find an owner where one that wants to own finds none."""
+    run_python("""
+import os, pathlib, shutil, tempfile
+from genglossary_runs._core import OwnerLock
+
+folder = pathlib.Path(tempfile.mkdtemp())
+folder.chmod(0o755)
+path = folder / "lock"
+dead = OwnerLock.acquire(path)
+dead.describe("mine")
+dead.release()
+path.chmod(0o444)
+child = os.fork()
+if child == 0:
+    if os.getuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+    lock = OwnerLock.acquire(path)
+    assert lock.found == "mine" and OwnerLock.look(path) is None
+    try:
+        lock.describe("another's")
+    except OSError:
+        os._exit(0)
+    os._exit(1)
+_, status = os.waitpid(child, 0)
+shutil.rmtree(folder)
+assert status == 0, status
+""")
 
 
 def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:

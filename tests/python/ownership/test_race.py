@@ -1,11 +1,13 @@
 """Eight processes start the same project at once: exactly one wins."""
 
+import json
+import os
 import time
 from collections.abc import Callable
 
 import genglossary.runs.manager as manager_module
 import pytest
-from application.support import DEADLINE, in_thread, join, wait_for
+from application.support import DEADLINE, add_run, broken, in_thread, join, wait_for
 from genglossary.runs.manager import RunManager
 from genglossary_runs._core import OwnerLock
 
@@ -103,16 +105,83 @@ def test_another_process_gives_up(manager: RunManager, db_path: str, monkeypatch
     other = other_owner(db_path)
     monkeypatch.setattr(manager_module, "HANDOVER", DEADLINE)
     asked = []
-    runs_elsewhere = manager._ownership.runs_elsewhere
+    run_elsewhere = manager._ownership.run_elsewhere
 
-    def ask() -> frozenset[int]:
+    def ask() -> int | None:
         asked.append(True)
-        return runs_elsewhere()
+        return run_elsewhere()
 
-    monkeypatch.setattr(manager._ownership, "runs_elsewhere", ask)
+    monkeypatch.setattr(manager._ownership, "run_elsewhere", ask)
     thread = in_thread(lambda: manager.start_run(scope="full"))
     wait_for(lambda: asked, "the start to meet the other")
     other.remove()
     join(thread)
     join(manager._thread)
     assert [row["status"] for row in rows(db_path)] == ["completed"]
+
+
+def die(db_path: str, *runs: int) -> None:
+    """As an owner of these runs."""
+    lock = other_owner(db_path)
+    lock.describe(json.dumps({"runs": runs}))
+    lock.release()
+
+
+def test_what_dies_while_another_is_recorded_is_not_forgotten(
+    manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the record and the answer another process has started a run, and died: nobody else tells of it."""
+    add_run(db_path, "running")
+    die(db_path, 1)
+
+    def meanwhile(run_ids: list[int]) -> None:
+        assert run_ids == [1]
+        add_run(db_path, "running")
+        die(db_path, 2, 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager, "_announce_interrupted", meanwhile)
+        manager.get_active_run()
+    assert manager.start_run(scope="full") == 3
+    join(manager._thread)
+    assert [row["status"] for row in rows(db_path)] == ["failed", "failed", "completed"]
+
+
+def test_a_start_that_is_interrupted_behind_its_commit_blocks_nothing(
+    manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(manager, "_announce_interrupted", broken(KeyboardInterrupt()))
+        manager.start_run(scope="full")
+    assert [row["status"] for row in rows(db_path)] == ["pending"]
+    assert manager.start_run(scope="full") == 2
+    join(manager._thread)
+    assert [row["status"] for row in rows(db_path)] == ["failed", "completed"]
+
+
+def test_a_completed_run_behind_a_cancelled_one_that_died_refuses_nothing(
+    manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner that is about to let go names both, and only its own counts."""
+    monkeypatch.setattr(manager_module, "HANDOVER", DEADLINE)
+    add_run(db_path, "cancelled")
+    add_run(db_path, "completed")
+    other = other_owner(db_path)
+    other.describe(json.dumps({"runs": [2, 1]}))
+    asked = []
+    run_elsewhere = manager._ownership.run_elsewhere
+    monkeypatch.setattr(manager._ownership, "run_elsewhere", lambda: asked.append(True) or run_elsewhere())
+    start = in_thread(lambda: manager.start_run(scope="full"))
+    wait_for(lambda: len(asked) > 1, "the start to ask again")
+    other.remove()
+    join(start)
+    join(manager._thread)
+    assert rows(db_path)[-1]["status"] == "completed"
+
+
+def test_a_start_in_a_child_that_was_forked_during_another_start(manager: RunManager) -> None:
+    with manager._start_run_lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(not manager._start_run_lock.acquire(timeout=DEADLINE))
+    assert os.waitpid(child, 0)[1] == 0

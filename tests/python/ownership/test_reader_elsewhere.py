@@ -1,6 +1,7 @@
 """A reader in another process than the run's: told where the messages are, and when the run has ended."""
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import genglossary.runs.manager as manager_module
 import pytest
-from application.support import add_run, drain, join, row, set_status, terminal, wait_for
+from application.support import DEADLINE, add_run, broken, drain, join, row, set_status, terminal, wait_for
 from genglossary.db.connection import database_connection
 from genglossary.runs.manager import RunManager
 
@@ -60,6 +61,17 @@ def test_each_reader_is_told_once(owner: Worker, manager: RunManager) -> None:
     for reader in readers:
         assert reader.get_nowait()["message"] == ELSEWHERE
         assert terminal_events(reader) == [terminal(run_id, "completed")]
+
+
+def test_a_row_that_cannot_be_read_at_first_is_looked_at_again(
+    owner: Worker, manager: RunManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = owner.call(start_and_wait)
+    with monkeypatch.context() as patched:
+        patched.setattr(manager_module, "get_run", broken(sqlite3.OperationalError("database is locked")))
+        reader = manager.register_subscriber(run_id)
+    owner.call(finish)
+    assert reader.get(timeout=DEADLINE) == terminal(run_id, "completed")
 
 
 def test_a_reader_in_the_owner_is_told_nothing_of_that(owner: Worker, manager: RunManager) -> None:
