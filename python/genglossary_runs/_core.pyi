@@ -232,7 +232,7 @@ class Subscription:
         """Whether `qsize()` has reached the manager's `history`."""
 
     def qsize(self) -> int:
-        """How many dicts `get_nowait` would return now."""
+        """How many messages wait to be read; the notice of a gap, which comes before them, is not counted."""
 
     def put_nowait(self, message: Mapping[str, Any], /) -> None:
         """Give this reader alone a message, read in the place where it was put.

@@ -128,11 +128,10 @@ impl RunLog {
         self.events.back().filter(|_| self.finished)
     }
 
-    /// How many things a reader at `seq` would get: events, and one for a gap.
+    /// How many events a reader at `seq` would get. The notice of a gap is none; behind it there is an event.
     pub fn unread(&self, seq: u64) -> usize {
-        let gap = usize::from(seq < self.first);
         let events = (self.last() + 1).saturating_sub(seq.max(self.first));
-        gap + usize::try_from(events).unwrap_or(usize::MAX)
+        usize::try_from(events).unwrap_or(usize::MAX)
     }
 
     /// Events held.

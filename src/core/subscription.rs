@@ -181,7 +181,7 @@ impl Subscription {
         Ok(chunk)
     }
 
-    /// How many dicts a reader would get now.
+    /// How many events and own messages a reader would get now; the notice of a gap before them is not counted.
     pub fn unread(&self) -> usize {
         let cursor = self.cursor.lock();
         if cursor.closed {

@@ -82,14 +82,10 @@ pub fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// Share bytes: one allocation of their size.
-#[cfg(not(loom))]
+/// Share bytes: one allocation of their size. Loom counts it, so that one that is never freed fails the model.
 pub fn share(bytes: &[u8]) -> Arc<[u8]> {
-    Arc::from(bytes)
-}
-
-/// Share bytes, counted by loom, so that one that is never freed fails the model.
-#[cfg(loom)]
-pub fn share(bytes: &[u8]) -> Arc<[u8]> {
-    Arc::from_std(std::sync::Arc::from(bytes))
+    let shared = std::sync::Arc::from(bytes);
+    #[cfg(loom)]
+    let shared = Arc::from_std(shared);
+    shared
 }

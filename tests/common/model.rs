@@ -198,8 +198,7 @@ impl Model {
         }
         let life = &self.lives[reader.life];
         let first = life.first(&self.limits);
-        let gap = usize::from(reader.next < first);
-        gap + (life.last() + 1 - reader.next.max(first)) as usize + reader.own.len()
+        (life.last() + 1 - reader.next.max(first)) as usize + reader.own.len()
     }
 
     /// Whether the reader will never get anything again.

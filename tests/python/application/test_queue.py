@@ -128,12 +128,15 @@ def test_full_counts_both_kinds(manager: RunManager, subscription: Any) -> None:
     assert subscription.full() is True
 
 
-def test_qsize_is_what_can_be_read_also_after_falling_behind(manager: RunManager, subscription: Any) -> None:
+def test_qsize_never_exceeds_the_limit_for_what_is_published(manager: RunManager, subscription: Any) -> None:
+    """The notice of what was dropped comes before, and is not counted."""
     for _ in range(2345):
         manager._broadcast_log(1, log(1, "line"))
     assert subscription.full() is True
-    size = subscription.qsize()
-    assert len(drain(subscription)) == size
+    assert subscription.qsize() == RunManager.MAX_LOG_QUEUE_SIZE
+    notice, *messages = drain(subscription)
+    assert "gap" in notice
+    assert messages == [log(1, "line")] * RunManager.MAX_LOG_QUEUE_SIZE
 
 
 def test_when_it_is_not_empty_get_nowait_succeeds(manager: RunManager, subscription: Any) -> None:

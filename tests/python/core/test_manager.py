@@ -355,4 +355,4 @@ def test_a_subclass_may_still_set_the_limits() -> None:
     reader = manager.subscribe(1)
     for n in range(3):
         manager.publish(1, {"n": n})
-    assert reader.qsize() == 2
+    assert reader.qsize() == 1
