@@ -144,7 +144,7 @@ class RunManager:
             must_exist: refuse a run that is not open, subscribed to or retained.
 
         Raises:
-            UnknownRunError: only with `must_exist`.
+            UnknownRunError: with `must_exist`; and for a number that no run can have.
         """
 
     def unsubscribe(self, subscription: Subscription, /) -> bool:

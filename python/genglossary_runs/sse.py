@@ -29,7 +29,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ._core import RunManager, Subscription, UnknownRunError
-from ._server import ChunkedBody, chunked_body, transport_behind
+from ._server import ChunkedBody, chunked_body, on_server_stop, transport_behind
 
 __all__ = ["RunStream", "UnknownRunError", "drain", "drain_on_shutdown", "run_stream"]
 
@@ -79,7 +79,7 @@ def run_stream(
         headers: more headers, or others for those that are set here.
 
     Raises:
-        UnknownRunError: only with `must_exist`; best answered by 404.
+        UnknownRunError: with `must_exist`, or for a number that no run can have; best answered by 404.
         ValueError: heartbeat, retry or send_timeout is out of its bounds.
     """
     if retry < 0 or send_timeout <= 0:
@@ -124,6 +124,7 @@ class RunStream(Response):
         self._sending_since: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
+        self._server_stops = False
         self._transport: Any = None
         # For `_push`: what it writes to; what its task waits for, which says whether there is more to come.
         self._body: ChunkedBody
@@ -139,21 +140,27 @@ class RunStream(Response):
         if transport is not None and not transport.is_closing():
             # A send now waits until the client has taken all that was sent before: little is held for a client that
             # stops reading, and it is noticed. By default 64 KiB may lie there, and keep a server from stopping.
-            transport.set_write_buffer_limits(high=0)
+            # Not 0, at which a TLS transport pauses even with nothing in it.
+            transport.set_write_buffer_limits(high=1)
         self._task = asyncio.current_task()
         watcher = asyncio.create_task(self._watch(receive))
         streams.add(self)
+        forget = on_server_stop(send, receive, self._drain)
         try:
             await self._pump(streams, send)
         except asyncio.CancelledError:
             if not self._dropped or (self._task is not None and self._task.uncancel() > 0):
+                if transport is not None and self._sending_since is not None:
+                    # A server that closes it would wait for its client to take what was sent.
+                    transport.abort()
                 raise
             if transport is not None:
                 # ASGI has no word for it, and a server that closes a connection first waits for its client.
                 transport.abort()
-                # The server notices that the connection is gone before it sees an unfinished response.
-                await asyncio.sleep(0)
+                # The server is to notice that the connection is gone before it sees an unfinished response.
+                await asyncio.wait([watcher], timeout=DRAIN_GRACE)
         finally:
+            forget()
             streams.discard(self)
             self._subscription.close()
             watcher.cancel()
@@ -174,7 +181,7 @@ class RunStream(Response):
             else:
                 await self._push(body, send)
         # Said again, for a client that is sent away by a drain has no other hint.
-        last = self._retry if streams.draining else b""
+        last = self._retry if streams.draining or self._server_stops else b""
         await self._send(send, {"type": "http.response.body", "body": last, "more_body": False})
 
     async def _pull(self, send: Send) -> None:
@@ -227,10 +234,19 @@ class RunStream(Response):
         self._sending_since = None
 
     async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        read = False
+        while (message := await receive())["type"] != "http.disconnect":
+            if read:  # a middleware gives the request again and again, and never tells
+                return
+            read = not message.get("more_body", False)
         # Ends the iteration of the frames.
         self._subscription.close()
+
+    def _drain(self) -> None:
+        """The server is about to stop. Called on the stream's loop."""
+        self._server_stops = True
+        self.end()
+        asyncio.get_running_loop().call_later(DRAIN_GRACE, self.drop_if_stuck, 0.0)
 
     def end(self) -> None:
         """End the stream, as soon as its client has taken what was sent. To be called on the stream's loop."""
@@ -251,6 +267,7 @@ class _Streams:
 
     def __init__(self) -> None:
         self.draining = False
+        self.lifespans = 0
         self._open: set[RunStream] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -312,6 +329,9 @@ def drain_on_shutdown() -> Iterator[None]:
     """
     loop = asyncio.get_running_loop()
     streams = _streams()
+    streams.lifespans += 1
+    # An application that this loop served before may have been drained.
+    streams.draining = False
     replaced: dict[int, Any] = {}
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
@@ -327,7 +347,9 @@ def drain_on_shutdown() -> Iterator[None]:
     try:
         yield
     finally:
-        streams.drain()
+        streams.lifespans -= 1
+        if streams.lifespans == 0:
+            streams.drain()
         for number, handler in replaced.items():
             if signal.getsignal(number) is on_signal and handler is not None:
                 signal.signal(number, handler)

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::cancel::CancelEvent;
+use super::error::UnknownRunError;
 use super::fork::PerProcess;
 use super::json;
 use super::logging::TARGET;
@@ -44,6 +45,16 @@ fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     match value.extract::<f64>() {
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
         number => number,
+    }
+}
+
+/// The id of a run to be found; one that no run can have is unknown like any other.
+fn run_to_find(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    match value.extract::<i64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            Err(UnknownRunError::new_err(format!("run {value} is unknown; ids are between -2**63 and 2**63 - 1")))
+        }
+        id => id,
     }
 }
 
@@ -133,7 +144,12 @@ impl RunManager {
     }
 
     #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
-    fn subscribe(&self, run_id: i64, after: Option<Bound<'_, PyString>>, must_exist: bool) -> PyResult<Subscription> {
+    fn subscribe(
+        &self,
+        #[pyo3(from_py_with = run_to_find)] run_id: i64,
+        after: Option<Bound<'_, PyString>>,
+        must_exist: bool,
+    ) -> PyResult<Subscription> {
         let core = self.core();
         // What has no UTF-8 is no id either.
         let after = after.as_ref().map(|after| after.to_str().unwrap_or_default());

@@ -41,7 +41,7 @@ def serve(manager: RunManager) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(app: FastAPI | None = None, **options: Any) -> Site:
-            settings = {name: options.pop(name) for name in ("loop", "http", "send_buffer") if name in options}
+            settings = {name: options.pop(name) for name in ("loop", "http", "send_buffer", "tls") if name in options}
             return stack.enter_context(Site(make_app(manager, **options) if app is None else app, **settings))
 
         yield start

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import uvloop
 from core.support import DEADLINE, wait_until
 from fastapi import FastAPI, Request, Response
 from genglossary_runs import RunManager
-from genglossary_runs.sse import drain, drain_on_shutdown, run_stream
+from genglossary_runs.sse import drain_on_shutdown, run_stream
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
@@ -96,15 +97,25 @@ class Site:
         loop: a key of `LOOPS`.
         http: one of `PROTOCOLS`.
         send_buffer: bytes that the system takes for each connection, about.
+        tls: what makes connections secure.
     """
 
     def __init__(
-        self, app: ASGIApp, *, loop: str = "asyncio", http: str = "httptools", send_buffer: int | None = None
+        self,
+        app: ASGIApp,
+        *,
+        loop: str = "asyncio",
+        http: str = "httptools",
+        send_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._listener = listen(send_buffer)
         self.port = self._listener.getsockname()[1]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=DEADLINE)
-        self._server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, access_log=False))
+        config = uvicorn.Config(app, http=http, log_config=None, access_log=False)
+        config.load()
+        config.ssl = tls
+        self._server = uvicorn.Server(config)
         self._runner = asyncio.Runner(loop_factory=LOOPS[loop])
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._complaints = Complaints()
@@ -126,7 +137,6 @@ class Site:
         """End its streams as a shutdown does, then the server. May be repeated."""
         if self._thread.is_alive():
             self.client.close()
-            self.call(drain)
             self._server.should_exit = True
             self._thread.join(DEADLINE)
             assert not self._thread.is_alive(), "the server did not stop"

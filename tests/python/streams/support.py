@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import ssl
 import struct
 import sys
 from collections.abc import Callable
@@ -133,6 +134,7 @@ class Stream:
     Args:
         port: of the server on this machine.
         receive_buffer: bytes that the system takes for it, about.
+        tls: what makes the connection secure.
 
     Attributes:
         raw: all that has come.
@@ -149,6 +151,7 @@ class Stream:
         method: str = "GET",
         headers: str = "",
         receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.raw = b""
         self.frames: list[Frame] = []
@@ -160,6 +163,8 @@ class Stream:
             for option in buffer_options(receive_buffer):
                 self.socket.setsockopt(*option)
         self.socket.connect(("127.0.0.1", port))
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
         if last_event_id is not None:
             headers += f"Last-Event-ID: {last_event_id}\r\n"
         self.socket.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode())

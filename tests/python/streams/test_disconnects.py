@@ -1,8 +1,10 @@
 """Clients that vanish or stop reading, at each point: nothing is left of them, and they can resume."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -256,6 +258,48 @@ def holds_on(site: Site) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def test_one_who_stops_reading_leaves_nothing_when_the_response_is_cancelled(manager: RunManager, serve: Serve) -> None:
+    """By a middleware with a timeout: the server closes the connection, and would wait for what was not taken."""
+    tasks: list[asyncio.Task[Any]] = []
+    app = make_app(manager)
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        if scope["type"] == "http" and task is not None:
+            tasks.append(task)
+        with suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    site = serve(noting, send_buffer=SMALL)
+    with stall(manager, site):
+        site.call(tasks[-1].cancel)
+        wait_until(lambda: site.connections == 0)
+        wait_for_subscribers(manager, 0)
+    # The server sees that the response has no end.
+    site.complaints.clear()
+
+
+def test_a_middleware_that_gives_the_request_again_and_again_holds_up_nobody(manager: RunManager, serve: Serve) -> None:
+    """It tells of nobody who leaves: then the next event does."""
+    app = make_app(manager)
+
+    async def replaying(scope: Any, receive: Any, send: Any) -> None:
+        async def again() -> Any:
+            return request
+
+        if scope["type"] == "http":
+            request, receive = await receive(), again
+        await app(scope, receive, send)
+
+    site = serve(replaying)
+    with Stream(site.port) as stream:
+        manager.publish(1, log(0))
+        stream.receive_event(n=0)
+        assert site.client.get("/health").json() == {"status": "ok"}
+    manager.publish(1, log(1))
+    wait_for_subscribers(manager, 0)
 
 
 def test_one_who_reads_slowly_is_not_dropped(manager: RunManager, serve: Serve) -> None:

@@ -7,16 +7,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from types import FrameType
+from typing import Any
 
 import pytest
 from core.support import wait_until
 from fastapi import FastAPI
 from genglossary_runs import RunManager
-from genglossary_runs.sse import drain, drain_on_shutdown
+from genglossary_runs.sse import drain, drain_on_shutdown, run_stream
 
 from .conftest import Run, Serve
 from .servers import LOOPS, PROTOCOLS, SMALL, Process, make_app
-from .support import Frame, Stream, log
+from .support import Frame, Stream, events, log, parse
 
 RETRY = Frame(retry="2000")
 
@@ -225,3 +226,58 @@ def test_a_handler_that_came_later_stays(run: Run) -> None:
         run(main())
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+# A server that stops for another reason
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("http", PROTOCOLS)
+def test_a_server_that_stops_without_a_signal_ends_its_streams(
+    manager: RunManager, serve: Serve, loop: str, http: str
+) -> None:
+    """As one does that has had its number of requests; the other server of the process goes on."""
+    site, other = serve(loop=loop, http=http), serve(loop=loop, http=http)
+    with ExitStack() as stack:
+        streams = connect(site.port, 5, stack)
+        stays = connect(other.port, 1, stack)[0]
+        site.stop()
+        for stream in streams:
+            stream.receive_all()
+            assert stream.is_whole
+            assert stream.frames[-1] == RETRY
+        manager.publish(1, log(0))
+        stays.receive_event(n=0)
+
+
+def test_an_application_that_begins_anew_on_the_same_loop_streams_again(run: Run, manager: RunManager) -> None:
+    """As under a test client for each test, or with two servers on one loop, of which one ends."""
+
+    async def frames() -> list[Frame]:
+        response = run_stream(manager, 1, replay=True)
+        sent: list[bytes] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message.get("body", b""))
+            if b"data: " in sent[-1]:
+                left.set()
+
+        async def receive() -> dict[str, str]:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        left = asyncio.Event()
+        await response({"type": "http", "method": "GET"}, receive, send)
+        return events(parse(b"".join(sent)))
+
+    async def main() -> None:
+        manager.publish(1, log(0))
+        with drain_on_shutdown():
+            assert len(await frames()) == 1
+            with drain_on_shutdown():
+                assert len(await frames()) == 1
+            assert len(await frames()) == 1  # that of the other goes on
+        with drain_on_shutdown():
+            assert len(await frames()) == 1
+
+    run(main())

@@ -245,6 +245,12 @@ def test_a_run_may_have_to_exist(manager: RunManager, serve: Serve) -> None:
     assert len(follow(site)) == 1
 
 
+def test_a_number_that_no_run_can_have_is_unknown(manager: RunManager) -> None:
+    for run_id in (2**63, -(2**63) - 1, 10**30):
+        with pytest.raises(UnknownRunError, match=f"run {run_id} is unknown"):
+            run_stream(manager, run_id)
+
+
 @pytest.mark.parametrize(
     "options", [{"retry": -1}, {"send_timeout": 0}, {"send_timeout": -1}, {"heartbeat": 0}, {"heartbeat": -1}]
 )
