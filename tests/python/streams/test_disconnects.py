@@ -298,6 +298,8 @@ def test_a_middleware_that_gives_the_request_again_and_again_holds_up_nobody(man
         manager.publish(1, log(0))
         stream.receive_event(n=0)
         assert site.client.get("/health").json() == {"status": "ok"}
+        site.client.close()
+    wait_until(lambda: site.connections == 0)
     manager.publish(1, log(1))
     wait_for_subscribers(manager, 0)
 
