@@ -295,6 +295,7 @@ def test_a_middleware_that_gives_the_request_again_and_again_holds_up_nobody(man
 
     site = serve(replaying)
     with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
         manager.publish(1, log(0))
         stream.receive_event(n=0)
         assert site.client.get("/health").json() == {"status": "ok"}
