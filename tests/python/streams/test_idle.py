@@ -1,8 +1,10 @@
 """Idle streams, which once made every other request wait for seconds."""
 
 import statistics
+import sys
 import time
 from contextlib import ExitStack
+from types import FrameType
 
 import pytest
 from genglossary_runs import RunManager
@@ -14,6 +16,7 @@ from .support import Stream, log
 STREAMS = 100
 ROUNDS = 7
 REQUESTS = 30
+TURNS = 500
 
 
 def seconds_of_a_request(site: Site) -> float:
@@ -37,7 +40,7 @@ def test_idle_streams_do_not_delay_other_requests(manager: RunManager, serve: Se
         assert manager.stats()["subscribers"] == STREAMS
         ratios = [seconds_of_a_request(busy) / seconds_of_a_request(free) for _ in range(ROUNDS)]
         # It is about 1, and was more than 1,000 with one stream that held up its loop for a second.
-        assert statistics.median(ratios) < 5, ratios
+        assert statistics.median(ratios) < 20, ratios
         # All the while they were there to be told something.
         manager.publish(1, log(0))
         for stream in streams:
@@ -45,21 +48,26 @@ def test_idle_streams_do_not_delay_other_requests(manager: RunManager, serve: Se
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_idle_streams_use_no_time(manager: RunManager, serve: Serve, loop: str) -> None:
-    """Nobody looks after each of them again and again: a hundred cost a server what none would."""
+def test_idle_streams_give_the_loop_nothing_to_do(manager: RunManager, serve: Serve, loop: str) -> None:
+    """Nobody looks after each of them again and again: what the loop calls is what it calls without them, nearly."""
     site = serve(loop=loop)
 
-    def seconds_at_work() -> float:
-        times: list[float] = []
-        for _ in range(ROUNDS):
-            began = site.call(time.thread_time)
-            for _ in range(REQUESTS):
-                site.settle()
-            times.append(site.call(time.thread_time) - began)
-        return statistics.median(times)
+    def calls_of_a_turn() -> int:
+        calls = 0
 
-    without = seconds_at_work()
+        def count(frame: FrameType, event: str, arg: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        site.call(lambda: sys.setprofile(count))
+        for _ in range(TURNS):
+            site.settle()
+        site.call(lambda: sys.setprofile(None))
+        return calls // TURNS
+
+    without = calls_of_a_turn()
     with ExitStack() as stack:
         for stream in [stack.enter_context(Stream(site.port)) for _ in range(STREAMS)]:
             stream.receive_until(lambda stream: stream.frames)
-        assert seconds_at_work() < 5 * without
+        # Now and then one timer looks for clients that have stopped reading.
+        assert calls_of_a_turn() < without + STREAMS / 2
