@@ -1,185 +1,20 @@
-"""The command: serves the demo, makes a glossary through its own HTTP interface, and goes on serving."""
+"""`python -m genglossary_runs.demo`: the command of `genglossary_runs.demo.command`."""
 
-import argparse
-import errno
-import io
-import ipaddress
-import os
 import signal
-import socket
 import sys
-import threading
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import httpx
-from rich.console import Console
-from rich.table import Column, Table
-
-from genglossary_runs.demo.documents import Folder, UnreadableError
-from genglossary_runs.demo.follow import Follower, printable
-from genglossary_runs.demo.server import create_app, serving
-from genglossary_runs.runner import Runner
-
-HOST = "127.0.0.1"
-INTERRUPTED = 130
-"""The exit code that shells give a command which Ctrl-C ended."""
 
 
-class RefusedError(Exception):
-    """Why the command cannot do what it was asked to, in one sentence."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: those of the command line if None.
-
-    Returns:
-        The exit code.
-    """
-    options = _parse(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding cannot show becomes a question mark
-    console = Console()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        source = Folder(options.folder, without=options.out)
-        source.files()
-        app = create_app(source, pace=options.pace, host_name=options.host)
-        with _listen(options.host, options.port) as listener, serving(app, listener) as stopped:
-            url = _url(listener)
-            console.print(f"The run console is at {url}/", soft_wrap=True)
-            # Proxies of the environment are for other hosts.
-            with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
-                code = _make_glossary(client, console, options.out)
-            if code or options.once or not console.is_terminal:
-                return code
-            console.print(
-                f"Serving until Ctrl-C: {url}/\nTo read the run again here:\n  curl -N {url}/runs/1/events",
-                soft_wrap=True,
-            )
-            return _serve(stopped, app.state.runner)
-    except (RefusedError, UnreadableError, httpx.HTTPError) as error:
-        print(f"genglossary-runs demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m genglossary_runs.demo",
-        description="Makes a glossary of the text files in a folder, in a run that you can follow.",
-    )
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=_default_folder(), help="what to read (default: DOCS, or this project)"
-    )
-    parser.add_argument("--host", default=HOST, help="where to listen; other than %(default)s: others can start runs")
-    parser.add_argument("--port", type=_port, default=8000, help="of the server; 0 for any that is free (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("genglossary-demo.md"), help="the file to write (%(default)s)")
-    parser.add_argument("--once", action="store_true", help="end after the run; also done if output is no terminal")
-    parser.add_argument("--pace", type=_seconds, default=0.0, help="seconds to wait before each document (%(default)s)")
-    return parser.parse_args(arguments)
-
-
-def _default_folder() -> Path:
-    project = Path(__file__).resolve().parents[3]
-    is_checkout = (project / "pyproject.toml").is_file()
-    return Path(os.environ.get("DOCS") or (project if is_checkout else "."))
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
-    return port
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 3600")
-    return seconds
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family)
-    except socket.gaierror as error:
-        raise RefusedError(f"{host} is no address of this machine; choose another with --host") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise RefusedError(
-                f"Port {port} is in use; choose another with --port, or 0 for any that is free"
-            ) from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise RefusedError(f"{host} is no address of this machine; choose another with --host") from error
-        raise RefusedError(f"Port {port} cannot be used: {error.strerror}") from error
-
-
-def _url(listener: socket.socket) -> str:
-    """By which this machine itself can ask the server."""
-    host, port, *_ = listener.getsockname()
-    address = ipaddress.ip_address(host)
-    if address.is_unspecified:
-        address = ipaddress.ip_address(HOST if address.version == 4 else "::1")
-    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
-
-
-def _make_glossary(client: httpx.Client, console: Console, out: Path) -> int:
-    """Start a run, follow it, write its glossary, and show what is left of the run; the exit code."""
-    run = client.post("/runs").raise_for_status().json()
-    run_id = run["run_id"]
-    code = 0
-    follower = Follower(client, console, run_id)
-    try:
-        console.print(f"Run {run_id} makes a glossary of {printable(run['source'])}", markup=False, highlight=False)
-        outcome = follower.follow()
-    except KeyboardInterrupt:
-        console.print(f"Cancelling run {run_id}")
-        client.post(f"/runs/{run_id}/cancel").raise_for_status()
-        outcome = follower.follow()
-        code = INTERRUPTED
-    console.print(f"Run {run_id} {_told(outcome)}", markup=False, highlight=False)
-    if outcome["status"] == "completed":
-        _write(out, client.get(f"/runs/{run_id}/glossary.md").raise_for_status().text)
-        console.print(
-            f"The glossary is in {printable(str(out.resolve()))}", markup=False, highlight=False, soft_wrap=True
-        )
-    console.print(_table(client.get("/stats").raise_for_status().json()))
-    return code or int(outcome["status"] != "completed")
-
-
-def _told(outcome: dict[str, Any]) -> str:
-    return printable(f"{outcome['status']}: {outcome['error']}" if "error" in outcome else outcome["status"])
-
-
-def _write(out: Path, text: str) -> None:
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RefusedError(f"{out} cannot be written: {error.strerror}; choose another with --out") from error
-
-
-def _table(stats: dict[str, int]) -> Table:
-    table = Table("What the manager holds", Column(justify="right"))
-    for name, value in stats.items():
-        table.add_row(name.replace("_", " "), f"{value:,}")
-    return table
-
-
-def _serve(stopped: threading.Event, runner: Runner) -> int:
-    """Wait for Ctrl-C; the exit code tells whether it cancelled a run."""
-    try:
-        stopped.wait()
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED if any(run.status == "running" for run in runner.runs()) else 0
+def _let_ctrl_c_end_at_once() -> None:
+    # Unless whoever started this has Ctrl-C ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Nothing is there yet to be cancelled, and Python would tell where in which import it was.
+    _let_ctrl_c_end_at_once()
+    from genglossary_runs.demo.command import main
+
+    code = main()
+    _let_ctrl_c_end_at_once()
+    sys.exit(code)

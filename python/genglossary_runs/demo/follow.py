@@ -55,9 +55,11 @@ class Follower:
                 self._last_event_id = frame.id
                 if "progress_current" in event:
                     step = printable(event["step"])
-                    if step not in bars:
-                        bars[step] = progress.add_task(step)
-                    progress.update(bars[step], completed=event["progress_current"], total=event["progress_total"])
+                    amount = {"completed": event["progress_current"], "total": event["progress_total"]}
+                    if step in bars:
+                        progress.update(bars[step], **amount)
+                    else:
+                        bars[step] = progress.add_task(step, **amount)
                 if "message" in event:
                     self._console.print(_line(event), soft_wrap=True)
         raise httpx.RemoteProtocolError("The stream ended before the run did")

@@ -15,6 +15,7 @@ from typing import IO
 
 import httpx
 import pytest
+from genglossary_runs.demo.command import LONGEST_WAIT, PACE, default_pace, pace_of, parse
 
 PATIENCE = 60.0
 PROJECT = Path(__file__).resolve().parents[3]
@@ -155,8 +156,8 @@ def test_a_folder_without_text_is_one_line(make_folder: MakeFolder, tmp_path: Pa
 
 def test_files_without_text_fail(make_folder: MakeFolder, tmp_path: Path) -> None:
     result = run(tmp_path, make_folder({"a.txt": ""}))
-    assert result.returncode == 1
-    assert "Run 1 failed: UnreadableError: There is no text in the files of texts\n" in result.stdout
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "\nRun 1 failed: There is no text in the files of texts\n" in result.stdout
     assert not (tmp_path / "genglossary-demo.md").exists()
 
 
@@ -166,12 +167,30 @@ def test_a_file_that_is_not_utf_8_is_a_warning(make_folder: MakeFolder, tmp_path
     assert re.search(r"warning +a\.txt is not UTF-8 \(byte 3\); skipped\n", result.stdout)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"caf\xe9", r"a\.txt is not UTF-8 \(byte 3\)"),
+        (b"x" * ((4 << 20) + 1), r"a\.txt is larger than 4 MiB"),
+    ],
+)
+def test_one_unreadable_file_alone_fails_without_a_traceback(
+    make_folder: MakeFolder, tmp_path: Path, content: bytes, why: str
+) -> None:
+    with running(tmp_path, make_folder({"a.txt": content})) as command:
+        assert command.wait() == 1
+    assert "Traceback" not in command.printed
+    assert re.search(rf"warning +{why}; skipped\n", command.printed)
+    assert "\nRun 1 failed: There is no text in the files of texts\n" in command.printed
+
+
 def test_a_port_in_use_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run(tmp_path, make_folder(), "--port", port)
     assert (result.returncode, result.stdout) == (1, "")
-    assert_one_line(result.stderr, f"Port {port} is in use; choose another with --port")
+    assert_one_line(result.stderr, f"Port {port} is in use; choose another with --port {port + 1} ")
+    assert f'(with make: DEMO_FLAGS="--port {port + 1}")' in result.stderr
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no name"])
@@ -217,6 +236,32 @@ def test_texts_and_names_do_not_steer_the_terminal(make_folder: MakeFolder, tmp_
     assert result.returncode == 0
     assert "\x1b" not in result.stdout
     assert " [31mred [bold].txt: 1 sentence\n" in result.stdout
+
+
+# A finder that sends Ctrl-C when a module is looked for, and the command as `python -m` runs it.
+INTERRUPTED_IMPORT = """
+import runpy, signal, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == sys.argv[1]:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+sys.modules.pop(sys.argv[1], None)
+runpy.run_module("genglossary_runs.demo", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["genglossary_runs.demo.command", "httpx", "rich.console", "fastapi", "uvicorn"])
+def test_ctrl_c_while_it_is_being_imported_says_nothing(tmp_path: Path, module: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -274,3 +319,36 @@ def test_once_ends_in_a_terminal_too(make_folder: MakeFolder, tmp_path: Path) ->
     with running(tmp_path, make_folder(), "--once", terminal=True) as command:
         assert command.wait() == 0
     assert "Run 1 completed\n" in command.printed
+    assert command.printed.endswith("\nThe run is over, and the server has stopped (--once)\n")
+
+
+def test_it_says_that_the_server_whose_address_it_gave_has_gone(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder())
+    assert result.stdout.endswith("\nThe run is over, and the server has stopped (the output is no terminal)\n")
+
+
+def test_the_progress_never_tells_of_documents_that_are_not_there(make_folder: MakeFolder, tmp_path: Path) -> None:
+    files = {f"{n}.txt": "A run is one execution." for n in range(13)}
+    with running(tmp_path, make_folder(files), "--once", terminal=True) as command:
+        assert command.wait() == 0
+    assert set(re.findall(r"\d+/(\d+)", command.printed)) == {"13"}
+
+
+def test_there_is_something_to_watch_but_not_for_long() -> None:
+    assert default_pace(1) == default_pace(190) == PACE > 0
+    assert default_pace(10_000) * 10_000 <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_terminal", "expected"),
+    [
+        ((), True, PACE),
+        ((), False, 0.0),
+        (("--once",), True, 0.0),
+        (("--once", "--pace", "2"), True, 2.0),
+        (("--pace", "0"), True, 0.0),
+        (("--pace", "2"), False, 2.0),
+    ],
+)
+def test_only_who_watches_waits(arguments: Sequence[str], is_terminal: bool, expected: float) -> None:
+    assert pace_of(parse(arguments), is_terminal, documents=2) == expected
