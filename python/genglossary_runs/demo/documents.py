@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 MAX_BYTES = 4 << 20
 """Larger files are hardly texts that somebody wrote."""
@@ -19,7 +19,21 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "env", "node_module
 
 
 class UnreadableError(Exception):
-    """A file that cannot be used, and why, in one sentence."""
+    """What cannot be used, and why, in one sentence.
+
+    Attributes:
+        key: tells the reason to a program that says it in other words, or is empty.
+        values: those of the sentence.
+    """
+
+    def __init__(self, message: str, key: str = "", **values: Any) -> None:
+        super().__init__(message)
+        self.key = key
+        self.values = values
+
+
+class NoTextError(UnreadableError):
+    """There are files, but no text in any of them."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +108,17 @@ class Folder:
         """Read one of the `files`.
 
         Raises:
-            UnreadableError: it is not UTF-8, too large, or cannot be opened.
+            UnreadableError: it is not UTF-8, too large, cannot be opened, or is a link that leads elsewhere.
         """
         name = _shown(file.relative_to(self.path))
+        target = file.resolve()
+        if not target.is_relative_to(self.path.resolve()):
+            raise UnreadableError(f"{name} is a link that leads out of the folder", "link", name=name)
         try:
-            with file.open("rb") as stream:
+            with target.open("rb") as stream:
                 content = stream.read(MAX_BYTES + 1)
         except OSError as error:
-            raise UnreadableError(f"{name} cannot be opened: {error.strerror}") from error
+            raise UnreadableError(f"{name} cannot be opened: {error.strerror}", "unopened", name=name) from error
         return parse(name, content)
 
 
@@ -130,19 +147,32 @@ def parse(name: str, content: bytes) -> Document:
         UnreadableError: it is not UTF-8, or too large.
     """
     if len(content) > MAX_BYTES:
-        raise UnreadableError(f"{name} is larger than {MAX_BYTES >> 20} MiB")
+        raise UnreadableError(f"{name} is larger than {MAX_BYTES >> 20} MiB", "large", name=name, most=MAX_BYTES)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{name} is not UTF-8 (byte {error.start})") from error
+        raise UnreadableError(
+            f"{name} is not UTF-8 (byte {error.start})", "encoding", name=name, byte=error.start
+        ) from error
     prose = _PROSE_OF.get(Path(name).suffix.lower(), str)
     lines = prose(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
-    return Document(name, tuple(sentence for block in _blocks(lines) for sentence in _sentences(block)))
+    sentences = (sentence for block in _blocks(lines) for sentence in _sentences(block))
+    if prose in (_docstrings, _doc_comments):
+        # What has a label there is an argument or a value, and no term.
+        sentences = (sentence for sentence in sentences if not _LABEL.match(sentence))
+    return Document(name, tuple(sentences))
+
+
+_LABEL = re.compile(r"(?:[^\s:]+ ){0,2}[^\s:]+:(?:\s|\Z)")
 
 
 def _docstrings(text: str) -> str:
     found = re.findall(r'^[ \t]*[rRuU]?("""|\'\'\')(.*?)\1', text, re.MULTILINE | re.DOTALL)
-    return "\n\n".join(docstring for _, docstring in found)
+    return "\n\n".join(_SECTION.sub("", docstring) for _, docstring in found)
+
+
+# Of arguments, errors and the like, up to a blank line.
+_SECTION = re.compile(r"^[ \t]*(?:Args|Attributes|Raises|Returns|Yields):[ \t]*\n(?:.*\S.*(?:\n|\Z))*", re.MULTILINE)
 
 
 def _doc_comments(text: str) -> str:
@@ -174,6 +204,8 @@ _BLANK = re.compile(
     r"\s*|\s*([-=~^*_#+|:.] ?){3,}\s*|\s*(\[[^\]]+\]:|\.\. |>>> ).*"
 )  # also rules, link targets, Python
 _BLOCK_START = re.compile(r"(?P<mark>\s{0,3}#{1,6}\s+|\s*(?:[-*+•・]|\d{1,3}[.)])\s+)|\s+[\w`*-]{1,40}: ")
+CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+"""A pattern for what would steer a terminal, or turn the direction of what follows."""
 _JAPANESE = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
 
 _TAGS = (
@@ -188,7 +220,7 @@ _MARKUP = [
     (r"(?<![\w`])(\*{1,3}|_{1,2})(?=\S)(.{1,300}?)(?<=\S)\1(?![\w`])", r"\2"),  # emphasis
     (r":[a-z:+-]{1,40}:`([^`<]{1,200}?)(?:\s*<[^`]{0,200}>)?`_{0,2}", r"\1"),  # roles of reStructuredText
     (r"`{1,3}([^`]{1,300})`{1,3}_{0,2}", r"\1"),  # code
-    (rf"(?<=[{_JAPANESE}])\s+(?=[{_JAPANESE}])|[\x00-\x08\x0b-\x1f\x7f-\x9f]", ""),  # line ends, control characters
+    (rf"(?<=[{_JAPANESE}])\s+(?=[{_JAPANESE}])|{CONTROLS}", ""),  # line ends, control characters
     (r"\s+", " "),
 ]
 
@@ -209,14 +241,15 @@ def _blocks(lines: list[str]) -> Iterator[str]:
     block: list[str] = []
     fence = ""
     for line in (_QUOTE.sub("", line) for line in lines):
-        if mark := _FENCE.match(line):
-            fence = "" if fence == mark[1] else fence or mark[1]
-        if fence or mark or _BLANK.fullmatch(line):
+        if rule := _FENCE.match(line):
+            fence = "" if fence == rule[1] else fence or rule[1]
+        if fence or rule or _BLANK.fullmatch(line):
             yield _plain(block)
             block = []
         elif row := _TABLE_ROW.fullmatch(line):
             first, *others = (cell.strip() for cell in row[1].split("|"))
-            yield _plain([f"{first}: {'; '.join(others)}"])
+            mark = "" if first.endswith((".", "。")) else ":"
+            yield _plain([f"{first}{mark} {'; '.join(others)}"])
         elif start := _BLOCK_START.match(line):
             yield _plain(block)
             block = [line.removeprefix(start["mark"] or "")]

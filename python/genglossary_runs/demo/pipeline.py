@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from genglossary_runs.demo.documents import Document, FileT, Source, UnreadableError
+from genglossary_runs.demo.documents import CONTROLS, Document, FileT, NoTextError, Source, UnreadableError
 from genglossary_runs.demo.terms import Entry, TermFinder
 from genglossary_runs.runner import RunContext
 
@@ -41,13 +41,16 @@ class Glossary:
 def make_glossary(context: RunContext, source: Source[FileT], *, pace: float = 0.0) -> Glossary:
     """Read the documents, find their terms, and find the best definition of each.
 
+    Its log lines have a `key`, and what they name as further fields, so that a page can say them in its own language.
+
     Args:
         context: of the run. A file that cannot be read is a warning in its log.
         source: the documents.
         pace: seconds to wait before each document, for those who want to watch.
 
     Raises:
-        UnreadableError: there is no text.
+        NoTextError: there is no text in the files.
+        UnreadableError: there are no files.
         RunCancelledError: the run was cancelled.
     """
     files = source.files()
@@ -58,19 +61,26 @@ def make_glossary(context: RunContext, source: Source[FileT], *, pace: float = 0
         try:
             document = source.read(file)
         except UnreadableError as error:
-            context.log(f"{error}; skipped", level="warning")
+            context.log(f"{error}; skipped", level="warning", key=error.key, **error.values)
             continue
         for sentence in _sentences(context, document):
             finder.learn(sentence)
         documents.append(document)
-        context.log(f"{document.name}: {_counted(len(document.sentences), 'sentence')}")
+        sentences = len(document.sentences)
+        message = f"{document.name}: {_counted(sentences, 'sentence')}"
+        context.log(message, key="read", name=document.name, sentences=sentences)
     if not any(document.sentences for document in documents):
-        raise UnreadableError(f"There is no text in the files of {source.name}")
+        raise NoTextError(f"There is no text in the files of {source.name}")
     for document in _with_progress(context, "Defining", documents):
         for sentence in _sentences(context, document):
             finder.define(sentence, document.name)
     entries = finder.entries(MAX_ENTRIES)
-    context.log(f"{_counted(len(entries), 'term')} in {_counted(len(documents), 'document')}")
+    context.log(
+        f"{_counted(len(entries), 'term')} in {_counted(len(documents), 'document')}",
+        key="found",
+        terms=len(entries),
+        documents=len(documents),
+    )
     return Glossary(source.name, len(documents), entries)
 
 
@@ -95,4 +105,5 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _escape(text: str) -> str:
+    text = re.sub(CONTROLS, lambda match: f"\\u{ord(match[0]):04x}", text)
     return re.sub(r"[\\`*\[\]<>#|~&!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

@@ -24,13 +24,13 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from genglossary_runs import RunManager
 from genglossary_runs.demo.documents import MAX_BYTES, SKIPPED_FOLDERS, TEXT_SUFFIXES, Folder
 from genglossary_runs.demo.guard import Guard
 from genglossary_runs.demo.pipeline import Glossary, make_glossary
+from genglossary_runs.demo.refusals import Refusal, answer
 from genglossary_runs.demo.uploads import MAX_FILES, MAX_TOTAL_BYTES, receive_upload
 from genglossary_runs.runner import AlreadyRunningError, Run, Runner
 from genglossary_runs.sse import drain_on_shutdown, run_stream
@@ -73,6 +73,7 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
 
     # The interactive pages would load their scripts from the network.
     app = FastAPI(title="genglossary-runs demo", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_exception_handler(Refusal, answer)
     app.add_middleware(Guard, host_name=host_name)
     app.state.runner = runner
 
@@ -108,11 +109,12 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
             upload = await receive_upload(request)
             work, origin = partial(make_glossary, source=upload, pace=pace), Origin(upload.name)
         if manager.stats()["active_runs"] >= MAX_ACTIVE_RUNS:
-            raise HTTPException(409, f"{MAX_ACTIVE_RUNS} runs are active; cancel one or wait for its end")
+            why = f"{MAX_ACTIVE_RUNS} runs are active; cancel one or wait for its end"
+            raise Refusal(409, why, "too_many_runs", most=MAX_ACTIVE_RUNS)
         try:
             return _shown(runner.start(work, key=origin))
         except AlreadyRunningError as error:
-            return JSONResponse({"detail": str(error), "run_id": error.run_id}, status_code=409)
+            raise Refusal(409, str(error), "still_running", run_id=error.run_id) from error
 
     @app.get("/runs")
     async def list_runs() -> list[dict[str, Any]]:

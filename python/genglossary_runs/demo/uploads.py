@@ -18,6 +18,7 @@ from genglossary_runs.demo.documents import (
     is_text_path,
     parse,
 )
+from genglossary_runs.demo.refusals import Refusal
 
 MAX_FILES = 1000
 MAX_TOTAL_BYTES = 32 << 20
@@ -80,19 +81,21 @@ async def receive_upload(request: Request) -> Upload:
         files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
         for file in files:
             if (file.size or 0) > MAX_BYTES:
-                raise HTTPException(413, f"{_name(file)} is larger than {MAX_BYTES >> 20} MiB")
+                why = f"{_name(file)} is larger than {MAX_BYTES >> 20} MiB"
+                raise Refusal(413, why, "too_large", name=_name(file), most=MAX_BYTES)
         if sum(file.size or 0 for file in files) > MAX_TOTAL_BYTES:
             raise _too_large()
         upload = Upload(tuple([UploadedFile(_name(file), await file.read()) for file in files]))
     try:
         upload.files()
     except UnreadableError as error:
-        raise HTTPException(422, str(error)) from error
+        raise Refusal(422, str(error), "no_texts", text_suffixes=TEXT_SUFFIXES) from error
     return upload
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"The files are larger than {MAX_TOTAL_BYTES >> 20} MiB together")
+def _too_large() -> Refusal:
+    why = f"The files are larger than {MAX_TOTAL_BYTES >> 20} MiB together"
+    return Refusal(413, why, "too_large_together", most=MAX_TOTAL_BYTES)
 
 
 def _name(file: UploadFile) -> str:

@@ -107,6 +107,19 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path: Path) -> None
     assert document.name == "caf\N{REPLACEMENT CHARACTER}.txt"
 
 
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "secret.txt", "texts/a.md", "texts/sub/b.md")
+    folder = tmp_path / "texts"
+    (folder / "inside.md").symlink_to("sub/b.md")
+    (folder / "outside.md").symlink_to("../secret.txt")
+    (folder / "outside").symlink_to(tmp_path)
+    texts = Folder(folder)
+    assert [path.name for path in texts.files()] == ["a.md", "inside.md", "outside.md", "b.md"]
+    assert texts.read(folder / "inside.md").name == "inside.md"
+    with pytest.raises(UnreadableError, match=r"^outside\.md is a link that leads out of the folder$"):
+        texts.read(folder / "outside.md")
+
+
 # Which text
 
 
@@ -185,6 +198,11 @@ def test_what_is_code_keeps_its_names() -> None:
     ]
 
 
+def test_a_table_row_that_begins_with_a_sentence_is_two() -> None:
+    text = "| A lost connection resumes. | Where it was. |\n"
+    assert sentences("a.md", text) == ["A lost connection resumes.", "Where it was."]
+
+
 def test_python_files_speak_in_their_docstrings() -> None:
     text = '''"""Reads runs."""
 VALUE = """not this"""
@@ -201,10 +219,14 @@ def f(x):
     assert sentences("a.py", text) == [
         "Reads runs.",
         "Return the run.",
-        "Args:",
-        "x: a number of runs",
-        "other: what else there is",
     ]
+
+
+def test_arguments_and_labels_in_source_files_are_no_prose() -> None:
+    python = '"""Makes runs.\n\nArgs:\n    error: what readers were told,\n        when failed\n\nIt ends.\n"""\n'
+    assert sentences("a.py", python) == ["Makes runs.", "It ends."]
+    assert sentences("a.rs", "/// Nobody: the entry goes with its last subscriber.\n/// It ends.\n") == ["It ends."]
+    assert sentences("a.md", "Retention: how long runs are kept.") == ["Retention: how long runs are kept."]
 
 
 def test_rust_files_speak_in_their_documentation() -> None:
@@ -214,6 +236,10 @@ def test_rust_files_speak_in_their_documentation() -> None:
 
 def test_numbers_and_drawings_are_no_sentences() -> None:
     assert sentences("a.txt", "1.5 2.5 3.5 4.5\n\n+---->|x|<----+\n\nx = {1: 2, 3: 4}\n\nIt runs.") == ["It runs."]
+
+
+def test_characters_that_turn_the_direction_are_no_text() -> None:
+    assert sentences("a.txt", "A \u202erun\u202c is \u2066one\u2069 execu\u200ftion.") == ["A run is one execution."]
 
 
 def test_control_characters_are_no_text() -> None:

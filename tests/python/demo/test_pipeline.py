@@ -48,6 +48,32 @@ def test_the_log_names_every_document(runner: Runner, make_folder: MakeFolder) -
     assert lines[2].endswith(" terms in 2 documents")
 
 
+def test_lines_can_be_said_in_another_language(runner: Runner, make_folder: MakeFolder) -> None:
+    _, events = finish(runner, make_folder({"a.txt": "A run is one execution.", "b.txt": b"caf\xe9"}))
+    said = [{name: event[name] for name in event if name not in ("run_id", "time", "level")} for event in events]
+    assert {"message": "a.txt: 1 sentence", "key": "read", "name": "a.txt", "sentences": 1} in said
+    assert {
+        "message": "b.txt is not UTF-8 (byte 3); skipped",
+        "key": "encoding",
+        "name": "b.txt",
+        "byte": 3,
+    } in said
+    assert {"message": "1 term in 1 document", "key": "found", "terms": 1, "documents": 1} in said
+
+
+def test_a_link_that_leads_out_of_the_folder_is_a_warning(
+    runner: Runner, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("A secret is a thing that nobody may read.")
+    folder = make_folder()
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    run, events = finish(runner, folder)
+    assert run.result.documents == 2
+    assert "secret" not in str(run.result)
+    warnings = [event["message"] for event in events if event.get("level") == "warning"]
+    assert warnings == ["link.txt is a link that leads out of the folder; skipped"]
+
+
 def test_progress_begins_at_none_and_ends_at_all(runner: Runner, make_folder: MakeFolder) -> None:
     _, events = finish(runner, make_folder())
     progress = [(e["step"], e["progress_current"], e["progress_total"]) for e in events if "step" in e]
@@ -77,7 +103,7 @@ def test_files_without_text_fail_the_run(
     runner: Runner, make_folder: MakeFolder, files: dict[str, str | bytes]
 ) -> None:
     run, _ = finish(runner, make_folder(files))
-    assert (run.status, run.error) == ("failed", "UnreadableError: There is no text in the files of texts")
+    assert (run.status, run.error) == ("failed", "NoTextError: There is no text in the files of texts")
 
 
 def test_a_folder_that_has_gone_fails_the_run_without_its_path(runner: Runner, tmp_path: Path) -> None:
@@ -95,6 +121,12 @@ def test_a_cancel_ends_the_wait_between_documents(runner: Runner, make_folder: M
     run.cancel()
     assert run.wait(PATIENCE)
     assert run.status == "cancelled"
+
+
+def test_names_do_not_turn_the_text_of_the_glossary() -> None:
+    text = Glossary("a\u202eb", 1, [Entry("run", "en", 1, "A run.", "\u2066a\u2069.md")]).to_markdown()
+    assert "# Glossary of a\\\\u202eb\n" in text
+    assert "*\\\\u2066a\\\\u2069.md; found 1 time*" in text
 
 
 def test_text_of_documents_is_no_markup_in_the_glossary() -> None:

@@ -97,7 +97,7 @@ def test_one_run_at_a_time(slow_client: Client) -> None:
     run_id = start(slow_client)
     response = slow_client.post("/runs")
     assert response.status_code == 409
-    assert response.json()["run_id"] == run_id
+    assert (response.json()["code"], response.json()["run_id"]) == ("still_running", run_id)
     assert f"Run {run_id} is still running" in response.json()["detail"]
     slow_client.post(f"/runs/{run_id}/cancel")
     follow(slow_client, run_id)
@@ -139,7 +139,7 @@ def test_a_failed_run_tells_why_without_paths(make_folder: MakeFolder, tmp_path:
         run_id = start(client)
         last = follow(client, run_id)[-1]
         assert last.event == "complete"
-        assert last.json()["error"] == "UnreadableError: There is no text in the files of texts"
+        assert last.json()["error"] == "NoTextError: There is no text in the files of texts"
         assert state(client, run_id)["error"] == last.json()["error"]
         assert str(tmp_path) not in client.get("/runs").text
 

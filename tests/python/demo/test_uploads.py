@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from genglossary_runs.demo import server, uploads
+from genglossary_runs.demo.documents import MAX_BYTES, TEXT_SUFFIXES
 from genglossary_runs.demo.uploads import MAX_FILES, MAX_TOTAL_BYTES, Upload, UploadedFile
 
 from .support import Client, follow, serving, state
@@ -85,6 +86,7 @@ def test_several_uploads_run_at_a_time_but_not_many(make_folder: MakeFolder) -> 
         for response in (send(client, ("a.md", TEXT)), client.post("/runs")):
             assert response.status_code == 409
             assert "4 runs are active" in response.json()["detail"]
+            assert (response.json()["code"], response.json()["most"]) == ("too_many_runs", server.MAX_ACTIVE_RUNS)
 
 
 def test_files_are_kept_for_their_run_only(client: Client) -> None:
@@ -98,8 +100,9 @@ def test_files_are_kept_for_their_run_only(client: Client) -> None:
 # Refused
 
 
-def assert_refused(client: Client, response: httpx.Response, status: int, why: str) -> None:
-    assert (response.status_code, response.json()) == (status, {"detail": why})
+def assert_refused(client: Client, response: httpx.Response, status: int, why: str, **said: Any) -> None:
+    """With `said`, what a page needs to tell it in other words."""
+    assert (response.status_code, response.json()) == (status, {"detail": why} | said)
     assert client.get("/runs").json() == []
 
 
@@ -110,13 +113,15 @@ def test_too_many_files_are_refused(client: Client) -> None:
 
 def test_a_file_that_is_too_large_is_refused(client: Client) -> None:
     response = send(client, ("a.md", TEXT), ("b.md", b"x" * ((4 << 20) + 1)))
-    assert_refused(client, response, 413, "b.md is larger than 4 MiB")
+    said = {"code": "too_large", "name": "b.md", "most": MAX_BYTES}
+    assert_refused(client, response, 413, "b.md is larger than 4 MiB", **said)
 
 
 def test_files_that_are_too_large_together_are_refused(client: Client) -> None:
     four = b"x" * (4 << 20)
     response = send(client, *((f"{n}.md", four) for n in range(8)), ("rest.md", b"x"))
-    assert_refused(client, response, 413, "The files are larger than 32 MiB together")
+    said = {"code": "too_large_together", "most": MAX_TOTAL_BYTES}
+    assert_refused(client, response, 413, "The files are larger than 32 MiB together", **said)
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(client: Client) -> None:
@@ -142,7 +147,7 @@ def test_a_body_of_unknown_length_is_refused(client: Client) -> None:
 def test_files_without_a_text_are_refused(client: Client, files: list[tuple[str, bytes]]) -> None:
     response = send(client, *files)
     why = "There are no text files (.markdown, .md, .py, .pyi, .rs, .rst, .txt) among those sent"
-    assert_refused(client, response, 422, why)
+    assert_refused(client, response, 422, why, code="no_texts", text_suffixes=list(TEXT_SUFFIXES))
 
 
 def test_what_is_no_form_is_refused(client: Client) -> None:
