@@ -15,8 +15,8 @@ follows found full further get gets give given gives go goes going gone good got
 held help hence her here him himself his how however if include included includes including instead int into is it its
 itself just keep keeps kept kind know known large last later latest least left less let lets like little long look lot
 lots made make makes making many may maybe me means might mine more most much multiple must my myself name near need
-needed needs neither never new next non none nor not note nothing now number off often old once one ones only onto
-optional or original other others otherwise our ours out over own part parts perhaps place please point possible
+needed needs neither never new next nobody non none nor not note nothing now number off often old once one ones only
+onto optional or original other others otherwise our ours out over own part parts perhaps place please point possible
 previous put raise raises rather real really remove removed removes rest return returned returning returns right s
 said same say says second see seem seems seen set several shall she should show shown shows similar since single small
 so some somebody someone something soon special specific still str such sure t take taken takes tell tells than thanks

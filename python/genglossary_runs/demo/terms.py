@@ -33,7 +33,7 @@ class Entry:
     count: int
     """How often it occurs, in the singular and in the plural."""
     definition: str
-    """The sentence that defines it best; at least one that holds it."""
+    """The sentence that defines it best; at least one that holds it. Of a very long one, what is around the term."""
     source: str
     """The name of the document with this sentence."""
 
@@ -90,7 +90,7 @@ class TermFinder:
             found = self._found.setdefault(key, _Found())
             found.spellings[_spelling(sentence, start, end)] += 1
             if quality > found.quality:
-                found.quality, found.definition, found.source = quality, sentence, source
+                found.quality, found.definition, found.source = quality, _excerpt(sentence, start, end), source
 
     def entries(self, limit: int) -> list[Entry]:
         """The best terms, at most `limit`: English before Japanese, each in the order of its letters."""
@@ -155,7 +155,8 @@ def _entry(key: _Key, found: _Found) -> Entry:
 
 def _weight(key: _Key, found: _Found) -> float:
     form = 1.5 if len(key) > 1 else 1.0 if found.quality >= _DEFINES or any(map(_is_name, found.spellings)) else 0.5
-    return math.log2(1 + found.spellings.total()) * (1 + max(found.quality, 0.0)) * form
+    defined = 2.0 if found.quality >= _DEFINES else 1.0
+    return math.log2(1 + found.spellings.total()) * (1 + found.quality) * form * defined
 
 
 # English
@@ -224,9 +225,12 @@ def _japanese_terms(sentence: str) -> Iterator[tuple[str, int, int]]:
 _DEFINES = 3.0
 """From this quality on, a sentence says what the term is."""
 
-# What stands before and after the term, from the best form on.
-_SUBJECT = r"(?:\W{0,3}(?:(?i:the|an?|each|every|all)\s+)?|[「『“\"']?)"
+# What stands before and after the term, from the best form on. A label may stand before all of it: "insurer: A premium
+# is …" says what a premium is, and nothing of an insurer.
+_LABEL = r"(?:[^:：]{1,60}[:：]\s*)?"
+_SUBJECT = rf"{_LABEL}(?:\W{{0,3}}(?:(?i:the|an?|each|every|all)\s+)?|[「『“\"']?)"
 _BRACKETS = r"[」』”\"']?\s?(?:[(（][^)）]{1,60}[)）])?"
+_OTHER_SUBJECT = r"(?:(?i:the|an?)\s+)?(?:[\w-]+\s+){1,3}(?:is|are|means?)\s|[^はを、]{1,20}(?:とは|は、)"
 _FORMS = [
     (quality, re.compile(before + r"\Z"), re.compile(after))
     for quality, before, after in [
@@ -238,10 +242,28 @@ _FORMS = [
             rf"{_BRACKETS}は.{{4,}}(?:である|です|をいう|を指す|を指します|のこと|ことだ|を表す|を意味する)。?\Z",
         ),
         (4.0, _SUBJECT, rf"{_BRACKETS}\s*(?:means|denotes|refers to|stands for|describes|represents)\b"),
-        (4.0, r"", rf"{_BRACKETS}\s*(?::\s|：|\s[-–]\s|\s?—)\s*\S.{{14}}"),
+        # Japanese says as much in fewer letters.
+        (
+            4.0,
+            r"\W{0,3}(?:(?i:the|an?)\s+)?",
+            rf"{_BRACKETS}\s*(?::\s|：|\s[-–]\s|\s?—)\s*(?!{_OTHER_SUBJECT})"
+            r"\S(?:.{14}|.{0,10}[ぁ-んァ-ヴ一-鿿].{3})",
+        ),
         (3.5, r".*\b(?:called|known as|named)(?:\s+(?:an?|the))?\s*[\"'“]?", r""),
         (3.5, r".*", rf"{_BRACKETS}(?:と呼ぶ|と呼び|と呼ばれ|という。)"),
-        (2.5, r"(?:An?|Each|Every)\s+", r"\s[a-z]"),
+        # "Reinsurance is insurance that …", but not "The log is bounded by …".
+        (
+            3.5,
+            _LABEL,
+            rf"{_BRACKETS}\s+(?:is|are)\s+(?!not\b|\w+(?:ed|ing|ble|ly)\b)[\w-]+\s+"
+            r"(?:that|which|who|whose|where|[\w-]+\s+(?:that|which|who|whose|where|of|for))\s.{10}",
+        ),
+        # Not "A log of what has been", which is no sentence.
+        (
+            2.5,
+            r"(?:An?|Each|Every)\s+",
+            r"\s(?!(?:that|which|whose|who|as|at|of|for|from|by|with|in|on|to|is|are)\b)[a-z]",
+        ),
         (2.0, _SUBJECT, rf"{_BRACKETS}(?:\s(?:is|are|has|have|holds|owns|makes|gives|can|does)\b|は)"),
         (1.0, _SUBJECT, r""),
     ]
@@ -256,4 +278,19 @@ def _definition_quality(sentence: str, start: int, end: int) -> float:
     if sentence.endswith(("?", "？", ":", "：")) or len(after) > 400 or (len(sentence.split()) < 5 and not is_japanese):
         return 0.0
     # A full sentence of an ordinary length reads best.
-    return quality + (0.3 if sentence.endswith((".", "。")) else 0.0) - abs(len(sentence) - 120) / 1000
+    return max(0.0, quality + (0.3 if sentence.endswith((".", "。")) else 0.0) - abs(len(sentence) - 120) / 1000)
+
+
+_LONGEST_DEFINITION = 400
+
+
+def _excerpt(sentence: str, start: int, end: int) -> str:
+    """The sentence, or of a very long one what is around the term, in whole words where there are any."""
+    if len(sentence) <= _LONGEST_DEFINITION:
+        return sentence
+    room = _LONGEST_DEFINITION // 2
+    left = re.sub(r"^\S{0,40}\s", "", sentence[start - room : start]) if start > room else sentence[:start]
+    right = sentence[end:] if len(sentence) - end <= room else re.sub(r"\s\S{0,40}$", "", sentence[end : end + room])
+    return (
+        ("…" if start > room else "") + left + sentence[start:end] + right + ("…" if len(sentence) - end > room else "")
+    )

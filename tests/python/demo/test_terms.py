@@ -79,6 +79,45 @@ def test_japanese_terms_and_their_definitions(term: str, definition: str) -> Non
     assert (entry.language, entry.definition) == ("ja", definition)
 
 
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("grace period", "The grace period: the days after the due date in which cover goes on."),
+        ("reinsurance", "Reinsurance is insurance that insurers buy for themselves."),
+        ("premium", "insurer: A premium is the amount that a customer pays."),
+        ("データベース", "データベース: 実行の状態を保存する場所。"),
+        ("データベース", "データベース（DB）とは、状態を保存する場所のことである。"),
+        ("サーバー", "サーバーはデータを配る装置である。"),
+    ],
+)
+def test_a_definition_is_preferred_to_a_sentence_that_holds_the_term(term: str, text: str) -> None:
+    holds = f"The {term} was spoken of for a long time. {term}が何かは後で話す。\n\n"
+    assert find(f"{holds}{text}\n\n{holds}")[term].definition == text
+
+
+def test_a_label_before_the_definition_of_another_term_defines_nothing() -> None:
+    text = "- insurer: A premium is the amount that a customer pays.\n\nAn insurer is who pays. The insurer has paid."
+    assert find(text)["insurer"].definition == "An insurer is who pays."
+
+
+@pytest.mark.parametrize("text", ["The log is full of events of today.", "The log is bounded by its many limits."])
+def test_what_is_said_of_a_term_does_not_define_it(text: str) -> None:
+    definition = "A log is called by its name; each of them is known as a log."
+    assert find(f"{text} {definition}")["log"].definition == definition
+
+
+def test_a_term_of_one_very_long_sentence_has_a_definition() -> None:
+    text = "We moved all that we had into it, " * 140 + "and then came the PostgreSQL and the PostgreSQL server."
+    definition = find(text)["PostgreSQL"].definition
+    assert definition.startswith("…")
+    assert definition.endswith("and then came the PostgreSQL and the PostgreSQL server.")
+    assert len(definition) < 500
+    definition = find("とても長い文が続いて" * 100 + "購読者を呼び、" + "購読者を待って" * 100)["購読者"].definition
+    assert "購読者" in definition
+    assert (definition[0], definition[-1]) == ("…", "…")
+    assert len(definition) < 500
+
+
 def test_what_is_no_term_is_not_listed() -> None:
     terms = find(ENGLISH + JAPANESE)
     assert not {
