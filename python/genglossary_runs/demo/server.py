@@ -5,7 +5,7 @@ GET  /about                 what the page must know: what is read, what may be s
 POST /runs                  start a run of the folder, or of files sent along: 201; 409 while it, or too much, is active
 GET  /runs                  all runs that are known, newest first
 GET  /runs/{id}             one run
-POST /runs/{id}/cancel      ask it to stop: 202
+POST /runs/{id}/cancel      ask it to stop: 202; 409 if it was not started at `started_at`, where that is given
 GET  /runs/{id}/events      its events from the start, or after `Last-Event-ID`, as server-sent events
 GET  /runs/{id}/glossary    what it made, once it is completed; glossary.md for Markdown
 GET  /stats                 what the manager holds
@@ -125,8 +125,10 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
         return _shown(known(run_id))
 
     @app.post("/runs/{run_id}/cancel", status_code=202)
-    async def cancel_run(run_id: int) -> dict[str, Any]:
+    async def cancel_run(run_id: int, started_at: datetime | None = None) -> dict[str, Any]:
         run = known(run_id)
+        if started_at not in (None, run.started_at):
+            raise Refusal(409, f"Run {run_id} is another one since the server was restarted", "another_run")
         run.cancel()
         return _shown(run)
 

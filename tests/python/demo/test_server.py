@@ -86,6 +86,17 @@ def test_a_run_can_be_cancelled_more_than_once(slow_client: Client) -> None:
     assert (response.status_code, response.json()["status"]) == (202, "cancelled")
 
 
+def test_a_cancel_does_not_meet_another_run_with_the_same_number(slow_client: Client) -> None:
+    run_id = start(slow_client)
+    started_at = state(slow_client, run_id)["started_at"]
+    before = started_at.replace("20", "19", 1)
+    response = slow_client.post(f"/runs/{run_id}/cancel", params={"started_at": before})
+    assert (response.status_code, response.json()["code"]) == (409, "another_run")
+    assert not state(slow_client, run_id)["cancel_requested"]
+    response = slow_client.post(f"/runs/{run_id}/cancel", params={"started_at": started_at})
+    assert (response.status_code, response.json()["cancel_requested"]) == (202, True)
+
+
 def test_a_cancel_after_the_end_changes_nothing(client: Client) -> None:
     run_id = complete(client)
     response = client.post(f"/runs/{run_id}/cancel")
