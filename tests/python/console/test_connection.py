@@ -1,5 +1,6 @@
 """The connection is lost and comes back, to the same server or another: nothing is missed, nothing comes twice."""
 
+import itertools
 import os
 import re
 import selectors
@@ -8,10 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+from genglossary_runs import runner
 from playwright.sync_api import Page, Route, expect
 
 from .support import PATIENCE, Demo, Wire, lines_of, open_run, serving_demo, status_of, words_of
@@ -121,6 +124,87 @@ def test_a_run_that_a_restart_has_lost_keeps_its_lines(page: Page, texts: Path) 
         expect(page.locator("#outcome")).to_contain_text("The server no longer has this run")
         assert words_of(page) == ["said before"]
         expect_connected(page)
+
+
+def test_what_is_old_news_is_dimmed(page: Page, demo: Demo, wire: Wire) -> None:
+    page.goto(wire.url)
+    expect_connected(page)
+    expect(page.locator("#stats")).to_have_css("opacity", "1")
+    wire.cut()
+    for name in ("#stats", "figure:has(#event-chart)", "figure:has(#reader-chart)"):
+        expect(page.locator(name)).to_have_css("opacity", "0.45")
+    wire.mend()
+    expect_connected(page)
+    expect(page.locator("#stats")).to_have_css("opacity", "1")
+
+
+# A restarted server counts its runs anew, so that another run may have the number of the one that is shown.
+
+
+@pytest.fixture
+def count_anew(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr(runner, "_run_ids", itertools.count(1))
+
+
+@pytest.mark.parametrize("ended", ["before", "after", "never"])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_another_run_with_the_same_number_is_not_taken_for_the_one_shown(
+    page: Page, texts: Path, count_anew: Callable[[], None], ended: str, is_kept: bool
+) -> None:
+    count_anew()
+    with serving_demo(texts) as demo, closing(Wire(demo.port)) as wire:
+        first = demo.live_run("first")
+        open_run(page, wire.url, first.run_id)
+        first.log("said by the first")
+        if ended == "before":
+            first.end()
+            expect(status_of(page)).to_have_text("completed")
+        expect(lines_of(page)).to_have_text(["said by the first"])
+        wire.cut()
+        expect(page.get_by_role("alert")).to_have_text(RECONNECTING)
+    count_anew()
+    with serving_demo(texts) as demo:
+        second = demo.live_run("second")
+        assert second.run_id == first.run_id
+        second.log("said by the second")
+        if ended == "after":
+            second.end()
+        if not is_kept:
+            # Of a run whose log is no longer kept, a stream has nothing but the end.
+            for other in range(1 << 40, (1 << 40) + 300):
+                demo.manager.finish_run(other, {"complete": True})
+        with closing(wire.again(demo.port)):
+            expect(page.locator("#source")).to_have_text("second")
+            expect(page.locator(".line.remark .text")).to_contain_text("The server was restarted")
+            expect(status_of(page)).to_have_text("completed" if ended == "after" else "running")
+            lines = [] if ended == "after" and not is_kept else ["said by the second"]
+            expect(page.locator(".line:not(.remark) .text")).to_have_text(lines)
+            expect_connected(page)
+
+
+def test_a_cancel_never_meets_another_run_with_the_same_number(
+    page: Page, texts: Path, count_anew: Callable[[], None]
+) -> None:
+    count_anew()
+    with serving_demo(texts) as demo, closing(Wire(demo.port)) as wire:
+        first = demo.live_run("first")
+        open_run(page, wire.url, first.run_id)
+        wire.cut()
+        expect(page.get_by_role("alert")).to_have_text(RECONNECTING)
+    count_anew()
+    # The page does not learn of the new run before the cancel is pressed.
+    page.route("**/runs", lambda route: route.abort())
+    page.route("**/events*", lambda route: route.abort())
+    with serving_demo(texts) as demo, closing(wire.again(demo.port)):
+        second = demo.live_run("second")
+        with page.expect_response(lambda response: "/cancel?" in response.url) as answer:
+            page.get_by_role("button", name="Cancel").click()
+        assert answer.value.status == 409
+        page.unroute("**/runs")
+        page.unroute("**/events*")
+        expect(page.locator("#source")).to_have_text("second")
+        expect(status_of(page)).to_have_text("running")
+        assert not second.run.cancel_requested
 
 
 class Command:

@@ -119,7 +119,7 @@ def test_what_the_server_refuses_is_told(page: Page, demo: Demo, monkeypatch: py
     choose(page, [payload("a.md", "x" * 101)])
     monkeypatch.setattr(uploads, "MAX_BYTES", 100)
     start(page)
-    expect(page.locator("#refusal")).to_have_text("a.md is larger than 0 MiB")
+    expect(page.locator("#refusal")).to_have_text("a.md is too large: a text has at most 100 B.")
     assert demo.runner.runs() == []
 
 
@@ -142,7 +142,7 @@ def test_many_runs_at_a_time_are_refused(page: Page, demo: Demo) -> None:
         live = demo.live_run()
     open_run(page, demo.url, live.run_id)
     start(page)
-    expect(page.locator("#refusal")).to_have_text("4 runs are active; cancel one or wait for its end")
+    expect(page.locator("#refusal")).to_have_text("4 runs are active: cancel one, or wait for its end.")
 
 
 # Following
@@ -221,7 +221,7 @@ def test_lines_are_filtered_by_level_and_text(page: Page, demo: Demo) -> None:
             live.log(f"{fruit} {level}", level=level)
     open_run(page, demo.url, live.run_id)
     expect(page.locator("#shown")).to_have_text("8 lines")
-    choose_level(page, "Warnings")
+    choose_level(page, "Problems")
     expect(lines_of(page)).to_have_text(["Apple warning", "pear warning", "Apple error", "pear error"])
     expect(page.locator("#shown")).to_have_text("4 of 8 lines")
     words = page.get_by_role("searchbox", name="Show lines with this text")
@@ -236,6 +236,31 @@ def test_lines_are_filtered_by_level_and_text(page: Page, demo: Demo) -> None:
     words.clear()
     choose_level(page, "All")
     expect(lines_of(page)).to_have_count(11)
+
+
+def test_errors_alone_are_not_counted_as_warnings(page: Page, demo: Demo) -> None:
+    live = demo.live_run()
+    for n in range(9):
+        live.log(f"error {n}", level="error")
+    open_run(page, demo.url, live.run_id)
+    expect(page.locator("#levels label")).to_have_text(["All", "Problems 9", "Errors 9"])
+    choose_level(page, "Problems")
+    expect(lines_of(page)).to_have_count(9)
+
+
+def test_a_filter_that_nothing_matches_says_so(page: Page, demo: Demo) -> None:
+    live = demo.live_run()
+    open_run(page, demo.url, live.run_id)
+    nothing = page.locator("#nothing")
+    expect(nothing).to_have_text("Nothing said yet.")
+    live.log("a line")
+    expect(nothing).to_be_hidden()
+    page.locator("#words").fill("another")
+    expect(nothing).to_have_text("No line matches.")
+    expect(nothing).to_be_in_viewport()
+    expect(page.locator("#shown")).to_have_text("0 of 1 lines")
+    live.log("another line")
+    expect(nothing).to_be_hidden()
 
 
 def test_a_cancel_is_requested_and_then_done(page: Page, demo: Demo) -> None:
@@ -279,7 +304,7 @@ def test_a_run_whose_log_is_no_longer_kept_opens_with_its_outcome(page: Page, de
     for other in range(1 << 40, (1 << 40) + 300):
         demo.manager.finish_run(other, {"complete": True})
     open_run(page, demo.url, live.run_id, "completed")
-    expect(page.locator("#shown")).to_have_text("No lines of this run are kept.")
+    expect(page.locator("#nothing")).to_have_text("No lines of this run are kept.")
     expect(page.locator("#outcome")).to_contain_text("Completed in")
 
 
@@ -325,10 +350,11 @@ def test_two_windows_follow_the_same_run(open_page: OpenPage, demo: Demo) -> Non
     live.log("after")
     for page in (first, second):
         expect(lines_of(page)).to_have_text(["before", "after"])
-        expect(stat(page, "Subscribers")).to_have_text("2")
+        expect(page.locator("#readers")).to_contain_text("2 peak 2")
     first.close()
-    expect(stat(second, "Subscribers")).to_have_text("1")
+    expect(second.locator("#readers")).to_contain_text("1 peak 2")
     second.get_by_role("button", name="Cancel").click()
+    expect(status_of(second)).to_have_text("stopping")
     live.end()
     expect_run_ends(second, "cancelled")
 
@@ -399,23 +425,21 @@ def test_the_entries_go_when_a_run_ends(page: Page, demo: Demo) -> None:
     live = demo.live_run()
     open_run(page, demo.url, live.run_id)
     expect(stat(page, "Active runs")).to_have_text("1")
-    expect(stat(page, "Subscribers")).to_have_text("1")
-    expect(page.locator("#readers")).to_contain_text("1 most 1")
+    expect(page.locator("#readers")).to_contain_text("1 peak 1")
     live.log("a line")
     live.end()
     expect(stat(page, "Active runs")).to_have_text("0")
-    expect(stat(page, "Subscribers")).to_have_text("0")
     expect(stat(page, "Finished runs kept")).to_have_text("1")
-    expect(page.locator("#readers")).to_contain_text("0 most 1")
+    expect(page.locator("#readers")).to_contain_text("0 peak 1")
 
 
 def test_the_chart_shows_events_a_second(page: Page, demo: Demo) -> None:
     live = demo.live_run()
     open_run(page, demo.url, live.run_id)
-    expect(page.locator("#event-rate")).to_have_text("0 most 0")
+    expect(page.locator("#event-rate")).to_have_text("0 peak 0")
     for n in range(500):
         live.log(f"line {n}")
-    expect(page.locator("#event-rate")).not_to_contain_text("most 0")
+    expect(page.locator("#event-rate")).not_to_contain_text("peak 0")
     chart = page.get_by_role("img", name=re.compile(r"^\d+ now, at most [1-9]\d* in the last minute$")).first
     # A peak, which touches the top of the chart, and seconds without an event, on its ground.
     expect(chart.locator(".line")).to_have_attribute("d", re.compile(r"[ML]\d+ 23L\d+ 1(L|$)"))

@@ -4,14 +4,26 @@ import math
 import os
 import re
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from genglossary_runs.demo import server
 from genglossary_runs.demo.documents import Folder
 from playwright.sync_api import Page, expect
 
-from .support import Demo, OpenPage, choose, lines_of, log_of, open_run, serving_demo, status_of
+from .support import (
+    Demo,
+    OpenPage,
+    choose,
+    lines_of,
+    log_of,
+    open_run,
+    serving_demo,
+    status_of,
+    wait_for_end_in_view,
+)
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -135,7 +147,7 @@ def test_everything_is_done_without_a_mouse(page: Page, demo: Demo) -> None:
     expect(runs.nth(0)).to_be_focused()
 
     page.locator("#levels input:checked").press("ArrowRight")
-    expect(page.get_by_role("radio", name="Warnings")).to_be_checked()
+    expect(page.get_by_role("radio", name="Problems")).to_be_checked()
     page.locator("#go").press("Enter")
     expect(page.locator("#runs li")).to_have_count(3)
     expect(page.locator("#source")).to_have_text("texts")
@@ -187,7 +199,7 @@ def test_landmarks_roles_and_names(page: Page, demo: Demo) -> None:
           - tabpanel "Log 4":
             - group "Levels":
               - radio "All" [checked]
-              - radio "Warnings 2"
+              - radio "Problems 2"
               - radio "Errors 1"
             - searchbox "Show lines with this text"
             - log "Log":
@@ -264,6 +276,88 @@ def test_nothing_is_cut_off_in_small_windows(open_page: OpenPage, demo: Demo, lo
                 page.wait_for_function(IN_REACH, arg=name)
 
 
+SMALL = [(390, 844), (768, 1024), (640, 400)]
+
+
+@pytest.mark.parametrize(("width", "height"), SMALL)
+def test_the_log_of_a_small_window_is_bounded_and_followed(
+    open_page: OpenPage, demo: Demo, width: int, height: int
+) -> None:
+    page = open_page(viewport={"width": width, "height": height})
+    live = demo.live_run()
+    open_run(page, demo.url, live.run_id)
+    for n in range(2000):
+        live.log(f"line {n}")
+    expect(page.locator("#shown")).to_have_text("2,000 lines")
+    wait_for_end_in_view(page)
+    assert page.evaluate("() => document.querySelector('#log').clientHeight") <= max(height, 300)
+    assert page.evaluate("() => document.documentElement.scrollHeight") < 2500
+    live.log("the last")
+    expect(page.get_by_text("the last")).to_be_visible()
+    wait_for_end_in_view(page)
+
+
+def test_in_a_narrow_window_the_run_comes_first(open_page: OpenPage, demo: Demo) -> None:
+    page = open_page(viewport={"width": 390, "height": 844})
+    older = demo.live_run("older")
+    newer = demo.live_run("newer")
+    open_run(page, demo.url, newer.run_id)
+    expect(page.locator("#run-title")).to_be_in_viewport()
+    expect(page.locator("#go")).not_to_be_in_viewport()
+    # It comes back into view where another is chosen below it, or the same again, or a new one is started.
+    for run in (older, older, newer):
+        page.locator("#runs a", has_text=run.run.key.name).click()  # type: ignore[attr-defined]
+        expect(page.locator("#source")).to_have_text(run.run.key.name)  # type: ignore[attr-defined]
+        expect(page.locator("#run-title")).to_be_in_viewport()
+    page.locator("#go").click()
+    expect(page.locator("#source")).to_have_text("texts")
+    expect(page.locator("#run-title")).to_be_in_viewport()
+
+
+# How many runs of the list are seen as a whole, and how many in part.
+SEEN_RUNS = """() => {
+    const list = document.querySelector('#runs').getBoundingClientRect();
+    const seen = [...document.querySelectorAll('#runs a')].map(link => link.getBoundingClientRect())
+        .filter(({top, bottom}) => bottom > list.top + 1 && top < list.bottom - 1);
+    const whole = seen.filter(({top, bottom}) => top >= list.top - 1 && bottom <= list.bottom + 1);
+    return [whole.length, seen.length - whole.length];
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1280, 690), (1000, 700), *SMALL])
+def test_no_run_of_the_list_is_cut(open_page: OpenPage, demo: Demo, width: int, height: int) -> None:
+    page = open_page(viewport={"width": width, "height": height})
+    for n in range(20):
+        demo.live_run(f"text {n}").end()
+    page.goto(demo.url)
+    expect(page.locator("#runs li")).to_have_count(20)
+    page.wait_for_function(f"() => {{ const [whole, cut] = ({SEEN_RUNS})(); return whole > 0 && whole < 20 && !cut }}")
+    page.locator("#runs a").last.focus()
+    expect(page.locator("#runs a").last).to_be_in_viewport()
+    page.locator("#runs a").first.hover()
+    page.mouse.wheel(0, 91)
+    page.wait_for_function(f"() => document.querySelector('#runs').scrollTop > 0 && ({SEEN_RUNS})()[1] === 0")
+
+
+def test_what_fingers_press_is_large_enough(open_page: OpenPage, demo: Demo) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    live = demo.live_run()
+    open_run(page, demo.url, live.run_id)
+    choose(page, [{"name": "a.md", "mimeType": "text/plain", "buffer": b"A run is one execution."}])
+    for _ in range(30):
+        live.log("a line " * 20)
+    log_of(page).evaluate("log => log.scrollTop = 0")
+    expect(page.locator("#newest")).to_be_visible()
+    too_small = """() => [...document.querySelectorAll('button, label, a:not(.skip), input[type="search"]')]
+        .filter(node => node.checkVisibility() && node.getBoundingClientRect().height < 40)
+        .map(node => node.outerHTML.slice(0, 90))"""
+    assert page.evaluate(too_small) == []
+    live.end()
+    page.locator("#open-glossary").click()
+    expect(page.locator("#markdown")).to_be_visible()
+    assert page.evaluate(too_small) == []
+
+
 def open_run_in(page: Page, url: str, run_id: int) -> None:
     page.goto(f"{url}#run-{run_id}")
     expect(status_of(page)).to_have_attribute("data-status", "running")
@@ -291,7 +385,59 @@ def test_a_japanese_browser_gets_japanese(open_page: OpenPage, demo: Demo) -> No
     expect(page.locator("#refusal")).to_contain_text("読める文書")
     # What is left of English are names, units, and words of the log.
     english = page.evaluate("() => document.body.innerText.match(/[A-Za-z]{3,}/g)")
-    assert set(english) - {"English", "texts", "info", "KiB", "markdown", "pyi", "rst", "txt"} == set()
+    assert set(english) - {"English", "texts", "KiB", "markdown", "pyi", "rst", "txt"} == set()
+
+
+def test_the_short_japanese_status_is_at_the_end_of_its_row(open_page: OpenPage, demo: Demo) -> None:
+    page = open_page(locale="ja-JP")
+    live = demo.live_run()
+    live.run.started_at -= timedelta(hours=11, minutes=11)
+    live.end()
+    page.goto(demo.url)
+    row = page.locator("#runs a")
+    expect(row.locator(".status")).to_have_text("完了")
+    expect(row.locator(".length")).to_have_text("11 時間 11 分")
+    status, length = (row.locator(name).bounding_box() for name in (".status", ".length"))
+    assert status is not None
+    assert length is not None
+    assert status["width"] < length["width"]
+    assert abs(status["x"] + status["width"] - length["x"] - length["width"]) < 1
+
+
+def test_what_the_page_knows_it_says_in_japanese(open_page: OpenPage, texts: Path) -> None:
+    page = open_page(locale="ja-JP")
+    (texts / "bad.txt").write_bytes(b"caf\xe9")
+    with serving_demo(texts) as demo:
+        page.goto(demo.url)
+        page.get_by_role("button", name="開始").click()
+        expect(page.locator("#status")).to_have_text("完了")
+        expect(lines_of(page)).to_have_text(
+            [
+                "bad.txt は UTF-8 ではないため（位置 3）、読み飛ばしました",
+                "runs.md: 3 文",
+                "読者.txt: 3 文",
+                "2 個の文書から 4 語",
+            ]
+        )
+        expect(page.locator("#log-lines .level")).to_have_text(["警告", "情報", "情報", "情報"])
+        # What the filter finds is what is shown.
+        page.locator("#words").fill("3 文")
+        expect(lines_of(page)).to_have_count(2)
+        page.get_by_role("button", name="English").click()
+        expect(page.locator("#nothing")).to_have_text("No line matches.")
+        page.locator("#words").fill("")
+        expect(lines_of(page).first).to_have_text("bad.txt is not UTF-8 (byte 3); skipped")
+        page.get_by_role("button", name="日本語").click()
+
+        choose(page, [{"name": "a.md", "mimeType": "text/plain", "buffer": b""}])
+        page.get_by_role("button", name="開始").click()
+        expect(page.locator("#outcome")).to_contain_text("失敗しました: a.md のファイルに文章がありません")
+        for _ in range(server.MAX_ACTIVE_RUNS):
+            demo.live_run()
+        page.get_by_role("button", name="開始").click()
+        expect(page.locator("#refusal")).to_have_text(
+            "4 個の実行が動いています。どれかを中止するか、終わるまでお待ちください。"
+        )
 
 
 def test_the_language_can_be_changed_and_is_kept(page: Page, demo: Demo) -> None:
@@ -326,7 +472,7 @@ def test_a_picture_of_it(open_page: OpenPage, tmp_path: Path) -> None:
     with serving_demo(folder, pace=0.25) as demo:
         page, other = open_page(viewport={"width": 1280, "height": 760}, device_scale_factor=2), open_page()
         page.goto(demo.url)
-        expect(page.locator("#event-rate")).to_have_text("0 most 0")
+        expect(page.locator("#event-rate")).to_have_text("0 peak 0")
         demo.live_run("handbook").end()
         demo.live_run("empty.txt").end(ValueError("There is no text in the files of empty.txt"))
         busy = demo.live_run("notes")

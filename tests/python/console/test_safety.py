@@ -66,6 +66,24 @@ def test_hostile_events_are_shown_as_text(page: Page, demo: Demo) -> None:
     assert_nothing_became_markup(page)
 
 
+def test_characters_that_turn_the_direction_are_written_out(page: Page, demo: Demo) -> None:
+    live = demo.live_run("a\u202egpj.md")
+    open_run(page, demo.url, live.run_id)
+    live.log("b\u2066c\u2069\u200e\u200f.md: 1 sentence\x1b")
+    live.progress(1, 2, step="d\u202ce")
+    expect(page.locator("#source")).to_have_text(r"a\u202egpj.md")
+    expect(page.locator("nav .source")).to_have_text(r"a\u202egpj.md")
+    expect(page.locator("nav .source")).to_have_attribute("title", r"a\u202egpj.md")
+    expect(lines_of(page)).to_have_text([r"b\u2066c\u2069\u200e\u200f.md: 1 sentence\u001b"])
+    expect(page.locator("#step")).to_have_text(r"d\u202ce")
+    live.end(RuntimeError("f\u202eg"))
+    expect(page.locator("#outcome")).to_contain_text(r"f\u202eg")
+    choose(page, [{"name": "h\u202ei.md", "mimeType": "text/plain", "buffer": b"A run is one background execution."}])
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#source")).to_have_text(r"h\u202ei.md")
+    expect(page.locator("#entries .where")).to_have_text(r"h\u202ei.md, once")
+
+
 def test_odd_progress_does_no_harm(page: Page, demo: Demo) -> None:
     live = demo.live_run()
     open_run(page, demo.url, live.run_id)

@@ -36,6 +36,8 @@ const ENGLISH = {
   tooLargeTogether: (size, most) => `${size} are too much: all texts together have at most ${most}.`,
   noTexts: (suffixes) => `None of these is a text (${suffixes}).`,
   stillRunning: (id) => `Run ${id} is still active: cancel it, or wait for its end.`,
+  tooManyRuns: (most) => `${number(most)} runs are active: cancel one, or wait for its end.`,
+  refused: (why) => why,
   run: (id) => `Run ${id}`,
   noSuchRun: (id) => `There is no run ${id} here. Choose another, or start one.`,
   running: "running",
@@ -48,6 +50,12 @@ const ENGLISH = {
   cancelling: "Cancel requested",
   waiting: "Starting",
   steps: {},
+  levels: { debug: "debug", info: "info", warning: "warning", error: "error" },
+  said: {}, // by their key; without one a line is shown as the run said it
+  failures: {
+    NoTextError: (why, source) => `there is no text in the files of ${source}`,
+    UnreadableError: (why) => why,
+  },
   amount: (done, total) => (total ? `${number(done)} of ${number(total)} (${percent(done / total)})` : number(done)),
   completedIn: (length, made) => `Completed in ${length}${made && `: ${made}`}.`,
   cameTooLate: (length, made) => `Completed in ${length}${made && `: ${made}`}. The cancel came too late.`,
@@ -60,6 +68,7 @@ const ENGLISH = {
       : `${number(missed)} events are missing here (numbers ${from} to ${to}): the server no longer held them.`,
   noLines: "Nothing said yet.",
   noLinesKept: "No lines of this run are kept.",
+  noMatch: "No line matches.",
   allLines: (lines) => (lines === 1 ? "1 line" : `${number(lines)} lines`),
   someLines: (shown, lines) => `${number(shown)} of ${number(lines)} lines`,
   older: (lines) => `; ${number(lines)} older ones are no longer shown`,
@@ -70,13 +79,12 @@ const ENGLISH = {
   madeOf: (terms, documents) =>
     `${terms === 1 ? "1 term" : `${number(terms)} terms`} from ${documents === 1 ? "1 document" : `${number(documents)} documents`}`,
   where: (source, times) => `${source}, ${times === 1 ? "once" : `${number(times)} times`}`,
-  most: (most) => `most ${most}`,
+  peak: (most) => `peak ${most}`,
   chart: (now, most) => `${now} now, at most ${most} in the last minute`,
   serverSince: (time) => `Server started ${time}`,
   stats: {
     active_runs: "Active runs",
-    subscribed_runs: "Runs awaited",
-    subscribers: "Subscribers",
+    subscribed_runs: "Followed before start",
     retained_runs: "Finished runs kept",
     events_held: "Events held",
     bytes_held: "Bytes held",
@@ -105,9 +113,9 @@ const JAPANESE = {
   views: "実行の表示",
   log: "ログ",
   glossary: "用語集",
-  levels: "レベル",
+  levelFilter: "レベル",
   all: "すべて",
-  warnings: "警告",
+  problems: "警告以上",
   errors: "エラー",
   filter: "この文字を含む行を表示",
   filterHint: "文字で絞り込む",
@@ -134,6 +142,8 @@ const JAPANESE = {
   tooLargeTogether: (size, most) => `合計 ${size} は大きすぎます。全部で ${most} までです。`,
   noTexts: (suffixes) => `読める文書（${suffixes}）がありません。`,
   stillRunning: (id) => `実行 ${id} がまだ動いています。中止するか、終わるまでお待ちください。`,
+  tooManyRuns: (most) => `${number(most)} 個の実行が動いています。どれかを中止するか、終わるまでお待ちください。`,
+  refused: (why) => `サーバーに断られました: ${why}`,
   run: (id) => `実行 ${id}`,
   noSuchRun: (id) => `実行 ${id} はありません。ほかの実行を選ぶか、新しく開始してください。`,
   running: "実行中",
@@ -146,6 +156,19 @@ const JAPANESE = {
   cancelling: "中止を要求済み",
   waiting: "開始処理",
   steps: { Reading: "読み込み", Defining: "定義の選択" },
+  levels: { debug: "詳細", info: "情報", warning: "警告", error: "エラー" },
+  said: {
+    read: ({ name, sentences }) => `${name}: ${number(sentences)} 文`,
+    found: ({ terms, documents }) => `${number(documents)} 個の文書から ${number(terms)} 語`,
+    encoding: ({ name, byte }) => `${name} は UTF-8 ではないため（位置 ${number(byte)}）、読み飛ばしました`,
+    large: ({ name, most }) => `${name} は ${size(most)} を超えるため、読み飛ばしました`,
+    link: ({ name }) => `${name} はフォルダーの外へのリンクなので、読み飛ばしました`,
+    unopened: ({ name }) => `${name} は開けないため、読み飛ばしました`,
+  },
+  failures: {
+    NoTextError: (why, source) => `${source} のファイルに文章がありません`,
+    UnreadableError: (why) => why,
+  },
   amount: (done, total) => (total ? `${number(done)} / ${number(total)}（${percent(done / total)}）` : number(done)),
   completedIn: (length, made) => `${length}で完了しました。${made}`,
   cameTooLate: (length, made) => `${length}で完了し、中止は間に合いませんでした。${made}`,
@@ -155,6 +178,7 @@ const JAPANESE = {
   gap: (missed, from, to) => `ここで ${number(missed)} 件のイベント（番号 ${from}～${to}）が欠落しています。サーバーに残っていませんでした。`,
   noLines: "まだ何もありません。",
   noLinesKept: "この実行のログは残っていません。",
+  noMatch: "一致する行はありません。",
   allLines: (lines) => `${number(lines)} 行`,
   someLines: (shown, lines) => `${number(lines)} 行中 ${number(shown)} 行`,
   older: (lines) => `（古い ${number(lines)} 行は省略）`,
@@ -164,13 +188,12 @@ const JAPANESE = {
   noEntries: "用語は見つかりませんでした。",
   madeOf: (terms, documents) => `${number(documents)} 個の文書から ${number(terms)} 語`,
   where: (source, times) => `${source}、${number(times)} 回`,
-  most: (most) => `最大 ${most}`,
+  peak: (most) => `最大 ${most}`,
   chart: (now, most) => `現在 ${now}、過去 1 分の最大 ${most}`,
   serverSince: (time) => `サーバーの起動: ${time}`,
   stats: {
     active_runs: "動作中の実行",
-    subscribed_runs: "開始を待つ実行",
-    subscribers: "購読者",
+    subscribed_runs: "開始前に購読",
     retained_runs: "保持中の終了した実行",
     events_held: "保持中のイベント",
     bytes_held: "保持中のバイト数",
@@ -193,7 +216,7 @@ function text(name, ...values) {
 }
 
 function number(value, digits = 1) {
-  return value.toLocaleString(language, { maximumFractionDigits: digits });
+  return Number(value).toLocaleString(language, { maximumFractionDigits: digits });
 }
 
 function percent(share) {
@@ -234,8 +257,19 @@ class Refused extends Error {
   constructor(status, body) {
     super(typeof body.detail === "string" ? body.detail : `HTTP ${status}`);
     this.status = status;
-    this.runId = body.run_id;
+    this.body = body;
   }
+}
+
+/** Characters that are not seen, and those that would turn the direction of what follows, written out. */
+function visible(text) {
+  const written = (character) => `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`;
+  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, written);
+}
+
+/** All that the server says comes through here. */
+function parse(json) {
+  return JSON.parse(json, (key, value) => (typeof value === "string" ? visible(value) : value));
 }
 
 async function ask(path, options = {}) {
@@ -247,7 +281,7 @@ async function ask(path, options = {}) {
   }
   // A proxy says so when what is behind it is away.
   if (response.status >= 502) throw new NoAnswer(`HTTP ${response.status}`);
-  const body = await response.json().catch(() => ({}));
+  const body = await response.text().then(parse).catch(() => ({}));
   if (!response.ok) throw new Refused(response.status, body);
   return body;
 }
@@ -298,6 +332,8 @@ const connection = {
   },
 
   show() {
+    // What is shown of the server is old while it does not answer.
+    document.body.dataset.connection = this.state;
     $("connection").dataset.state = this.state;
     $("connection").textContent = text(this.state);
     $("trouble").hidden = !this.lostAt;
@@ -313,8 +349,8 @@ const connection = {
  * the source must be closed, or the browser would connect again. A browser gives up for good when it is answered with an
  * error; then the source is made anew and tells by a query parameter where it was.
  *
- * The listener has `event(data)`, `gap(data)`, `complete(data)`; `anew()` before the events of another life; `lost()`,
- * `back()`; and `vanish()` when the server has no such run any more.
+ * The listener has `event(data)`, `gap(data)`, `complete(data, isOfThisLife)`; `anew()` before the events of another life;
+ * `lost()`, `back()`; and `vanish()` when the server has no such run any more.
  */
 class RunStream {
   #source = null;
@@ -342,12 +378,13 @@ class RunStream {
     source.addEventListener("message", (event) => this.#take(event));
     source.addEventListener("gap", (event) => {
       // It has no id; the event that follows it says to which life it belongs.
-      this.#gap = JSON.parse(event.data);
+      this.#gap = parse(event.data);
     });
     source.addEventListener("complete", (event) => {
       this.close();
-      this.#showGap();
-      this.listener.complete(JSON.parse(event.data));
+      const isOfThisLife = !this.#fence || event.lastEventId.startsWith(`${this.#fence}-`);
+      if (isOfThisLife) this.#showGap();
+      this.listener.complete(parse(event.data), isOfThisLife);
     });
     source.addEventListener("error", () => {
       if (this.#source !== source) return;
@@ -379,7 +416,7 @@ class RunStream {
     this.#seq = Number(seq);
     this.#lastId = event.lastEventId;
     this.#showGap();
-    this.listener.event(JSON.parse(event.data));
+    this.listener.event(parse(event.data));
   }
 
   #showGap() {
@@ -443,7 +480,7 @@ class Log {
     this.show();
   }
 
-  /** Adds a line: its `time` (a Date or null), `level` and `text`. */
+  /** Adds a line: its `time` (a Date or null), its `level`, and `say`, which gives its text in the present language. */
   add(line) {
     this.#waiting.push(line);
     if (this.#waiting.length > 2 * MAX_LINES) {
@@ -454,9 +491,9 @@ class Log {
     this.#timer ??= setTimeout(() => this.#flush(), 20);
   }
 
-  /** Adds a remark of the page; `say` gives it in the present language. */
+  /** Adds a remark of the page. */
   remark(kind, say) {
-    this.add({ time: new Date(), level: kind, text: "", say });
+    this.add({ time: new Date(), level: kind, say, isRemark: true });
   }
 
   end() {
@@ -467,20 +504,25 @@ class Log {
   show() {
     const { all, shown, warning, error } = this.#counts;
     $("lines").textContent = all ? number(all) : "";
-    $("warnings").textContent = warning + error ? number(warning + error) : "";
+    $("problems").textContent = warning + error ? number(warning + error) : "";
     $("errors").textContent = error ? number(error) : "";
-    const nothing = text(this.#ended ? "noLinesKept" : "noLines");
     const some = shown === all ? text("allLines", all) : text("someLines", shown, all);
-    $("shown").textContent = (all ? some : nothing) + (this.#leftOut ? text("older", this.#leftOut) : "");
+    $("shown").textContent = (all ? some : "") + (this.#leftOut ? text("older", this.#leftOut) : "");
+    $("nothing").hidden = this.#chunks.some((chunk) => chunk.shown > 0);
+    $("nothing").textContent = text(all ? "noMatch" : this.#ended ? "noLinesKept" : "noLines");
     $("newest").hidden = this.#atEnd;
     $("newest").textContent = text("newLines", this.#unseen);
   }
 
   speak() {
     for (const line of this.#chunks.flatMap((chunk) => chunk.lines)) {
-      if (line.time) line.row.firstChild.textContent = clock(line.time);
-      if (line.say) line.row.lastChild.textContent = line.say();
+      const [time, level, words] = line.row.children;
+      line.text = line.say();
+      if (line.time) time.textContent = clock(line.time);
+      if (!line.isRemark) level.textContent = text("levels")[line.level];
+      words.textContent = line.text;
     }
+    if (this.#words) this.#filter();
     this.show();
   }
 
@@ -501,12 +543,13 @@ class Log {
       this.#chunks.push(chunk);
       this.body.append(chunk.element);
     }
+    line.text = line.say();
     line.row = element(
       "p",
       { className: `line ${line.level}` },
       element("time", {}, line.time ? clock(line.time) : ""),
-      element("span", { className: "level" }, line.say ? "" : line.level),
-      element("span", { className: "text", dir: "auto" }, line.say ? line.say() : line.text),
+      element("span", { className: "level" }, line.isRemark ? "" : text("levels")[line.level]),
+      element("span", { className: "text", dir: "auto" }, line.text),
     );
     line.row.hidden = !this.#matches(line);
     chunk.lines.push(line);
@@ -516,7 +559,7 @@ class Log {
   }
 
   #count(chunk, line, by) {
-    const isLine = !line.say;
+    const isLine = !line.isRemark;
     this.#counts.all += isLine && by;
     if (line.level in this.#counts) this.#counts[line.level] += by;
     if (line.row.hidden) return;
@@ -534,7 +577,7 @@ class Log {
   }
 
   #matches(line) {
-    if (line.say) return true;
+    if (line.isRemark) return true;
     if (LEVELS.indexOf(line.level) < LEVELS.indexOf(this.#level)) return false;
     return !this.#words || line.text.toLowerCase().includes(this.#words);
   }
@@ -659,7 +702,7 @@ const view = {
     if ("progress_current" in data) this.advance(data.step ?? "", Number(data.progress_current), data.progress_total);
     if ("message" in data) {
       const level = LEVELS.includes(data.level) ? data.level : "info";
-      log.add({ time: data.time ? new Date(data.time) : null, level, text: String(data.message) });
+      log.add({ time: data.time ? new Date(data.time) : null, level, say: () => saidOf(data) });
     }
   },
 
@@ -677,11 +720,12 @@ const view = {
     log.remark("gap", () => text("gap", gap.missed, gap.from, gap.to));
   },
 
-  complete(data) {
+  complete(data, isOfThisLife) {
     this.stream = null;
     connection.forget("stream");
     log.end();
-    this.update({ ...this.run, status: data.status, error: data.error ?? null });
+    // Of another life only the server knows whether it is of this run, without its log, or of another since a restart.
+    if (isOfThisLife) this.update({ ...this.run, status: data.status, error: data.error ?? null });
     lookAtRuns();
   },
 
@@ -752,8 +796,9 @@ const view = {
   },
 
   showTimes() {
-    if (!this.run?.started_at) return;
-    $("times").textContent = text("startedAt", clock(new Date(this.run.started_at)), lengthOf(this.run));
+    if (!this.run) return;
+    const { started_at } = this.run;
+    $("times").textContent = started_at && text("startedAt", clock(new Date(started_at)), lengthOf(this.run));
   },
 
   showProgress() {
@@ -791,7 +836,18 @@ function outcomeOf(run) {
     return text(run.cancel_requested ? "cameTooLate" : "completedIn", length, made ?? "");
   }
   if (run.status === "cancelled") return text("cancelledAfter", length);
-  return run.status === "failed" ? text("failedAfter", length, run.error ?? "") : "";
+  return run.status === "failed" ? text("failedAfter", length, failureOf(run)) : "";
+}
+
+/** The server gives the kind of an error and its message; of some kinds this page knows what to say. */
+function failureOf({ error, source }) {
+  const [kind, ...message] = (error ?? "").split(": ");
+  return Object.hasOwn(text("failures"), kind) ? text("failures")[kind](message.join(": "), source) : (error ?? "");
+}
+
+/** A line of a run: in the present language if this page knows its key. */
+function saidOf(data) {
+  return Object.hasOwn(text("said"), data.key) ? text("said")[data.key](data) : String(data.message);
 }
 
 function entryElement({ term, language, count, definition, source }) {
@@ -808,9 +864,10 @@ $("cancel").addEventListener("click", () => {
   const { run } = view;
   if (run.cancel_requested) return;
   attempt(async () => {
-    await ask(`runs/${run.run_id}/cancel`, { method: "POST" });
-    lookAtRuns();
-  });
+    // Since a restart another run may have its number; that one is not meant.
+    const meant = new URLSearchParams({ started_at: run.started_at });
+    await ask(`runs/${run.run_id}/cancel?${meant}`, { method: "POST" });
+  }).then(lookAtRuns);
 });
 
 const tabs = [$("log-tab"), $("glossary-tab")];
@@ -924,6 +981,15 @@ $("runs").addEventListener("keydown", (event) => {
   next.firstChild.focus();
 });
 
+$("runs").addEventListener("click", (event) => {
+  if (event.target.closest("a")) bringRunIntoView();
+});
+
+/** In a narrow window the runs are below the one that is shown. */
+function bringRunIntoView() {
+  $("run").scrollIntoView();
+}
+
 addEventListener("hashchange", () => {
   showChosen();
   if (view.missing !== null) lookAtRuns();
@@ -950,13 +1016,17 @@ function isText(name) {
   return dot > 0 && about.text_suffixes.includes(file.slice(dot).toLowerCase()) && !folders.some(isPassedOver);
 }
 
+function totalOf(files) {
+  return files.reduce((sum, [, file]) => sum + file.size, 0);
+}
+
 /** Why the server would refuse these files, or nothing. */
 function refusalOf(files) {
-  const total = files.reduce((sum, [, file]) => sum + file.size, 0);
+  const total = totalOf(files);
   const [largest] = files.find(([, file]) => file.size > about.max_file_bytes) ?? [];
   if (files.length === 0) return text("noTexts", about.text_suffixes.join(" "));
   if (files.length > about.max_files) return text("tooMany", files.length, about.max_files);
-  if (largest !== undefined) return text("tooLarge", largest, size(about.max_file_bytes));
+  if (largest !== undefined) return text("tooLarge", visible(largest), size(about.max_file_bytes));
   if (total > about.max_total_bytes) return text("tooLargeTogether", size(total), size(about.max_total_bytes));
   return "";
 }
@@ -975,8 +1045,7 @@ function choose(files) {
 }
 
 function showStart(refusal = "") {
-  const total = chosen.reduce((sum, [, file]) => sum + file.size, 0);
-  const words = chosen.length ? text("chosen", chosen.length, size(total)) + (leftOut ? text("leftOut", leftOut) : "") : "";
+  const words = chosen.length ? text("chosen", chosen.length, size(totalOf(chosen))) + (leftOut ? text("leftOut", leftOut) : "") : "";
   $("chosen").textContent = words || (about ? text("allOf", about.source) : "");
   $("forget").hidden = chosen.length === 0;
   $("refusal").hidden = !refusal;
@@ -1000,10 +1069,29 @@ async function start() {
     runs = [run, ...runs];
     showRuns();
     location.hash = `#run-${run.run_id}`;
+    bringRunIntoView();
   } catch (error) {
     if (error instanceof NoAnswer) showStart(text("noAnswer"));
-    else if (error instanceof Refused) showStart(error.runId ? text("stillRunning", error.runId) : error.message);
+    else if (error instanceof Refused) showStart(wordsOf(error));
     else throw error;
+  }
+}
+
+/** Why the server has refused to start a run. */
+function wordsOf({ message, body }) {
+  switch (body.code) {
+    case "still_running":
+      return text("stillRunning", body.run_id);
+    case "too_many_runs":
+      return text("tooManyRuns", body.most);
+    case "too_large":
+      return text("tooLarge", body.name, size(body.most));
+    case "too_large_together":
+      return text("tooLargeTogether", size(totalOf(chosen)), size(body.most));
+    case "no_texts":
+      return text("noTexts", body.text_suffixes.join(" "));
+    default:
+      return text("refused", message);
   }
 }
 
@@ -1058,7 +1146,7 @@ class Chart {
     this.svg.querySelector(".area").setAttribute("d", `${line}V24H${first}Z`);
     const now = number(values.at(-1));
     this.svg.ariaLabel = text("chart", now, number(most));
-    this.value.replaceChildren(`${now} `, element("small", {}, text("most", number(most))));
+    this.value.replaceChildren(`${now} `, element("small", {}, text("peak", number(most))));
   }
 }
 
@@ -1072,8 +1160,9 @@ async function lookInside() {
     const wasAway = connection.state !== "connected";
     const found = await ask("stats");
     const now = performance.now();
+    // Then the count begins again.
+    const wasRestarted = found.events_published < stats?.events_published;
     if (stats) {
-      // After a restart the count begins again.
       const published = Math.max(0, found.events_published - stats.events_published);
       eventChart.push(Math.round((published * 1000) / (now - statsAt)));
     }
@@ -1081,13 +1170,15 @@ async function lookInside() {
     stats = found;
     statsAt = now;
     showStats();
-    if (wasAway || !about) await learnAbout();
+    if (wasAway || wasRestarted || !about) await learnAbout();
   });
 }
 
 function showStats() {
   const list = $("stats");
-  for (const [name, value] of Object.entries(stats ?? {})) {
+  // The subscribers are the readers of the chart.
+  const { subscribers, ...others } = stats ?? {};
+  for (const [name, value] of Object.entries(others)) {
     let row = list.querySelector(`[data-name="${name}"]`);
     if (!row) {
       row = element("div", {}, element("dt"), element("dd"));
