@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from genglossary_runs.demo.documents import Folder, UnreadableError
 from genglossary_runs.demo.follow import Follower, printable
@@ -29,6 +31,8 @@ PACE = 0.05
 """Seconds to wait before each document in a terminal."""
 LONGEST_WAIT = 10.0
 """Seconds that this may take for all documents together."""
+SHOWN_ENTRIES = 5
+"""Of the glossary, in the terminal."""
 INTERRUPTED = 130
 """The exit code that shells give a command which Ctrl-C ended."""
 
@@ -72,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         console.print(f"The run console is at {url}/", soft_wrap=True)
         # Proxies of the environment are for other hosts.
         with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
-            code = _make_glossary(client, console, options.out)
+            code = watch_run(client, console, options.out)
         if not code and not ends:
             console.print(
                 f"Serving until Ctrl-C: {url}/\nTo read the run again here:\n  curl -N {url}/runs/1/events",
@@ -170,7 +174,7 @@ def _url(listener: socket.socket) -> str:
     return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
 
 
-def _make_glossary(client: httpx.Client, console: Console, out: Path) -> int:
+def watch_run(client: httpx.Client, console: Console, out: Path) -> int:
     """Start a run, follow it, write its glossary, and show what is left of the run; the exit code."""
     run = client.post("/runs").raise_for_status().json()
     run_id = run["run_id"]
@@ -190,6 +194,7 @@ def _make_glossary(client: httpx.Client, console: Console, out: Path) -> int:
         console.print(
             f"The glossary is in {printable(str(out.resolve()))}", markup=False, highlight=False, soft_wrap=True
         )
+        _show_some(console, client.get(f"/runs/{run_id}/glossary").raise_for_status().json()["entries"])
     console.print(_table(client.get("/stats").raise_for_status().json()))
     return code or int(outcome["status"] != "completed")
 
@@ -207,8 +212,17 @@ def _write(out: Path, text: str) -> None:
         raise RefusedError(f"{out} cannot be written: {error.strerror}; choose another with --out") from error
 
 
+def _show_some(console: Console, entries: list[dict[str, Any]]) -> None:
+    """Show, of the terms with a definition, those that occur most often; a line each."""
+    entries = sorted(entries, key=lambda entry: (entry["is_defined"], entry["count"]), reverse=True)
+    for entry in entries[:SHOWN_ENTRIES]:
+        line = Text.assemble("  ", (printable(entry["term"]), "bold"), "  ", printable(entry["definition"]))
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
 def _table(stats: dict[str, int]) -> Table:
-    table = Table("What the manager holds", Column(justify="right"))
+    # Without a frame, whose corners come apart in some fonts.
+    table = Table("What the manager holds", Column(justify="right"), box=SIMPLE_HEAD)
     for name, value in stats.items():
         table.add_row(name.replace("_", " "), f"{value:,}")
     return table

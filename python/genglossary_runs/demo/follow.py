@@ -72,5 +72,5 @@ def printable(text: str) -> str:
 
 def _line(event: dict[str, Any]) -> Text:
     time = datetime.fromisoformat(event["time"]).astimezone() if "time" in event else datetime.now().astimezone()
-    text = Text(f"{time:%H:%M:%S} ", style="dim")
-    return text.append(f"{event['level']:8}{printable(event['message'])}", style=_STYLES.get(event["level"], ""))
+    words = f"{event['level']:8}{printable(event['message'])}"
+    return Text.assemble((f"{time:%H:%M:%S} ", "dim"), (words, _STYLES.get(event["level"], "")))

@@ -9,7 +9,7 @@ from genglossary_runs.demo.documents import CONTROLS, Document, FileT, NoTextErr
 from genglossary_runs.demo.terms import Entry, TermFinder
 from genglossary_runs.runner import RunContext
 
-MAX_ENTRIES = 60
+MAX_ENTRIES = 40
 
 T = TypeVar("T")
 

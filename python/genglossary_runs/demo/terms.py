@@ -36,6 +36,8 @@ class Entry:
     """The sentence that defines it best; at least one that holds it. Of a very long one, what is around the term."""
     source: str
     """The name of the document with this sentence."""
+    is_defined: bool = True
+    """Whether the sentence says what the term is; else it merely holds it."""
 
 
 @dataclass
@@ -150,12 +152,13 @@ def _entry(key: _Key, found: _Found) -> Entry:
     # In the singular where that occurs; then as it is most often written.
     term = max(found.spellings, key=lambda text: (text.lower() == " ".join(key), found.spellings[text]))
     language: Language = "ja" if _JAPANESE_LETTER.search(term) else "en"
-    return Entry(term, language, found.spellings.total(), found.definition, found.source)
+    is_defined = found.quality >= _DEFINES
+    return Entry(term, language, found.spellings.total(), found.definition, found.source, is_defined)
 
 
 def _weight(key: _Key, found: _Found) -> float:
     form = 1.5 if len(key) > 1 else 1.0 if found.quality >= _DEFINES or any(map(_is_name, found.spellings)) else 0.5
-    defined = 2.0 if found.quality >= _DEFINES else 1.0
+    defined = 4.0 if found.quality >= _DEFINES else 1.0
     return math.log2(1 + found.spellings.total()) * (1 + found.quality) * form * defined
 
 
@@ -228,7 +231,7 @@ _DEFINES = 3.0
 # What stands before and after the term, from the best form on. A label may stand before all of it: "insurer: A premium
 # is …" says what a premium is, and nothing of an insurer.
 _LABEL = r"(?:[^:：]{1,60}[:：]\s*)?"
-_SUBJECT = rf"{_LABEL}(?:\W{{0,3}}(?:(?i:the|an?|each|every|all)\s+)?|[「『“\"']?)"
+_SUBJECT = rf"{_LABEL}(?:\W{{0,3}}(?:(?i:the|an?)\s+)?|[「『“\"']?)"
 _BRACKETS = r"[」』”\"']?\s?(?:[(（][^)）]{1,60}[)）])?"
 _OTHER_SUBJECT = r"(?:(?i:the|an?)\s+)?(?:[\w-]+\s+){1,3}(?:is|are|means?)\s|[^はを、]{1,20}(?:とは|は、)"
 _FORMS = [
@@ -249,7 +252,7 @@ _FORMS = [
             rf"{_BRACKETS}\s*(?::\s|：|\s[-–]\s|\s?—)\s*(?!{_OTHER_SUBJECT})"
             r"\S(?:.{14}|.{0,10}[ぁ-んァ-ヴ一-鿿].{3})",
         ),
-        (3.5, r".*\b(?:called|known as|named)(?:\s+(?:an?|the))?\s*[\"'“]?", r""),
+        (3.5, r".*\b(?:called|known as)(?:\s+(?:an?|the))?\s*[\"'“]?", r""),
         (3.5, r".*", rf"{_BRACKETS}(?:と呼ぶ|と呼び|と呼ばれ|という。)"),
         # "Reinsurance is insurance that …", but not "The log is bounded by …".
         (

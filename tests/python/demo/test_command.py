@@ -105,7 +105,7 @@ def assert_one_line(text: str, pattern: str) -> None:
 
 def assert_holds(printed: str, **stats: int) -> None:
     for name, value in stats.items():
-        assert re.search(rf"{name.replace('_', ' ')} +\S +{value} ", printed), printed
+        assert re.search(rf"{name.replace('_', ' ')} +{value} ", printed), printed
 
 
 @pytest.mark.parametrize("arguments", [("--once",), ()])
@@ -116,6 +116,7 @@ def test_it_makes_a_glossary_and_ends(make_folder: MakeFolder, tmp_path: Path, a
     assert re.search(r"\d\d:\d\d:\d\d info +runs\.md: 3 sentences\n", result.stdout)
     assert re.search(r"Reading +\S+ 2/2 ", result.stdout)
     assert "Run 1 completed\n" in result.stdout
+    assert re.search(r"\n  run log  The run log is a bounded list of events\.\n", result.stdout)
     glossary = tmp_path / "genglossary-demo.md"
     assert f"The glossary is in {glossary}\n" in result.stdout
     assert "\n## run log\n\nThe run log is a bounded list of events.\n" in glossary.read_text(encoding="utf-8")

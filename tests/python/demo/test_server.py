@@ -131,6 +131,7 @@ def test_the_glossary_as_json_and_as_markdown(client: Client) -> None:
         "count": 2,
         "definition": "The run log is a bounded list of events.",
         "source": "runs.md",
+        "is_defined": True,
     } in glossary["entries"]
     response = client.get(f"/runs/{run_id}/glossary.md")
     assert response.headers["content-type"] == "text/markdown; charset=utf-8"
