@@ -1,7 +1,8 @@
 """Text files of a folder, as sentences.
 
 Read are Markdown, reStructuredText and plain text, and what people wrote for people in source files: the docstrings
-of Python and the documentation comments of Rust. Hidden folders, and those that tools fill, are passed over.
+of Python and the documentation comments of Rust. What is said there of single arguments and values is left out, since
+it defines no term. Hidden folders, and those that tools fill, are passed over.
 """
 
 import os
