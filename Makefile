@@ -3,19 +3,27 @@ PYTHON ?= python3
 DOCS ?= .
 BIN := .venv/bin
 
-.PHONY: help demo test test-rust test-python lint bench loom soak dev clean
+.PHONY: help demo test test-rust test-python lint bench loom soak fuzz mutants sanitizers debug interpreters free-threaded \
+	dev clean
 
 help:
-	@echo "make demo [DOCS=folder]  make a glossary of a folder's texts, watch the run, keep serving"
+	@echo "make demo [DOCS=folder] [DEMO_FLAGS=...]"
+	@echo "                         make a glossary of a folder's texts, watch the run, keep serving"
 	@echo "make test                run every test"
 	@echo "make lint                check format, lints, types and stubs"
 	@echo "make bench               measure side by side with what it replaces"
 	@echo "make loom                explore every interleaving of the core, within bounds"
-	@echo "make soak                load for minutes, then look for what is left"
+	@echo "make soak [SECONDS=180]  load for minutes, then look for what is left"
+	@echo "make fuzz [SECONDS=60]   feed the parsers, the writers and the manager what comes to mind, for so long each"
+	@echo "make mutants             make the core a little wrong in each way: a test must fail"
+	@echo "make sanitizers          the core's tests under the address, leak and thread sanitizers"
+	@echo "make debug               every test with a debug build"
+	@echo "make interpreters        every test with the one wheel on CPython 3.11, 3.12 and 3.13"
+	@echo "make free-threaded       build a CPython without the GIL, then the core's tests on it"
 	@echo "make clean               remove what was built"
 
 demo: dev
-	@$(BIN)/python -m genglossary_runs.demo $(DEMO_FLAGS) $(DOCS)
+	@$(BIN)/python -m genglossary_runs.demo $(DEMO_FLAGS) "$(DOCS)"
 
 test: test-rust test-python
 
@@ -43,11 +51,20 @@ bench: dev
 	$(BIN)/python benches/streams.py
 
 loom:
-	LOOM_MAX_PREEMPTIONS=2 RUSTFLAGS="--cfg loom" \
+	LOOM_MAX_PREEMPTIONS=4 RUSTFLAGS="--cfg loom" \
 		cargo test --release --no-default-features --target-dir target/loom --test loom
 
 soak: dev
-	$(BIN)/python proof/soak.py
+	$(BIN)/python proof/soak.py $(if $(SECONDS),--seconds $(SECONDS))
+
+fuzz: dev
+	proof/fuzz.sh $(SECONDS)
+
+mutants sanitizers debug interpreters:
+	proof/$@.sh
+
+free-threaded:
+	proof/free_threaded.sh
 
 dev: .venv/.built
 
