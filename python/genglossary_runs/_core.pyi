@@ -45,6 +45,21 @@ class RunManager:
     A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
     reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
     After a fork the child's manager is empty.
+
+    Args:
+        history: events a run's log holds at most, 1 to 2**31 - 1; the oldest go first. Also how many messages
+            `Subscription.put_nowait` takes before `queue.Full`.
+        history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
+            alone is larger.
+        retained_runs: finished runs kept for late readers, 0 or more.
+        retained_bytes: bytes of JSON these may hold together, 0 or more.
+        retention: seconds a finished run is kept, 0 to 1e9. No thread looks after it: what is too old goes with the
+            next call of any method but `publish` and `cancel_run`.
+        args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
+            them with `TypeError`.
+
+    Raises:
+        ValueError: a limit is out of its bounds.
     """
 
     def __new__(
@@ -56,24 +71,7 @@ class RunManager:
         retained_bytes: int = 67108864,
         retention: float = 300.0,
         **kwargs: Any,
-    ) -> Self:
-        """Make a manager without runs.
-
-        Args:
-            history: events a run's log holds at most, 1 to 2**31 - 1; the oldest go first. Also how many messages
-                `Subscription.put_nowait` takes before `queue.Full`.
-            history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
-                alone is larger.
-            retained_runs: finished runs kept for late readers, 0 or more.
-            retained_bytes: bytes of JSON these may hold together, 0 or more.
-            retention: seconds a finished run is kept, 0 to 1e9.
-            args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
-                them with `TypeError`.
-
-        Raises:
-            ValueError: a limit is out of its bounds.
-        """
-
+    ) -> Self: ...
     def open_run(self, run_id: int) -> CancelEvent:
         """Open a run and return its cancel event.
 
@@ -354,11 +352,12 @@ class OwnerLock:
 
 @final
 class CancelEvent:
-    """A flag that is set once, as `threading.Event` without `clear`, with callbacks."""
+    """A flag that is set once, as `threading.Event` without `clear`, with callbacks.
 
-    def __new__(cls) -> Self:
-        """Make an event of its own that is not set. A run's event comes from `RunManager.open_run`."""
+    One that is made by itself is not set and belongs to no run; a run's event comes from `RunManager.open_run`.
+    """
 
+    def __new__(cls) -> Self: ...
     def set(self) -> None:
         """Set it, wake who waits, and call the callbacks, in this thread. Later calls do nothing."""
 
@@ -383,5 +382,6 @@ class CancelEvent:
     def add_callback(self, callback: Callable[[], object], /) -> None:
         """Call `callback()` once when the event is set; at once, in this thread, if it already is.
 
-        What a callback raises is logged, and the others are called all the same.
+        What a callback raises is logged, and the others are called all the same; Ctrl-C is passed on to the main
+        thread. A run that is never finished keeps its callbacks and what they refer to as long as its manager lives.
         """

@@ -216,7 +216,7 @@ impl Awaitable {
     }
 }
 
-/// `Subscription.frames`: chunks of ready server-sent events.
+/// What `Subscription.frames` gives: an asynchronous iterator that can also be polled, but not both at a time.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct Frames {
     subscription: Py<Subscription>,
@@ -245,6 +245,18 @@ impl Frames {
         Awaitable::new(Wish::Frames(self.subscription.clone_ref(py)), self.next_heartbeat())
     }
 
+    /// Take the next chunk without a task; to be called where an event loop runs.
+    ///
+    /// Args:
+    ///     callback: what the loop calls, once and without arguments, as soon as polling again may give a chunk or a
+    ///         heartbeat; only if None is returned.
+    ///     chunked: give it in HTTP/1.1's chunked transfer coding (RFC 9112, 7.1), ready to be written to a connection.
+    ///
+    /// Returns:
+    ///     A chunk or a heartbeat; empty bytes at the end; None if there is nothing yet.
+    ///
+    /// Raises:
+    ///     RuntimeError: another event loop has awaited the subscription before.
     #[pyo3(signature = (callback, /, *, chunked=false))]
     fn poll<'py>(&self, py: Python<'py>, callback: Py<PyAny>, chunked: bool) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let coding = if chunked { Coding::Chunked } else { Coding::Identity };

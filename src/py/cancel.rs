@@ -15,6 +15,8 @@ use crate::core::sync::{Arc, is_past};
 use crate::core::{self, Callback};
 
 /// A flag that is set once, as `threading.Event` without `clear`, with callbacks.
+///
+/// One that is made by itself is not set and belongs to no run; a run's event comes from `RunManager.open_run`.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct CancelEvent {
     cores: PerProcess<Arc<core::CancelEvent>>,
@@ -66,14 +68,25 @@ impl CancelEvent {
         Self::from(Arc::new(core::CancelEvent::new(new_key())))
     }
 
+    /// Set it, wake who waits, and call the callbacks, in this thread. Later calls do nothing.
     fn set(&self) {
         self.core().set();
     }
 
+    /// Whether it is set.
     fn is_set(&self) -> bool {
         self.core().is_set()
     }
 
+    /// Wait until it is set.
+    ///
+    /// Lets go of the GIL while it waits and notices Ctrl-C within 100 ms.
+    ///
+    /// Args:
+    ///     timeout: seconds to wait at most; None waits without end, 0 and less do not wait.
+    ///
+    /// Returns:
+    ///     Whether it is set.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let deadline = gate::deadline(timeout.map(|seconds| seconds.max(0.0)))?;
@@ -83,10 +96,15 @@ impl CancelEvent {
         Ok(self.core().is_set())
     }
 
+    /// Wait on an event loop until it is set; True.
     fn __await__(slf: Bound<'_, Self>) -> Awaitable {
         Awaitable::set(slf.unbind())
     }
 
+    /// Call `callback()` once when the event is set; at once, in this thread, if it already is.
+    ///
+    /// What a callback raises is logged, and the others are called all the same; Ctrl-C is passed on to the main
+    /// thread. A run that is never finished keeps its callbacks and what they refer to as long as its manager lives.
     #[pyo3(signature = (callback, /))]
     fn add_callback(&self, callback: Py<PyAny>) {
         self.core().add_callback(Box::new(PyCallback(callback)));

@@ -21,6 +21,27 @@ use crate::core::{self, EventId, Limits, Start};
 const MAX_RETENTION: f64 = 1e9;
 
 /// Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
+///
+/// Run ids are integers of 64 bits; others raise `OverflowError`.
+///
+/// A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
+/// reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
+/// After a fork the child's manager is empty.
+///
+/// Args:
+///     history: events a run's log holds at most, 1 to 2**31 - 1; the oldest go first. Also how many messages
+///         `Subscription.put_nowait` takes before `queue.Full`.
+///     history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
+///         alone is larger.
+///     retained_runs: finished runs kept for late readers, 0 or more.
+///     retained_bytes: bytes of JSON these may hold together, 0 or more.
+///     retention: seconds a finished run is kept, 0 to 1e9. No thread looks after it: what is too old goes with the
+///         next call of any method but `publish` and `cancel_run`.
+///     args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
+///         them with `TypeError`.
+///
+/// Raises:
+///     ValueError: a limit is out of its bounds.
 #[pyclass(frozen, subclass, weakref, module = "genglossary_runs")]
 pub struct RunManager {
     cores: PerProcess<core::RunManager>,
@@ -99,16 +120,31 @@ impl RunManager {
         Ok(Self { cores: PerProcess::new(core::RunManager::new(limits)) })
     }
 
+    /// Open a run and return its cancel event.
+    ///
+    /// Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. What an earlier
+    /// life of the id left is forgotten.
+    ///
+    /// Args:
+    ///     run_id: the run.
+    ///
+    /// Raises:
+    ///     RunActiveError: the run is open.
     fn open_run(&self, run_id: i64) -> PyResult<CancelEvent> {
         let cancel = self.core().open(run_id)?;
         log::debug!(target: TARGET, "run {run_id} opened");
         Ok(cancel.into())
     }
 
+    /// Take back `open_run`, as if the run had never been opened; its subscribers wait on.
+    ///
+    /// Returns:
+    ///     Whether the run was open.
     fn abandon_run(&self, run_id: i64) -> bool {
         self.core().abandon(run_id)
     }
 
+    /// Close a subscription that this manager has made; whether it has.
     #[pyo3(signature = (subscription, /))]
     fn unsubscribe(&self, subscription: &Subscription) -> bool {
         let own = subscription.open().is_some_and(|open| self.core().has_made(open));
@@ -118,6 +154,22 @@ impl RunManager {
         own
     }
 
+    /// Append an event to the run's log and wake its readers.
+    ///
+    /// Args:
+    ///     run_id: a run that is open, subscribed to, or has a cancel event.
+    ///     event: a dict or other mapping of what JSON has a form for. NaN and infinities become null, tuples
+    ///         lists, lone surrogates U+FFFD, keys what `json.dumps` makes of them.
+    ///
+    /// Returns:
+    ///     The event's id, `<fence>-<seq>`; or None where no reader could ever get it: the run is unknown or
+    ///     finished.
+    ///
+    /// Raises:
+    ///     TypeError: the event is no mapping, or has a value or key that JSON has no form for (the message names
+    ///         where). Nothing is published.
+    ///     ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer of more
+    ///         than 4,300 digits, or more than Python prints. Nothing is published.
     #[pyo3(signature = (run_id, event, /))]
     fn publish<'py>(&self, run_id: i64, event: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
         let Some(id) = self.core().publish(run_id, json::encode(event)?) else { return Ok(None) };
@@ -126,6 +178,10 @@ impl RunManager {
         Ok(Some(PyString::new(event.py(), &text)))
     }
 
+    /// Set the run's cancel event.
+    ///
+    /// Returns:
+    ///     Whether there was a run to cancel. Unknown and finished runs are none.
     fn cancel_run(&self, run_id: i64) -> bool {
         let found = self.core().cancel(run_id);
         if found {
@@ -134,6 +190,20 @@ impl RunManager {
         found
     }
 
+    /// End the run with this terminal event and clear every entry of it, as one step for everyone else.
+    ///
+    /// A run that was never opened is recorded as finished, so that a later reader learns its outcome.
+    ///
+    /// Args:
+    ///     run_id: the run.
+    ///     event: as for `publish`.
+    ///     unless_active: leave a run that is open alone.
+    ///
+    /// Returns:
+    ///     Whether this call ended the run. False where it had ended before: its first terminal event stays.
+    ///
+    /// Raises:
+    ///     TypeError, ValueError: as for `publish`; the run is not ended.
     #[pyo3(signature = (run_id, event, /, *, unless_active=false))]
     fn finish_run(&self, run_id: i64, event: &Bound<'_, PyAny>, unless_active: bool) -> PyResult<bool> {
         let ended = self.core().finish(run_id, json::encode(event)?, unless_active);
@@ -143,6 +213,20 @@ impl RunManager {
         Ok(ended)
     }
 
+    /// Make a reader of the run.
+    ///
+    /// A run nobody knows is waited for, unless `must_exist`. On a finished run that is retained, a reader without
+    /// `after` gets the terminal event at once.
+    ///
+    /// Args:
+    ///     run_id: the run.
+    ///     after: None for new events only; the id of an event of this life of the run for those after it; anything
+    ///         else (`"0"`, an id of another life, nonsense) for all from the oldest, with a gap first if the
+    ///         oldest are gone.
+    ///     must_exist: refuse a run that is not open, subscribed to or retained.
+    ///
+    /// Raises:
+    ///     UnknownRunError: with `must_exist`; and for a number that no run can have.
     #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
     fn subscribe(
         &self,
@@ -157,31 +241,42 @@ impl RunManager {
         Ok(Subscription::new(subscription, core.limits().log.events))
     }
 
+    /// The cancel event of a run that is open, or for which it was made before by `create`; else None.
+    ///
+    /// Args:
+    ///     run_id: the run.
+    ///     create: make the event, and the run's entry, if there is none; `open_run` takes it over.
     #[pyo3(signature = (run_id, *, create=false))]
     fn cancel_event(&self, run_id: i64, create: bool) -> Option<CancelEvent> {
         self.core().cancel_event(run_id, create).map(CancelEvent::from)
     }
 
+    /// The terminal event of a finished run, while it is retained.
     fn terminal_event<'py>(&self, py: Python<'py>, run_id: i64) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.core().terminal(run_id).map(|terminal| json::decode(py, &terminal)).transpose()
     }
 
+    /// Whether the run is open.
     fn is_active(&self, run_id: i64) -> bool {
         self.core().is_open(run_id)
     }
 
+    /// The ids of the runs that are open, or that have a cancel event before they open, in rising order.
     fn active_runs(&self) -> Vec<i64> {
         self.core().claimed_runs()
     }
 
+    /// The ids of the runs, open or yet to start, that have a subscription, in rising order.
     fn subscribed_runs(&self) -> Vec<i64> {
         self.core().subscribed_runs()
     }
 
+    /// The ids of the finished runs that are retained, oldest first.
     fn retained_runs(&self) -> Vec<i64> {
         self.core().retained_runs()
     }
 
+    /// What the manager holds now, and what it has done.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.core().stats();
         let dict = PyDict::new(py);

@@ -6,7 +6,9 @@ use pyo3::prelude::*;
 
 use crate::core::owner;
 
-/// A lock on a file that ends with its process.
+/// A lock on a file that the operating system releases when the process ends, however it ends.
+///
+/// In a forked child it is not held. Dropping it releases it.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct OwnerLock {
     core: owner::OwnerLock,
@@ -14,31 +16,46 @@ pub struct OwnerLock {
 
 #[pymethods]
 impl OwnerLock {
+    /// Become the owner of a file, which is made if it is not there.
+    ///
+    /// Returns:
+    ///     The lock; None if the file has an owner, or if somebody holds one of `look`, which is not for long.
+    ///
+    /// Raises:
+    ///     OSError: the file cannot be made, or its file system knows no locks.
     #[staticmethod]
     fn acquire(path: PathBuf) -> PyResult<Option<Self>> {
         Ok(owner::OwnerLock::acquire(&path)?.map(|core| Self { core }))
     }
 
+    /// Keep owners out while looking after one that has died; None if there is an owner, or no file.
+    ///
+    /// Raises:
+    ///     OSError: the file cannot be opened, or its file system knows no locks.
     #[staticmethod]
     fn look(path: PathBuf) -> PyResult<Option<Self>> {
         Ok(owner::OwnerLock::look(&path)?.map(|core| Self { core }))
     }
 
+    /// What the file said when it was locked: the words of an owner that died, or nothing.
     #[getter]
     fn found(&self) -> &str {
         self.core.found()
     }
 
+    /// Write who owns the file. OSError if that fails, or in a forked child.
     #[pyo3(signature = (words, /))]
     fn describe(&self, py: Python<'_>, words: &str) -> PyResult<()> {
         self.core.describe(words)?;
         Ok(py.detach(|| self.core.sync())?)
     }
 
+    /// Let go and leave the file, with its words. May be repeated.
     fn release(&self) {
         self.core.release();
     }
 
+    /// Remove the file and let go; only for an owner. OSError if the file cannot be removed.
     fn remove(&self) -> PyResult<()> {
         Ok(self.core.remove()?)
     }

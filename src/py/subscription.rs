@@ -16,6 +16,10 @@ use crate::core::sync::is_past;
 use crate::core::{self, Event, NotReady};
 
 /// A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
+///
+/// Made by `RunManager.subscribe`. Dropping it unregisters it; nothing else is needed. A reader that fell too far
+/// behind gets one dict that names the gap, then goes on with the oldest event still held. After the terminal event
+/// nothing more comes, and reading raises `queue.Empty` at once.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct Subscription {
     core: core::Subscription,
@@ -87,26 +91,41 @@ impl Subscription {
 
 #[pymethods]
 impl Subscription {
+    /// The run it reads.
     #[getter]
     fn run_id(&self) -> i64 {
         self.core.run_id()
     }
 
+    /// The id that, passed as `after`, lets another subscription go on where this one stands.
     #[getter]
     fn last_event_id(&self) -> String {
         self.open().map_or_else(String::new, |open| open.last_event_id().to_string())
     }
 
+    /// Whether it has been closed or unregistered.
     #[getter]
     fn closed(&self) -> bool {
         self.open().is_none_or(core::Subscription::is_closed)
     }
 
+    /// Whether nothing more comes: it has been closed, or the terminal event has been read.
     #[getter]
     fn ended(&self) -> bool {
         self.open().is_none_or(core::Subscription::is_ended)
     }
 
+    /// Return the next event as a dict.
+    ///
+    /// Lets go of the GIL while it waits, notices Ctrl-C within 100 ms, and ends when the subscription is closed.
+    ///
+    /// Args:
+    ///     block: wait for an event if there is none.
+    ///     timeout: seconds to wait at most, 0 or more; None waits without end.
+    ///
+    /// Raises:
+    ///     queue.Empty: no event came in time; at once when closed, or after the terminal event.
+    ///     ValueError: a negative timeout.
     #[pyo3(signature = (block=true, timeout=None))]
     fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let timeout = if block { timeout } else { Some(0.0) };
@@ -115,23 +134,34 @@ impl Subscription {
         self.decode(py, &event)
     }
 
+    /// Return the next event as a dict, or raise `queue.Empty`.
     fn get_nowait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event = self.try_next().map_err(|_| Empty::new_err(()))?;
         self.decode(py, &event)
     }
 
+    /// Whether `get_nowait` would raise `queue.Empty`.
     fn empty(&self) -> bool {
         self.qsize() == 0
     }
 
+    /// Whether `qsize()` has reached the manager's `history`.
     fn full(&self) -> bool {
         self.qsize() >= self.capacity
     }
 
+    /// How many messages wait to be read; the notice of a gap, which comes before them, is not counted.
     fn qsize(&self) -> usize {
         self.open().map_or(0, core::Subscription::unread)
     }
 
+    /// Give this reader alone a message, read in the place where it was put.
+    ///
+    /// A closed subscription ignores it.
+    ///
+    /// Raises:
+    ///     queue.Full: the manager's `history` of such messages is unread.
+    ///     TypeError, ValueError: as for `RunManager.publish`.
     #[pyo3(signature = (message, /))]
     fn put_nowait(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let message = json::encode(message)?;
@@ -141,6 +171,7 @@ impl Subscription {
         Ok(())
     }
 
+    /// Unregister: nothing more is received, and a blocked `get` ends with `queue.Empty`. May be repeated.
     fn close(&self) {
         self.core.close();
     }
@@ -149,6 +180,7 @@ impl Subscription {
         slf
     }
 
+    /// Wait for the next event; iteration ends after the terminal event, or when closed.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.next_event(py, None)? {
             Some(event) => self.decode(py, &event).map(Some),
@@ -156,11 +188,33 @@ impl Subscription {
         }
     }
 
+    /// Await the next event as a dict; to be called where an event loop runs. `ensure_future` makes a task of it.
+    ///
+    /// A subscription belongs to the event loop that first awaits it. A cancelled await loses no event.
+    ///
+    /// Args:
+    ///     timeout: seconds to wait at most, 0 or more; None waits without end.
+    ///
+    /// Raises:
+    ///     queue.Empty: no event came in time; at once when closed, or after the terminal event.
+    ///     RuntimeError: another event loop has awaited it before.
+    ///     ValueError: a negative timeout.
     #[pyo3(signature = (timeout=None))]
     fn aget(slf: Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Awaitable> {
         Ok(Awaitable::event(slf.unbind(), gate::deadline(timeout)?))
     }
 
+    /// Iterate over ready server-sent events: everything that waits as one chunk of at most 64 KiB.
+    ///
+    /// Each event has its id, a gap `event: gap` without one, the terminal event `event: complete`; the iteration ends
+    /// after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
+    ///
+    /// Args:
+    ///     heartbeat: seconds without an event after which a comment line is given, more than 0; None for never.
+    ///
+    /// Raises:
+    ///     RuntimeError: another event loop has awaited the subscription before.
+    ///     ValueError: heartbeat is not positive.
     #[pyo3(signature = (heartbeat=15.0))]
     fn frames(slf: Bound<'_, Self>, heartbeat: Option<f64>) -> PyResult<Frames> {
         let heartbeat =
@@ -174,6 +228,7 @@ impl Subscription {
         slf
     }
 
+    /// Await the next event; iteration ends after the terminal event, or when closed.
     fn __anext__(slf: Bound<'_, Self>) -> Awaitable {
         Awaitable::next_event(slf.unbind())
     }
