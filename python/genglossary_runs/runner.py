@@ -29,7 +29,6 @@ same way and is then raised again, as in any thread. Readers see the kind of the
 traceback and file paths; the traceback goes to the logger `genglossary_runs.runner`.
 """
 
-import itertools
 import logging
 import os
 import re
@@ -42,14 +41,16 @@ from typing import Any, Literal
 
 from genglossary_runs._core import CancelEvent, RunActiveError, RunManager
 
-__all__ = ["AlreadyRunningError", "Run", "RunCancelledError", "RunContext", "Runner", "Status"]
+__all__ = ["AlreadyRunningError", "Level", "Run", "RunCancelledError", "RunContext", "Runner", "Status"]
 
+Level = Literal["debug", "info", "warning", "error"]
 Status = Literal["running", "completed", "failed", "cancelled"]
 
 logger = logging.getLogger(__name__)
 
-# One count for the process, so that two runners on one manager never give out the same id.
-_run_ids = itertools.count(1)
+# The newest id of any runner in the process, so that two on one manager never give out the same.
+_newest_id = 0
+_newest_id_lock = threading.Lock()
 
 # What a reader of the stream relies on cannot be a field of a message.
 _RESERVED_FIELDS = frozenset({"run_id", "time", "complete", "gap"})
@@ -80,7 +81,7 @@ class RunContext:
         self.run_id = run_id
         self.cancel_event = cancel_event
 
-    def log(self, message: str, level: str = "info", **fields: Any) -> None:
+    def log(self, message: str, level: Level = "info", **fields: Any) -> None:
         """Send readers a log message. After the end of the run it goes nowhere.
 
         Args:
@@ -181,20 +182,26 @@ class Run:
 class Runner:
     """Starts runs under a manager and keeps their handles. Every method may be called from any thread."""
 
-    def __init__(self, manager: RunManager, *, finished_runs: int = 256) -> None:
+    def __init__(self, manager: RunManager, *, finished_runs: int = 256, first_id: int | None = None) -> None:
         """Make a runner.
 
         Args:
             manager: where the runs are opened, published and finished. It may have other runs and other runners.
             finished_runs: how many ended runs `get` and `runs` still know, with their results; 0 or more.
+            first_id: the id of the first run, 1 or more; larger if another runner of the process is that far. By
+                default the milliseconds since 1970, so that after a restart a page that is still open, or a link,
+                never shows another run than the one it was made for. Whoever stores runs gives the next id.
 
         Raises:
-            ValueError: `finished_runs` is negative.
+            ValueError: `finished_runs` is negative, or `first_id` is less than 1.
         """
         if finished_runs < 0:
             raise ValueError(f"finished_runs is {finished_runs}, and cannot be less than 0")
+        if first_id is not None and first_id < 1:
+            raise ValueError(f"first_id is {first_id}, and cannot be less than 1")
         self.manager = manager
         self._finished_limit = finished_runs
+        self._first_id = time.time_ns() // 1_000_000 if first_id is None else first_id
         # Guards what follows. Reentrant, since a run whose thread cannot start is ended under it.
         self._lock = threading.RLock()
         self._runs: dict[int, Run] = {}
@@ -280,7 +287,7 @@ class Runner:
     def _open(self) -> tuple[int, CancelEvent]:
         taken = {*self.manager.active_runs(), *self.manager.retained_runs()}
         while True:
-            run_id = next(_run_ids)
+            run_id = _next_id(self._first_id)
             if run_id in taken:
                 continue
             try:
@@ -321,6 +328,22 @@ class Runner:
             self._finished.append(run.run_id)
             if len(self._finished) > self._finished_limit:
                 del self._runs[self._finished.popleft()]
+
+
+def _next_id(least: int) -> int:
+    global _newest_id
+    with _newest_id_lock:
+        _newest_id = max(_newest_id + 1, least)
+        return _newest_id
+
+
+def _forget_parent() -> None:
+    """In a forked child: another thread of the parent may have held the lock."""
+    global _newest_id_lock
+    _newest_id_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _now() -> datetime:

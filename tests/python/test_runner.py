@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from core.support import run_python
 from genglossary_runs import RunManager
 from genglossary_runs.runner import AlreadyRunningError, Run, RunCancelledError, RunContext, Runner
 
@@ -458,6 +459,8 @@ def test_finished_runs_are_kept_up_to_the_limit(manager: RunManager, limit: int)
 def test_a_negative_limit_is_refused(manager: RunManager) -> None:
     with pytest.raises(ValueError, match="-1"):
         Runner(manager, finished_runs=-1)
+    with pytest.raises(ValueError, match="first_id is 0"):
+        Runner(manager, first_id=0)
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.001, -1.0])
@@ -576,3 +579,25 @@ except KeyboardInterrupt:
         assert process.stdout.readline() == b"waiting\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 7
+
+
+def test_ids_of_an_earlier_process_do_not_come_again() -> None:
+    """A page that is open during a restart would show another run as if it were its own."""
+    script = """
+from genglossary_runs import RunManager
+from genglossary_runs.runner import Runner
+print(Runner(RunManager()).start(lambda context: None).run_id)
+"""
+    first, second = (int(run_python(script)) for _ in range(2))
+    assert first < second < 2**53  # which JavaScript can tell from its neighbours
+
+
+def test_ids_may_begin_anywhere() -> None:
+    run_python("""
+from genglossary_runs import RunManager
+from genglossary_runs.runner import Runner
+manager = RunManager()
+runner, other = Runner(manager, first_id=7), Runner(manager, first_id=3)
+assert [each.start(lambda context: None).run_id for each in (runner, runner, other, runner)] == [7, 8, 9, 10]
+assert Runner(manager, first_id=100).start(lambda context: None).run_id == 100
+""")

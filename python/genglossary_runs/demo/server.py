@@ -61,7 +61,8 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
         host_name: as for `Guard`.
     """
     manager = RunManager(history=HISTORY)
-    runner = Runner(manager)
+    # The page tells runs of an earlier server by their start, so that these may be few and short.
+    runner = Runner(manager, first_id=1)
     folder = Origin(source.name)
     started_at = datetime.now(UTC)
 
