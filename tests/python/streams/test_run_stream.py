@@ -424,7 +424,10 @@ def test_the_application_of_the_readme(serve: Serve) -> None:
     exec(readme_example("app = FastAPI(lifespan=lifespan)"), example)
     site = serve(example["app"])
     run_id = site.client.post("/runs").json()["run_id"]
-    *messages, terminal = follow(site, path=f"/runs/{run_id}/events")
+    *messages, last, terminal = follow(site, path=f"/runs/{run_id}/events")
     assert [message.json()["progress_current"] for message in messages] == list(range(1, 101))
+    assert last.json()["message"] == "All pages read"
     assert terminal.event == "complete"
-    assert site.client.get("/runs/77/events").status_code == 404
+    assert site.client.post(f"/runs/{run_id}/cancel").json() is False
+    for unknown in (77, 10**30):
+        assert site.client.get(f"/runs/{unknown}/events").status_code == 404
