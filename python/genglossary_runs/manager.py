@@ -168,12 +168,12 @@ class RunManager(_core.RunManager):
                 # Before the commit lets any other thread or process see the run.
                 claim.name(run_id)
                 self._open(run_id)
+            claim.settle()
+            self._announce_interrupted(interrupted)
         except BaseException:
             if run_id is not None:
                 self.abandon_run(run_id)
             raise
-        claim.settle()
-        self._announce_interrupted(interrupted)
         return run_id
 
     def _open(self, run_id: int) -> None:

@@ -154,6 +154,7 @@ def test_a_start_that_is_interrupted_behind_its_commit_blocks_nothing(
         patched.setattr(manager, "_announce_interrupted", broken(KeyboardInterrupt()))
         manager.start_run(scope="full")
     assert [row["status"] for row in rows(db_path)] == ["pending"]
+    assert manager.active_runs() == []
     assert manager.start_run(scope="full") == 2
     join(manager._thread)
     assert [row["status"] for row in rows(db_path)] == ["failed", "completed"]
