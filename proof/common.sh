@@ -16,12 +16,20 @@ make_venv() {
 
 # debian_source PACKAGE [UPSTREAM]: the upstream source of a Debian source package, of this upstream version or of the
 # newest that can be had, unpacked; its folder is left in $source. Looks in Debian's suites from trixie on, whatever the
-# machine's own, with apt's lists and settings in a folder apart; apt checks what it gets against the signed index.
+# machine's own, at the mirror that the machine's own apt uses, with apt's lists and settings in a folder apart; apt
+# checks what it gets against the signed index.
 debian_source() {
-    local apt="$PROOF_DIR/apt" keys=/usr/share/keyrings/debian-archive-keyring.gpg suite version archive
+    local apt="$PROOF_DIR/apt" keys=/usr/share/keyrings/debian-archive-keyring.gpg mirror suite version archive
+    # The archive itself ends in debian/ at every mirror, that of the security updates does not.
+    mirror="$({ apt-get indextargets --format '$(REPO_URI)' || true; } | sed -n '\#/debian/*$#p' | sort --unique | head -n 1)"
+    if [ -z "$mirror" ]; then
+        echo "The source of $1 is to come from Debian, and this machine's apt has no mirror of it: \`apt-get indextargets\`"
+        echo "names no address that ends in /debian/. Add one to apt's sources and run \`apt-get update\`, or use Debian."
+        exit 1
+    fi
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/sources"
     for suite in trixie forky sid; do
-        echo "deb-src [signed-by=$keys] http://deb.debian.org/debian $suite main"
+        echo "deb-src [signed-by=$keys] $mirror $suite main"
     done >"$apt/sources.list"
     local options=(
         --quiet --quiet -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
