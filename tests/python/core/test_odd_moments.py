@@ -288,21 +288,24 @@ assert manager.active_runs() == [1]
 
 
 def test_a_callback_of_each_life_cancels_the_next() -> None:
-    """A chain of a thousand runs, each cancelled within the callback of the one before."""
+    """A chain of runs, each cancelled within the callback of the one before."""
     run_python("""
 import sys
 from genglossary_runs import RunManager
 
 sys.setrecursionlimit(10_000)
+# CPython 3.12 has a limit of its own for calls that pass through C, which nothing can raise: at first 1,500, of which
+# each run takes two.
+runs = 500 if sys.version_info[:2] == (3, 12) else 1000
 manager = RunManager()
 called = []
-for run_id in range(1000):
+for run_id in range(runs):
     def callback(run_id=run_id):
         called.append(run_id)
         manager.cancel_run(run_id + 1)
     manager.open_run(run_id).add_callback(callback)
 manager.cancel_run(0)
-assert called == list(range(1000))
+assert called == list(range(runs))
 """)
 
 
