@@ -9,7 +9,7 @@ use jiter::{PythonParse, StringCacheMode, map_json_error};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::critical_section::with_critical_section;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use serde::Serialize;
 use serde_json::to_writer;
@@ -106,7 +106,7 @@ fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Wri
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
         write_dict(dict, out, depth)
     } else if let Ok(list) = value.cast::<PyList>() {
-        write_array(list.iter(), out, depth)
+        write_list(list, out, depth)
     } else if let Ok(tuple) = value.cast::<PyTuple>() {
         write_array(tuple.iter(), out, depth)
     } else if let Ok(text) = value.cast::<PyString>() {
@@ -154,12 +154,35 @@ fn write_simple(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
 
 fn write_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
     let start = out.len();
-    if depth > 0 && with_critical_section(dict, || write_flat(dict, out)) {
+    let copy = if is_free_threaded(dict.py()) { Some(dict.copy()?) } else { None };
+    if depth > 0 && write_flat(copy.as_ref().unwrap_or(dict), out) {
         return Ok(());
     }
     out.truncate(start);
     // Writing the items may run Python code, which may change the dict; a copy is nobody else's to change.
-    write_object(dict.copy()?.iter(), out, depth)
+    let copy = copy.map_or_else(|| dict.copy(), Ok)?;
+    write_object(copy.iter(), out, depth)
+}
+
+fn write_list(list: &Bound<'_, PyList>, out: &mut Vec<u8>, depth: usize) -> Written {
+    if is_free_threaded(list.py()) {
+        write_array(list.to_tuple().iter(), out, depth)
+    } else {
+        write_array(list.iter(), out, depth)
+    }
+}
+
+/// Whether this is a CPython that can do without the GIL. Then other threads change an object at any time, and a
+/// critical section keeps them away only until something in it waits, which reading the text of a str may do: so dicts
+/// and lists are to be copied, which CPython does in one step. With the GIL nothing that is written without Python code
+/// lets other threads run.
+fn is_free_threaded(py: Python<'_>) -> bool {
+    // Asked of the build: such a one has the GIL for a while at an import, which may be now.
+    static FREE_THREADED: PyOnceLock<bool> = PyOnceLock::new();
+    *FREE_THREADED.get_or_init(py, || {
+        let flags = py.import("sys").and_then(|sys| sys.getattr("abiflags")?.extract::<String>());
+        flags.is_ok_and(|flags| flags.contains('t'))
+    })
 }
 
 /// Write a dict of text keys and simple values, as nearly all log messages are; `false` if it is another.
