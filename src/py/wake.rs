@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io::{PipeReader, Read, Write, pipe};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -25,7 +26,8 @@ use crate::core::Port;
 use crate::core::run::new_key;
 use crate::core::sync::Mutex;
 
-/// The ports by the address of their loop. An entry whose port is gone says nothing: the address may be another loop's.
+/// The ports by the address of their loop. An entry whose port is gone, or orphaned, says nothing: the address may be
+/// another loop's.
 static PORTS: Mutex<FxHashMap<usize, Weak<LoopPort>>> = Mutex::new(FxHashMap::with_hasher(FxBuildHasher));
 
 /// The attribute of a loop without `add_reader` that keeps its port alive.
@@ -39,6 +41,8 @@ pub struct LoopPort {
     pub key: u64,
     /// The end of the pipe that the loop watches.
     bell: Option<Arc<PipeReader>>,
+    /// Whether the loop has let go of it. Somebody else may still be at work with it.
+    orphaned: AtomicBool,
     waits: Mutex<Waits>,
 }
 
@@ -101,8 +105,8 @@ impl LoopPort {
         let address = running.as_ptr() as usize;
         let known = PORTS.lock().get(&address).and_then(Weak::upgrade);
         let port = match known {
-            Some(port) => port,
-            None => Self::install(&running)?,
+            Some(port) if !port.orphaned.load(Ordering::Acquire) => port,
+            _ => Self::install(&running)?,
         };
         Ok((port, running))
     }
@@ -119,7 +123,8 @@ impl LoopPort {
     }
 
     fn new(core: Port, bell: Option<Arc<PipeReader>>) -> Arc<Self> {
-        Arc::new(Self { core: Arc::new(core), key: new_key(), bell, waits: Mutex::default() })
+        let (core, key) = (Arc::new(core), new_key());
+        Arc::new(Self { core, key, bell, orphaned: AtomicBool::new(false), waits: Mutex::default() })
     }
 
     /// A port whose pipe the loop watches.
@@ -257,6 +262,12 @@ impl Drop for Wait {
 /// What a loop calls when its port has been rung.
 #[pyclass(frozen, module = "genglossary_runs")]
 struct OnReady(Arc<LoopPort>);
+
+impl Drop for OnReady {
+    fn drop(&mut self) {
+        self.0.orphaned.store(true, Ordering::Release);
+    }
+}
 
 #[pymethods]
 impl OnReady {

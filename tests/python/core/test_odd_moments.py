@@ -309,6 +309,51 @@ assert called == list(range(runs))
 """)
 
 
+def test_a_new_loop_at_the_address_of_one_that_has_just_gone() -> None:
+    """While somebody still forgets a wait of the old one: here a callback that is let go of changes the loops."""
+    run_python("""
+import asyncio, gc
+from genglossary_runs import RunManager
+
+class Loop(asyncio.SelectorEventLoop):
+    __slots__ = tuple(f"a_size_that_nothing_else_has_{n}" for n in range(45))
+
+class Last:
+    def __call__(self):
+        pass
+
+    def __del__(self):
+        global loop
+        address = id(loop)
+        loop.close()
+        del loop
+        gc.collect()
+        loops = [Loop()]
+        while id(loops[-1]) != address and len(loops) < 100:
+            loops.append(Loop())
+        reader = manager.subscribe(1)
+        loops[-1].call_later(0.01, manager.publish, 1, {"n": 1})
+        read.append(loops[-1].run_until_complete(next_of(reader)))
+        for loop in loops:
+            loop.close()
+
+async def wait():
+    assert frames.poll(Last()) is None
+
+async def next_of(reader):
+    return await reader.aget()
+
+manager = RunManager()
+manager.open_run(1)
+frames = manager.subscribe(1).frames(heartbeat=None)
+read = []
+loop = Loop()
+loop.run_until_complete(wait())
+del frames
+assert read == [{"n": 1}]
+""")
+
+
 # The garbage collector
 
 
