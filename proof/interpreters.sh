@@ -10,7 +10,8 @@
 
 [ $# -gt 0 ] || set -- python3.11 python3.12 python3.13
 for python; do
-    command -v "$python" >/dev/null || { echo "$python is not here: install it, or name others: $0 PYTHON ..."; exit 1; }
+    # A name that pyenv knows is on the path whether or not it stands for an interpreter now.
+    "$python" -c '' || { echo "$python is not here: install it, or name others: $0 PYTHON ..."; exit 1; }
 done
 
 wheels="$PROOF_DIR/wheels"
