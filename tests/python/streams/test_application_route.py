@@ -199,7 +199,8 @@ def test_a_deleted_run_is_followed_until_it_has_stopped(
             pipeline.release.set()
             for page in (first, late):
                 assert page.receive_event("complete").json["db_status"] == "cancelled"
-                assert lines(page.events)[0] == "stopping"
+                # Before it the request may have said that the row was finished already.
+                assert "stopping" in lines(page.events)
 
 
 def test_log_views_leave_the_server_free(site: Site, manager: RunManager, pipeline: Pipeline) -> None:
