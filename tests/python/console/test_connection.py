@@ -51,6 +51,22 @@ def test_a_lost_connection_is_told_and_resumed(page: Page, demo: Demo, wire: Wir
     expect(status_of(page)).to_have_text("completed")
 
 
+def test_an_answer_that_is_cut_off_is_asked_for_again(page: Page, demo: Demo) -> None:
+    """It was taken for an empty one, which has no entries."""
+    live = demo.live_run()
+    open_run(page, demo.url, live.run_id)
+    answers = iter(['{"documents": 3, "entr', ""])
+
+    def cut(route: Route) -> None:
+        body = next(answers, None)
+        route.continue_() if body is None else route.fulfill(body=body, content_type="application/json")
+
+    page.route("**/glossary", cut)
+    live.end()
+    expect(page.get_by_role("button", name="Open the glossary")).to_be_visible()
+    assert next(answers, None) is None
+
+
 def test_what_was_lost_meanwhile_is_a_gap(page: Page, demo: Demo, wire: Wire) -> None:
     live = demo.live_run()
     open_run(page, wire.url, live.run_id)

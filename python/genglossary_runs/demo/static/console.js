@@ -281,7 +281,13 @@ async function ask(path, options = {}) {
   }
   // A proxy says so when what is behind it is away.
   if (response.status >= 502) throw new NoAnswer(`HTTP ${response.status}`);
-  const body = await response.text().then(parse).catch(() => ({}));
+  let body = {};
+  try {
+    body = parse(await response.text());
+  } catch (error) {
+    // The connection was lost in the midst of the answer. A refusal needs no more than its number.
+    if (response.ok) throw new NoAnswer(error.message);
+  }
   if (!response.ok) throw new Refused(response.status, body);
   return body;
 }
