@@ -124,7 +124,7 @@ class RunStream(Response):
         self._sending_since: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._dropped = False
-        self._server_stops = False
+        self._drained = False
         self._transport: Any = None
         # For `_push`: what it writes to; what its task waits for, which says whether there is more to come.
         self._body: ChunkedBody
@@ -145,9 +145,10 @@ class RunStream(Response):
         self._task = asyncio.current_task()
         watcher = asyncio.create_task(self._watch(receive))
         streams.add(self)
-        forget = on_server_stop(send, receive, self._drain)
+        self._drained = streams.draining
+        forget = on_server_stop(send, receive, self.drain)
         try:
-            await self._pump(streams, send)
+            await self._pump(send)
         except asyncio.CancelledError:
             if not self._dropped or (self._task is not None and self._task.uncancel() > 0):
                 if transport is not None and self._sending_since is not None:
@@ -170,18 +171,18 @@ class RunStream(Response):
         if self.background is not None:
             await self.background()
 
-    async def _pump(self, streams: "_Streams", send: Send) -> None:
+    async def _pump(self, send: Send) -> None:
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         # The headers arrive with this; a client that connects to an idle run would wait for them otherwise.
         await self._send(send, {"type": "http.response.body", "body": self._retry, "more_body": True})
-        if not streams.draining:
+        if not self._drained:
             body = chunked_body(send)
             if body is None:
                 await self._pull(send)
             else:
                 await self._push(body, send)
         # Said again, for a client that is sent away by a drain has no other hint.
-        last = self._retry if streams.draining or self._server_stops else b""
+        last = self._retry if self._drained else b""
         await self._send(send, {"type": "http.response.body", "body": last, "more_body": False})
 
     async def _pull(self, send: Send) -> None:
@@ -242,15 +243,14 @@ class RunStream(Response):
         # Ends the iteration of the frames.
         self._subscription.close()
 
-    def _drain(self) -> None:
-        """The server is about to stop. Called on the stream's loop."""
-        self._server_stops = True
-        self.end()
-        asyncio.get_running_loop().call_later(DRAIN_GRACE, self.drop_if_stuck, 0.0)
+    def drain(self) -> None:
+        """End the stream with a hint, as soon as its client has taken what was sent; drop a client that does not.
 
-    def end(self) -> None:
-        """End the stream, as soon as its client has taken what was sent. To be called on the stream's loop."""
+        To be called on the stream's loop.
+        """
+        self._drained = True
         self._subscription.close()
+        asyncio.get_running_loop().call_later(DRAIN_GRACE, self.drop_if_stuck, 0.0)
 
     def drop_if_stuck(self, timeout: float | None = None) -> None:
         """Drop the client if a send has taken longer than `timeout`, or the stream's own. To be called on its loop."""
@@ -285,16 +285,11 @@ class _Streams:
     def drain(self) -> None:
         self.draining = True
         for stream in list(self._open):
-            stream.end()
-        if self._open:
-            asyncio.get_running_loop().call_later(DRAIN_GRACE, self._drop_stuck, 0.0)
-
-    def _drop_stuck(self, timeout: float | None = None) -> None:
-        for stream in list(self._open):
-            stream.drop_if_stuck(timeout)
+            stream.drain()
 
     def _sweep(self) -> None:
-        self._drop_stuck()
+        for stream in list(self._open):
+            stream.drop_if_stuck()
         self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
 
 
