@@ -6,6 +6,7 @@ import math
 import random
 import re
 import sys
+import sysconfig
 import types
 from collections import OrderedDict, UserDict, defaultdict, namedtuple
 from collections.abc import Iterator, Mapping
@@ -289,7 +290,9 @@ def test_a_dict_that_changes_while_it_is_written() -> None:
 def test_a_list_that_shrinks_while_it_is_written() -> None:
     values: list[Any] = [1]
     values += [Acting(lambda: values.clear()), 2, 3]
-    assert there_and_back({"values": values}) == {"values": [1, {"acted": None}]}
+    # A free-threaded CPython writes a copy.
+    rest = [2, 3] if sysconfig.get_config_var("Py_GIL_DISABLED") else []
+    assert there_and_back({"values": values}) == {"values": [1, {"acted": None}, *rest]}
 
 
 def test_an_event_that_publishes_itself(manager: RunManager, reader: Subscription) -> None:
