@@ -4,8 +4,10 @@
 #   proof/interpreters.sh [PYTHON ...]
 #
 # PYTHON is a name or a path of an interpreter; by default python3.11, python3.12 and python3.13, which must be on the
-# path. Proves that what is built once against the stable ABI works with each of them. Takes about a minute for the
-# build and two to three for each interpreter; needs cargo and the package registries of Python and Rust.
+# path (with pyenv: `PYENV_VERSION=3.11.7:3.12.1:3.13.0`, say). Proves that what is built once against the stable ABI
+# works with each of them. Takes a minute or two for the build, and for each interpreter three minutes on two cores that
+# have nothing else to do, eight on busy ones; needs cargo and the package registries of Python and Rust. May be run
+# again: the venvs and the wheel are made anew.
 . "$(dirname "$0")/common.sh"
 
 [ $# -gt 0 ] || set -- python3.11 python3.12 python3.13

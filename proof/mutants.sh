@@ -5,7 +5,7 @@
 #
 # The arguments are those of `cargo mutants`, such as `--file src/core/log.rs`. Which mutants may survive, and why, is
 # written in .cargo/mutants.toml. Takes three quarters of an hour for the some 430 of them; what came out is in
-# target/mutants.out. Needs cargo and the registry of Rust.
+# target/mutants.out, and is made anew when it is run again. Needs cargo and the registry of Rust.
 . "$(dirname "$0")/common.sh"
 
 PATH="$PROOF_DIR/tools/bin:$PATH"

@@ -3,7 +3,7 @@
 #
 #   proof/sanitizers.sh [address|thread ...]
 #
-# Both by default. RUSTC_BOOTSTRAP=1 has the stable compiler take the flags of an unstable one.
+# Both by default; each may be run again. RUSTC_BOOTSTRAP=1 has the stable compiler take the flags of an unstable one.
 #
 # address: no use of freed or foreign memory, and no leak at the exit of any test. The standard library comes as it is
 # compiled, without checks of its own. Takes three minutes.
