@@ -13,9 +13,9 @@ What must hold, else the exit code is 1 and one line says what did not:
 - exactly one call ends a run; an event published after that goes nowhere;
 - after each round no entry, no subscription object, no connection and no task of the server is left; in the end no
   thread and no descriptor more than at the start, and when retention is over no finished run and no byte of an event;
-- memory is flat: the slopes of the resident set and of Python's memory blocks, over all rounds after the first third,
-  do not exceed `BYTES` and `BLOCKS` by more than two standard errors. The least thing that could leak for a reader, a
-  subscription without its Python object, has 75 bytes.
+- memory is flat: the slopes of the resident set (without the GIL, of Rust's heap; `Reading.memory` says why) and of
+  Python's memory blocks, over all rounds after the first third, do not exceed `BYTES` and `BLOCKS` by more than two
+  standard errors. The least thing that could leak for a reader, a subscription without its Python object, has 75 bytes.
 
 It takes as long as it is told, three minutes by default, and the time of one round more. In the short form, of 20
 seconds or so, memory has hardly settled, and only what is worse than that shows. A hang ends it after two minutes with
@@ -35,7 +35,7 @@ from collections.abc import Callable
 
 from soaking import readers, streams
 from soaking.account import DEADLINE, Account, WrongError
-from soaking.readings import Bound, CountedManager, Growth, Reading, wait_until
+from soaking.readings import MEMORY, Bound, CountedManager, Growth, Reading, wait_until
 
 RETENTION = 2.0
 BYTES = Bound(each=32.0, slack=2 << 20)
@@ -107,7 +107,7 @@ class Soak:
     def report(self) -> None:
         """Print what was seen, and judge whether memory is flat."""
         print(f"{len(self._samples)} rounds: " + ", ".join(f"{number:,} {what}" for what, number in self._seen.items()))
-        self._judge("resident bytes", lambda reading: reading.resident, BYTES)
+        self._judge(MEMORY, lambda reading: reading.memory, BYTES)
         self._judge("Python memory blocks", lambda reading: reading.blocks, BLOCKS)
 
     def _judge(self, what: str, of: Callable[[Reading], int], bound: Bound) -> None:

@@ -5,6 +5,7 @@ import gc
 import os
 import statistics
 import sys
+import sysconfig
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -15,6 +16,10 @@ from typing import Any
 from genglossary_runs import RunManager, Subscription
 
 from soaking.account import DEADLINE, WrongError
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+MEMORY = "bytes in use of the C library's heap" if FREE_THREADED else "resident bytes"
+"""What is said of `Reading.memory`."""
 
 
 class CountedManager(RunManager):
@@ -39,8 +44,12 @@ class CountedManager(RunManager):
 class Reading:
     """What the process holds at one moment."""
 
-    resident: int
-    """Bytes of memory."""
+    memory: int
+    """Bytes of memory: the resident set.
+
+    The allocator of a free-threaded CPython keeps what threads that have ended leave to it, more and more while others
+    come and go. There this is what Rust has in use, on the C library's heap; Python's blocks are counted apart.
+    """
     blocks: int
     """Python's memory blocks."""
     threads: int
@@ -50,14 +59,32 @@ class Reading:
     def take(cls) -> "Reading":
         """Look, after a collection, and after the C library has given back what is free."""
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        library = ctypes.CDLL(None)
+        library.malloc_trim(0)
         return cls(
-            int(pages) * os.sysconf("SC_PAGE_SIZE"),
+            _heap_in_use(library) if FREE_THREADED else _resident(),
             sys.getallocatedblocks(),
             len(os.listdir("/proc/self/task")),
             len(os.listdir("/proc/self/fd")),
         )
+
+
+def _resident() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+class _Mallinfo(ctypes.Structure):
+    """`struct mallinfo2`, as `man mallinfo` has it."""
+
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
+
+
+def _heap_in_use(library: ctypes.CDLL) -> int:
+    library.mallinfo2.restype = _Mallinfo
+    heap = library.mallinfo2()
+    return int(heap.uordblks + heap.hblkhd)
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
