@@ -153,39 +153,65 @@ fn write_simple(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
 }
 
 fn write_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
+    if is_free_threaded(dict.py()) {
+        return write_changing_dict(dict, out, depth);
+    }
     let start = out.len();
-    let copy = if is_free_threaded(dict.py()) { Some(dict.copy()?) } else { None };
-    if depth > 0 && write_flat(copy.as_ref().unwrap_or(dict), out) {
+    if depth > 0 && write_flat(dict, out) {
         return Ok(());
     }
     out.truncate(start);
     // Writing the items may run Python code, which may change the dict; a copy is nobody else's to change.
-    let copy = copy.map_or_else(|| dict.copy(), Ok)?;
-    write_object(copy.iter(), out, depth)
+    write_object(dict.copy()?.iter(), out, depth)
 }
 
 fn write_list(list: &Bound<'_, PyList>, out: &mut Vec<u8>, depth: usize) -> Written {
     if is_free_threaded(list.py()) {
-        write_array(list.to_tuple().iter(), out, depth)
-    } else {
-        write_array(list.iter(), out, depth)
+        return write_changing_list(list, out, depth);
     }
+    write_array(list.iter(), out, depth)
+}
+
+// Apart, and what they share is inlined into each, so that the two before are as fast as if these were not there.
+
+#[inline(never)]
+fn write_changing_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
+    let copy = dict.copy()?;
+    let start = out.len();
+    if depth > 0 && write_flat(&copy, out) {
+        return Ok(());
+    }
+    out.truncate(start);
+    write_object(copy.iter(), out, depth)
+}
+
+#[inline(never)]
+fn write_changing_list(list: &Bound<'_, PyList>, out: &mut Vec<u8>, depth: usize) -> Written {
+    write_array(list.to_tuple().iter(), out, depth)
 }
 
 /// Whether this is a CPython that can do without the GIL. Then other threads change an object at any time, and a
 /// critical section keeps them away only until something in it waits, which reading the text of a str may do: so dicts
 /// and lists are to be copied, which CPython does in one step. With the GIL nothing that is written without Python code
 /// lets other threads run.
+#[inline]
 fn is_free_threaded(py: Python<'_>) -> bool {
-    // Asked of the build: such a one has the GIL for a while at an import, which may be now.
     static FREE_THREADED: PyOnceLock<bool> = PyOnceLock::new();
-    *FREE_THREADED.get_or_init(py, || {
-        let flags = py.import("sys").and_then(|sys| sys.getattr("abiflags")?.extract::<String>());
-        flags.is_ok_and(|flags| flags.contains('t'))
-    })
+    match FREE_THREADED.get(py) {
+        Some(known) => *known,
+        None => *FREE_THREADED.get_or_init(py, || is_built_free_threaded(py)),
+    }
+}
+
+/// Asked of the build: such a CPython has the GIL for a while at an import, which may be now.
+#[cold]
+fn is_built_free_threaded(py: Python<'_>) -> bool {
+    let flags = py.import("sys").and_then(|sys| sys.getattr("abiflags")?.extract::<String>());
+    flags.is_ok_and(|flags| flags.contains('t'))
 }
 
 /// Write a dict of text keys and simple values, as nearly all log messages are; `false` if it is another.
+#[inline(always)]
 fn write_flat(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>) -> bool {
     let mut separator = b'{';
     for (key, value) in dict.iter() {
@@ -206,6 +232,7 @@ fn write_flat(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>) -> bool {
     true
 }
 
+#[inline(always)]
 fn write_object<'py>(
     items: impl IntoIterator<Item = (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     out: &mut Vec<u8>,
@@ -230,6 +257,7 @@ fn write_object<'py>(
     Ok(())
 }
 
+#[inline(always)]
 fn write_array<'py>(items: impl IntoIterator<Item = Bound<'py, PyAny>>, out: &mut Vec<u8>, depth: usize) -> Written {
     let depth = depth.checked_sub(1).ok_or_else(|| refuse(Reason::TooDeep))?;
     out.push(b'[');
