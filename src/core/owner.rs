@@ -13,8 +13,8 @@
 //!
 //! A forked child shares its parent's locks until it closes the file, so it does that at once
 //! ([`close_in_child`]). It can close only what it knows of: no thread may fork while another is between opening a file
-//! and noting it in `HELD`. In Python the GIL sees to that. `exec` closes the files, too. A child made behind Python's
-//! back, by `fork` without `exec`, keeps the lock until it ends.
+//! and noting it in `HELD`. In Python the GIL sees to that, or without it the world that is stopped for a fork. `exec`
+//! closes the files, too. A child made behind Python's back, by `fork` without `exec`, keeps the lock until it ends.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};

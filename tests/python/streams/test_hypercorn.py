@@ -1,5 +1,6 @@
 """Streams under Hypercorn, whose worker is a process that gets no signal of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -63,7 +64,9 @@ def server(tmp_path: Path) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
                 wait_until(lambda: answers(port))
                 yield port, process
             finally:
-                process.kill()
+                # With its worker, which is a process of its own.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def answers(port: int) -> bool:
