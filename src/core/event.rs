@@ -25,13 +25,23 @@ pub struct EventId {
 impl EventId {
     /// The most bytes an id has as text.
     pub const MAX_LEN: usize = 41;
+
+    /// The id as text, written to the beginning of `buffer`.
+    pub fn encode(self, buffer: &mut [u8; Self::MAX_LEN]) -> &str {
+        let (mut fence, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let mut rest = buffer.as_mut_slice();
+        for part in [fence.format(self.fence), "-", seq.format(self.seq)] {
+            // There is room for the longest.
+            let _ = rest.write_all(part.as_bytes());
+        }
+        let len = Self::MAX_LEN - rest.len();
+        buffer.get(..len).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(itoa::Buffer::new().format(self.fence))?;
-        f.write_str("-")?;
-        f.write_str(itoa::Buffer::new().format(self.seq))
+        f.write_str(self.encode(&mut [0; Self::MAX_LEN]))
     }
 }
 

@@ -1,6 +1,5 @@
 //! `RunManager`.
 
-use std::io::Write;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -173,11 +172,7 @@ impl RunManager {
     #[pyo3(signature = (run_id, event, /))]
     fn publish<'py>(&self, run_id: i64, event: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
         let Some(id) = self.core().publish(run_id, json::encode(event)?) else { return Ok(None) };
-        let mut text = [0; EventId::MAX_LEN];
-        let mut rest = text.as_mut_slice();
-        let _ = write!(rest, "{id}");
-        let len = EventId::MAX_LEN - rest.len();
-        PyString::from_bytes(event.py(), text.get(..len).unwrap_or_default()).map(Some)
+        Ok(Some(PyString::new(event.py(), id.encode(&mut [0; EventId::MAX_LEN]))))
     }
 
     /// Set the run's cancel event.
