@@ -16,7 +16,6 @@ from starlette.types import Receive, Send
 # Wrappers of `send` that only note that the response has started, by module and name.
 TRANSPARENT = {("starlette.middleware.errors", "_send"), ("starlette._exception_handler", "sender")}
 
-
 # The modules of uvicorn whose `send`, in the midst of a body, waits for the client, codes the chunk and writes it.
 CHUNKED = {"uvicorn.protocols.http.httptools_impl", "uvicorn.protocols.http.h11_impl"}
 

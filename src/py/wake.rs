@@ -76,15 +76,16 @@ impl Resume {
             Self::Future(future) => (future.call_method1(py, intern!(py, "set_result"), (py.None(),)), None),
             Self::Call(callable) => (callable.call0(py), Some(callable)),
         };
-        match (ran, callable) {
-            (Ok(_), _) => Ok(()),
-            (Err(error), _) if !error.is_instance_of::<PyException>(py) => Err(error),
-            (Err(error), Some(callable)) => {
-                error.write_unraisable(py, Some(callable.bind(py)));
-                Ok(())
+        match ran {
+            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
+            Err(error) => {
+                if let Some(callable) = callable {
+                    error.write_unraisable(py, Some(callable.bind(py)));
+                }
             }
-            (Err(_), None) => Ok(()),
+            Ok(_) => {}
         }
+        Ok(())
     }
 }
 
