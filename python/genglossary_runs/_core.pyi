@@ -55,6 +55,7 @@ class RunManager:
         retained_bytes: bytes of JSON these may hold together, 0 or more.
         retention: seconds a finished run is kept, 0 to 1e9. No thread looks after it: what is too old goes with the
             next call of any method but `publish` and `cancel_run`.
+        default: called with a value that JSON has no form for; returns one to be written instead. None refuses it.
         args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
             them with `TypeError`.
 
@@ -70,6 +71,7 @@ class RunManager:
         retained_runs: int = 256,
         retained_bytes: int = 67108864,
         retention: float = 300.0,
+        default: Callable[[Any], Any] | None = None,
         **kwargs: Any,
     ) -> Self: ...
     def open_run(self, run_id: int) -> CancelEvent:
@@ -90,16 +92,18 @@ class RunManager:
 
         Args:
             run_id: a run that is open, subscribed to, or has a cancel event.
-            event: a dict or other mapping of what JSON has a form for. NaN and infinities become null, tuples
-                lists, lone surrogates U+FFFD, keys what `json.dumps` makes of them.
+            event: a dict or another mapping. NaN and infinities become null, lone surrogates U+FFFD, keys what
+                `json.dumps` makes of them. Besides what JSON has a form for, values may be dates and times (ISO 8601),
+                UUID, Decimal and Path (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and
+                sets of any kind, and NumPy scalars and arrays. Anything else goes through the manager's `default`.
 
         Returns:
             The event's id, `<fence>-<seq>`; or None where no reader could ever get it: the run is unknown or
             finished.
 
         Raises:
-            TypeError: the event is no mapping, or has a value or key that JSON has no form for (the message names
-                where). Nothing is published.
+            TypeError: the event is no mapping, or has a value or key that cannot be written, such as bytes (the message
+                names where). Nothing is published.
             ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer of more
                 than 4,300 digits, or more than Python prints. Nothing is published.
         """

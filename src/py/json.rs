@@ -1,12 +1,13 @@
 //! Python objects to JSON and back.
 //!
-//! What is written equals, once decoded, what `json.dumps` writes, but for what JSON has no form for: NaN and infinities
-//! become null and lone surrogates U+FFFD.
+//! What is written equals, once decoded, what `json.dumps` writes, except where `json.dumps` has no answer: NaN and
+//! infinities become null, lone surrogates U+FFFD, and the types of [`native`](super::native) plainer objects.
+//! U+0085, U+2028 and U+2029 are escaped, because clients that split a stream with `str.splitlines` break at them.
 
 use std::cell::Cell;
 
 use jiter::{PythonParse, StringCacheMode, map_json_error};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -14,6 +15,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, Py
 use serde::Serialize;
 use serde_json::to_writer;
 
+use super::native;
 use crate::core::Payload;
 use crate::core::sync::share;
 
@@ -21,6 +23,10 @@ use crate::core::sync::share;
 const MAX_DEPTH: usize = 128;
 /// The most digits of an integer, which is what Python reads by default and what a reader here does.
 const MAX_DIGITS: usize = 4300;
+/// How often one value may be replaced by a plainer one, so that an object that converts to itself comes to an end.
+const MAX_CONVERSIONS: usize = 32;
+/// Line ends for `str.splitlines` and so for many clients, though neither for JSON nor for server-sent events.
+const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// A buffer larger than this is not kept for the next event.
 const KEPT_BUFFER: usize = 64 << 10;
 
@@ -28,11 +34,14 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// What is asked for a plainer object where JSON has no form for a value: the `default` of a manager.
+type Fallback<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+
 /// The JSON object of an event.
-pub fn encode(event: &Bound<'_, PyAny>) -> PyResult<Payload> {
+pub fn encode<'py>(event: &Bound<'py, PyAny>, default: Fallback<'_, 'py>) -> PyResult<Payload> {
     let mut out = BUFFER.take();
     out.clear();
-    let written = write_event(event, &mut out);
+    let written = write_event(event, &mut out, default);
     let shared = written.map(|()| share(&out));
     if out.capacity() <= KEPT_BUFFER {
         BUFFER.set(out);
@@ -56,6 +65,8 @@ enum Reason {
     NoForm(String),
     TooDeep,
     Raised(PyErr),
+    /// A conversion raised this; the text names the type.
+    Unconvertible(String, PyErr),
 }
 
 type Written = Result<(), Box<Refused>>;
@@ -83,16 +94,22 @@ impl Refused {
                 named.set_cause(py, Some(error));
                 named
             }
-            Reason::Raised(error) => error,
+            Reason::Unconvertible(kind, error) if error.is_instance_of::<PyException>(py) => {
+                let why = format!("event{place} is of type {kind} and could not be converted: {error}");
+                let named = PyTypeError::new_err(why);
+                named.set_cause(py, Some(error));
+                named
+            }
+            Reason::Raised(error) | Reason::Unconvertible(_, error) => error,
         }
     }
 }
 
-fn write_event(event: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
+fn write_event<'py>(event: &Bound<'py, PyAny>, out: &mut Vec<u8>, default: Fallback<'_, 'py>) -> Written {
     if let Ok(dict) = event.cast_exact::<PyDict>() {
-        write_dict(dict, out, MAX_DEPTH)
+        write_dict(dict, out, MAX_DEPTH, default)
     } else if event.cast::<PyMapping>().is_ok() {
-        write_value(event, out, MAX_DEPTH)
+        write_value(event, out, MAX_DEPTH, default)
     } else {
         let what = type_name(event)?;
         Err(PyTypeError::new_err(format!("an event must be a dict or another mapping, not {what}")).into())
@@ -100,17 +117,52 @@ fn write_event(event: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
 }
 
 /// Write one value, in which `depth` levels may be nested.
-fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written {
+fn write_value<'py>(value: &Bound<'py, PyAny>, out: &mut Vec<u8>, depth: usize, default: Fallback<'_, 'py>) -> Written {
     if write_simple(value, out) {
         Ok(())
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        write_dict(dict, out, depth)
+        write_dict(dict, out, depth, default)
+    } else if let Ok(list) = value.cast_exact::<PyList>() {
+        write_list(list, out, depth, default)
+    } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        write_array(tuple.iter(), out, depth, default)
+    } else {
+        write_other(value, out, depth, default)
+    }
+}
+
+/// Write a value as the plainer one that it converts to, as often as that takes.
+#[inline(never)]
+fn write_other<'py>(value: &Bound<'py, PyAny>, out: &mut Vec<u8>, depth: usize, default: Fallback<'_, 'py>) -> Written {
+    let mut value = value.clone();
+    for _ in 0..MAX_CONVERSIONS {
+        // A member of an Enum may be a str or an int as well; its value is what counts.
+        value = match native::enum_value(&value).map_err(|error| unconvertible(&value, error))? {
+            Some(inner) => inner,
+            None if write_known(&value, out, depth, default)? => return Ok(()),
+            None => plainer(&value, default)?,
+        };
+    }
+    let what = type_name(&value)?;
+    Err(refuse(Reason::NoForm(format!("of type {what}, which converts to itself again and again"))))
+}
+
+/// Write what JSON has a form for; `false`, with nothing written, if it has none for the value's type.
+fn write_known<'py>(
+    value: &Bound<'py, PyAny>,
+    out: &mut Vec<u8>,
+    depth: usize,
+    default: Fallback<'_, 'py>,
+) -> Result<bool, Box<Refused>> {
+    if write_simple(value, out) {
+    } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+        write_dict(dict, out, depth, default)?;
     } else if let Ok(list) = value.cast::<PyList>() {
-        write_list(list, out, depth)
+        write_list(list, out, depth, default)?;
     } else if let Ok(tuple) = value.cast::<PyTuple>() {
-        write_array(tuple.iter(), out, depth)
+        write_array(tuple.iter(), out, depth, default)?;
     } else if let Ok(text) = value.cast::<PyString>() {
-        write_text(text, out)
+        write_text(text, out)?;
     } else if let Ok(number) = value.cast::<PyInt>() {
         let digits = int_repr(number)?;
         if digits.trim_start_matches('-').len() > MAX_DIGITS {
@@ -118,16 +170,35 @@ fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Wri
             return Err(PyValueError::new_err(message).into());
         }
         out.extend_from_slice(digits.as_bytes());
-        Ok(())
     } else if let Ok(number) = value.cast::<PyFloat>() {
         write_plain(&number.value(), out);
-        Ok(())
     } else if let Ok(mapping) = value.cast::<PyMapping>() {
         let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = mapping.items()?.extract()?;
-        write_object(pairs, out, depth)
+        write_object(pairs, out, depth, default)?;
     } else {
-        let what = type_name(value)?;
-        Err(refuse(Reason::NoForm(format!("of type {what}, which JSON has no form for; convert it first"))))
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// The plainer object that is written for a value of a type that JSON has no form for.
+fn plainer<'py>(value: &Bound<'py, PyAny>, default: Fallback<'_, 'py>) -> Result<Bound<'py, PyAny>, Box<Refused>> {
+    match (native::convert(value), default) {
+        (Ok(Some(plainer)), _) => Ok(plainer),
+        (Ok(None), Some(default)) => default.call1((value,)).map_err(|error| unconvertible(value, error)),
+        (Ok(None), None) => {
+            let what = type_name(value)?;
+            let why = "which JSON has no form for; convert it first, or give the RunManager a default";
+            Err(refuse(Reason::NoForm(format!("of type {what}, {why}"))))
+        }
+        (Err(error), _) => Err(unconvertible(value, error)),
+    }
+}
+
+fn unconvertible(value: &Bound<'_, PyAny>, error: PyErr) -> Box<Refused> {
+    match type_name(value) {
+        Ok(what) => refuse(Reason::Unconvertible(what, error)),
+        Err(error) => error.into(),
     }
 }
 
@@ -152,9 +223,9 @@ fn write_simple(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
     }
 }
 
-fn write_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
+fn write_dict<'py>(dict: &Bound<'py, PyDict>, out: &mut Vec<u8>, depth: usize, default: Fallback<'_, 'py>) -> Written {
     if is_free_threaded(dict.py()) {
-        return write_changing_dict(dict, out, depth);
+        return write_changing_dict(dict, out, depth, default);
     }
     let start = out.len();
     if depth > 0 && write_flat(dict, out) {
@@ -162,32 +233,42 @@ fn write_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Writ
     }
     out.truncate(start);
     // Writing the items may run Python code, which may change the dict; a copy is nobody else's to change.
-    write_object(dict.copy()?.iter(), out, depth)
+    write_object(dict.copy()?.iter(), out, depth, default)
 }
 
-fn write_list(list: &Bound<'_, PyList>, out: &mut Vec<u8>, depth: usize) -> Written {
+fn write_list<'py>(list: &Bound<'py, PyList>, out: &mut Vec<u8>, depth: usize, default: Fallback<'_, 'py>) -> Written {
     if is_free_threaded(list.py()) {
-        return write_changing_list(list, out, depth);
+        return write_changing_list(list, out, depth, default);
     }
-    write_array(list.iter(), out, depth)
+    write_array(list.iter(), out, depth, default)
 }
 
 // Apart, and what they share is inlined into each, so that the two before are as fast as if these were not there.
 
 #[inline(never)]
-fn write_changing_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
+fn write_changing_dict<'py>(
+    dict: &Bound<'py, PyDict>,
+    out: &mut Vec<u8>,
+    depth: usize,
+    default: Fallback<'_, 'py>,
+) -> Written {
     let copy = dict.copy()?;
     let start = out.len();
     if depth > 0 && write_flat(&copy, out) {
         return Ok(());
     }
     out.truncate(start);
-    write_object(copy.iter(), out, depth)
+    write_object(copy.iter(), out, depth, default)
 }
 
 #[inline(never)]
-fn write_changing_list(list: &Bound<'_, PyList>, out: &mut Vec<u8>, depth: usize) -> Written {
-    write_array(list.to_tuple().iter(), out, depth)
+fn write_changing_list<'py>(
+    list: &Bound<'py, PyList>,
+    out: &mut Vec<u8>,
+    depth: usize,
+    default: Fallback<'_, 'py>,
+) -> Written {
+    write_array(list.to_tuple().iter(), out, depth, default)
 }
 
 /// Whether this is a CPython that can do without the GIL. Then other threads change an object at any time, and a
@@ -237,6 +318,7 @@ fn write_object<'py>(
     items: impl IntoIterator<Item = (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     out: &mut Vec<u8>,
     depth: usize,
+    default: Fallback<'_, 'py>,
 ) -> Written {
     let depth = depth.checked_sub(1).ok_or_else(|| refuse(Reason::TooDeep))?;
     let mut separator = b'{';
@@ -245,7 +327,7 @@ fn write_object<'py>(
         separator = b',';
         write_key(&key, out)?;
         out.push(b':');
-        write_value(&value, out, depth).map_err(|mut refused| {
+        write_value(&value, out, depth, default).map_err(|mut refused| {
             refused.path.push(format!("[{}]", short_repr(&key)));
             refused
         })?;
@@ -258,14 +340,19 @@ fn write_object<'py>(
 }
 
 #[inline(always)]
-fn write_array<'py>(items: impl IntoIterator<Item = Bound<'py, PyAny>>, out: &mut Vec<u8>, depth: usize) -> Written {
+fn write_array<'py>(
+    items: impl IntoIterator<Item = Bound<'py, PyAny>>,
+    out: &mut Vec<u8>,
+    depth: usize,
+    default: Fallback<'_, 'py>,
+) -> Written {
     let depth = depth.checked_sub(1).ok_or_else(|| refuse(Reason::TooDeep))?;
     out.push(b'[');
     for (index, value) in items.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_value(&value, out, depth).map_err(|mut refused| {
+        write_value(&value, out, depth, default).map_err(|mut refused| {
             refused.path.push(format!("[{index}]"));
             refused
         })?;
@@ -274,7 +361,7 @@ fn write_array<'py>(items: impl IntoIterator<Item = Bound<'py, PyAny>>, out: &mu
     Ok(())
 }
 
-/// Write a key as `json.dumps` does: numbers, booleans and None as text.
+/// Write a key as `json.dumps` does, numbers, booleans and None as text; what converts to one of these as that.
 fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
     if let Ok(text) = key.cast::<PyString>() {
         return write_text(text, out);
@@ -287,6 +374,8 @@ fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
         int_repr(number)?
     } else if let Ok(number) = key.cast::<PyFloat>() {
         float_key(number)?
+    } else if let Some(plainer) = native::convert_key(key)? {
+        return write_key(&plainer, out);
     } else {
         let what = type_name(key)?;
         let reason = format!("a key of type {what}; keys are str, int, float, bool or None");
@@ -316,13 +405,38 @@ fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Written {
 fn write_str(text: &str, out: &mut Vec<u8>) {
     // Without a branch for each byte this is done many bytes at a time.
     let plain = text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
-    if plain {
+    let separated = !text.is_ascii() && has_separator(text);
+    if plain && !separated {
         out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
+    } else if separated {
+        write_separated(text, out);
     } else {
         write_plain(text, out);
+    }
+}
+
+/// Whether the text has U+0085, U+2028 or U+2029, which JSON leaves raw and `str.splitlines` takes for line ends.
+fn has_separator(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    // As above, without a branch for each byte: first whether there is a byte that begins one of them.
+    bytes.iter().fold(false, |found, &byte| found | (byte == 0xC2) | (byte == 0xE2))
+        && bytes.windows(2).any(|pair| matches!(pair, [0xC2, 0x85] | [0x80, 0xA8 | 0xA9]))
+        && text.contains(SEPARATORS)
+}
+
+#[cold]
+fn write_separated(text: &str, out: &mut Vec<u8>) {
+    let mut json = Vec::with_capacity(text.len() + 16);
+    write_plain(text, &mut json);
+    for character in String::from_utf8_lossy(&json).chars() {
+        if SEPARATORS.contains(&character) {
+            out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
+        } else {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
     }
 }
 

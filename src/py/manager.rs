@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
@@ -14,7 +15,7 @@ use super::logging::TARGET;
 use super::subscription::Subscription;
 use crate::core::log::LogLimits;
 use crate::core::retention::RetentionLimits;
-use crate::core::{self, EventId, Limits, Start};
+use crate::core::{self, EventId, Limits, Payload, Start};
 
 /// The longest retention, in seconds: about 30 years, which every clock can add.
 const MAX_RETENTION: f64 = 1e9;
@@ -36,6 +37,7 @@ const MAX_RETENTION: f64 = 1e9;
 ///     retained_bytes: bytes of JSON these may hold together, 0 or more.
 ///     retention: seconds a finished run is kept, 0 to 1e9. No thread looks after it: what is too old goes with the
 ///         next call of any method but `publish` and `cancel_run`.
+///     default: called with a value that JSON has no form for; returns one to be written instead. None refuses it.
 ///     args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
 ///         them with `TypeError`.
 ///
@@ -44,11 +46,16 @@ const MAX_RETENTION: f64 = 1e9;
 #[pyclass(frozen, subclass, weakref, module = "genglossary_runs")]
 pub struct RunManager {
     cores: PerProcess<core::RunManager>,
+    default: Option<Py<PyAny>>,
 }
 
 impl RunManager {
     fn core(&self) -> &core::RunManager {
         self.cores.get(|parent| core::RunManager::new(*parent.limits()))
+    }
+
+    fn encode(&self, event: &Bound<'_, PyAny>) -> PyResult<Payload> {
+        json::encode(event, self.default.as_ref().map(|default| default.bind(event.py())))
     }
 }
 
@@ -83,7 +90,7 @@ impl RunManager {
     #[new]
     #[classmethod]
     #[pyo3(signature = (*args, history=1000, history_bytes=8388608, retained_runs=256, retained_bytes=67108864,
-                        retention=300.0, **kwargs))]
+                        retention=300.0, default=None, **kwargs))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         cls: &Bound<'_, PyType>,
@@ -93,13 +100,18 @@ impl RunManager {
         #[pyo3(from_py_with = limit)] retained_runs: i64,
         #[pyo3(from_py_with = limit)] retained_bytes: i64,
         #[pyo3(from_py_with = seconds)] retention: f64,
+        default: Option<Bound<'_, PyAny>>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let unknown = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
         if unknown && cls.is(cls.py().get_type::<Self>()) {
             return Err(PyTypeError::new_err(
-                "RunManager takes only the keywords history, history_bytes, retained_runs, retained_bytes and retention",
+                "RunManager takes only the keywords history, history_bytes, retained_runs, retained_bytes, retention \
+                 and default",
             ));
+        }
+        if default.as_ref().is_some_and(|default| !default.is_callable()) {
+            return Err(PyTypeError::new_err("default must be a callable that takes one value, or None"));
         }
         if !(0.0..=MAX_RETENTION).contains(&retention) {
             return Err(PyValueError::new_err("retention must be between 0 and 1e9 seconds"));
@@ -116,7 +128,11 @@ impl RunManager {
             },
         };
         limits.check()?;
-        Ok(Self { cores: PerProcess::new(core::RunManager::new(limits)) })
+        Ok(Self { cores: PerProcess::new(core::RunManager::new(limits)), default: default.map(Bound::unbind) })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.default)
     }
 
     /// Open a run and return its cancel event.
@@ -157,21 +173,23 @@ impl RunManager {
     ///
     /// Args:
     ///     run_id: a run that is open, subscribed to, or has a cancel event.
-    ///     event: a dict or other mapping of what JSON has a form for. NaN and infinities become null, tuples
-    ///         lists, lone surrogates U+FFFD, keys what `json.dumps` makes of them.
+    ///     event: a dict or another mapping. NaN and infinities become null, lone surrogates U+FFFD, keys what
+    ///         `json.dumps` makes of them. Besides what JSON has a form for, values may be dates and times (ISO 8601),
+    ///         UUID, Decimal and Path (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and
+    ///         sets of any kind, and NumPy scalars and arrays. Anything else goes through the manager's `default`.
     ///
     /// Returns:
     ///     The event's id, `<fence>-<seq>`; or None where no reader could ever get it: the run is unknown or
     ///     finished.
     ///
     /// Raises:
-    ///     TypeError: the event is no mapping, or has a value or key that JSON has no form for (the message names
-    ///         where). Nothing is published.
+    ///     TypeError: the event is no mapping, or has a value or key that cannot be written, such as bytes (the message
+    ///         names where). Nothing is published.
     ///     ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer of more
     ///         than 4,300 digits, or more than Python prints. Nothing is published.
     #[pyo3(signature = (run_id, event, /))]
     fn publish<'py>(&self, run_id: i64, event: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
-        let Some(id) = self.core().publish(run_id, json::encode(event)?) else { return Ok(None) };
+        let Some(id) = self.core().publish(run_id, self.encode(event)?) else { return Ok(None) };
         Ok(Some(PyString::new(event.py(), id.encode(&mut [0; EventId::MAX_LEN]))))
     }
 
@@ -203,7 +221,7 @@ impl RunManager {
     ///     TypeError, ValueError: as for `publish`; the run is not ended.
     #[pyo3(signature = (run_id, event, /, *, unless_active=false))]
     fn finish_run(&self, run_id: i64, event: &Bound<'_, PyAny>, unless_active: bool) -> PyResult<bool> {
-        let ended = self.core().finish(run_id, json::encode(event)?, unless_active);
+        let ended = self.core().finish(run_id, self.encode(event)?, unless_active);
         if ended {
             log::debug!(target: TARGET, "run {run_id} finished");
         }

@@ -8,6 +8,7 @@ mod gate;
 mod json;
 mod logging;
 mod manager;
+mod native;
 mod owner;
 mod subscription;
 mod wake;

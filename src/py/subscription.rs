@@ -164,7 +164,7 @@ impl Subscription {
     ///     TypeError, ValueError: as for `RunManager.publish`.
     #[pyo3(signature = (message, /))]
     fn put_nowait(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
-        let message = json::encode(message)?;
+        let message = json::encode(message, None)?;
         if let Some(open) = self.open() {
             open.put(message, self.capacity)?;
         }
