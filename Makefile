@@ -43,6 +43,7 @@ lint: dev
 	$(BIN)/ruff format --quiet --check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest genglossary_runs._core
+	$(BIN)/basedpyright --warnings
 
 bench: dev
 	cargo bench --quiet --no-default-features

@@ -1,4 +1,4 @@
-"""The three lines that put this project's module in the place of the application's."""
+"""The four lines that put this project's module in the place of the application's."""
 
 import ast
 import os
@@ -17,6 +17,13 @@ from genglossary.runs.manager import RunManager
 from .support import add_run, row
 
 APP = Path(genglossary.__file__).parents[1]
+
+FOUR_LINES = [
+    "import sys",
+    "import genglossary_runs.manager",
+    "from genglossary_runs.manager import RunManager as RunManager",
+    "sys.modules[__name__] = genglossary_runs.manager",
+]
 
 COLLABORATORS = [
     "Config",
@@ -49,13 +56,14 @@ def without_application() -> list[str]:
     return [entry for entry in sys.path if entry and Path(entry).resolve() != APP]
 
 
-def test_the_applications_module_is_the_three_lines() -> None:
+def test_the_applications_module_is_the_four_lines() -> None:
     lines = (APP / "genglossary/runs/manager.py").read_text().splitlines()
-    assert lines == [
-        "import sys",
-        "import genglossary_runs.manager",
-        "sys.modules[__name__] = genglossary_runs.manager",
-    ]
+    assert lines == FOUR_LINES
+
+
+def test_the_readme_has_the_four_lines() -> None:
+    readme = Path(__file__).parents[3] / "README.md"
+    assert "```python\n" + "\n".join(FOUR_LINES) + "\n```" in readme.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,9 @@ def test_the_applications_module_is_the_three_lines() -> None:
         "from genglossary.runs.manager import RunManager",
         "from genglossary.runs.executor import PipelineExecutor",
         "import genglossary.api",
+        "import genglossary_runs.application.manager",
+        "from genglossary_runs.application.manager import RunManager",
+        "from genglossary_runs.application import manager",
     ],
 )
 def test_either_package_may_be_imported_first(first: str) -> None:
@@ -100,6 +111,13 @@ def test_the_package_needs_no_application() -> None:
         "import genglossary_runs.manager",
         "from genglossary_runs import manager",
         "import genglossary_runs; genglossary_runs.manager",
+        "import genglossary_runs.application.manager",
+        "import genglossary_runs.runner, contextlib\n"
+        "with contextlib.suppress(ImportError):\n    import genglossary_runs.manager\n"
+        "import genglossary_runs.manager",
+        "import contextlib\n"
+        "with contextlib.suppress(ImportError):\n    import genglossary_runs.application.manager\n"
+        "import genglossary_runs.manager",
     ],
 )
 def test_without_the_application_the_manager_says_what_to_use_instead(statement: str) -> None:
@@ -131,9 +149,16 @@ def test_every_collaborator_is_looked_up_as_a_global() -> None:
     assert set(COLLABORATORS) - loaded == set()
 
 
-def test_patching_the_applications_name_replaces_it_in_the_module(manager: RunManager, db_path: str) -> None:
+def test_the_logger_keeps_the_name_of_the_door() -> None:
+    assert module.logger.name == "genglossary_runs.manager"
+
+
+@pytest.mark.parametrize(
+    "name", ["genglossary.runs.manager", "genglossary_runs.manager", "genglossary_runs.application.manager"]
+)
+def test_a_patch_of_any_name_replaces_the_global_that_is_read(manager: RunManager, db_path: str, name: str) -> None:
     run_id = add_run(db_path)
-    with patch("genglossary.runs.manager.PipelineExecutor") as executor:
+    with patch(f"{name}.PipelineExecutor") as executor:
         assert genglossary_runs.manager.PipelineExecutor is executor
         manager._execute_run(run_id, "full")
     executor.return_value.execute.assert_called_once()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from application.support import broken
-from genglossary_runs import ownership
 from genglossary_runs._core import OwnerLock
-from genglossary_runs.ownership import Claim, Ownership
+from genglossary_runs.application import ownership
+from genglossary_runs.application.ownership import Claim, Ownership
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import genglossary.runs.manager as manager_module
-import genglossary_runs.ownership as ownership_module
+import genglossary_runs.application.ownership as ownership_module
 import pytest
 from application.support import join
 from genglossary.db import connection, runs_repository

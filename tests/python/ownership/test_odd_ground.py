@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import genglossary.runs.manager as manager_module
-import genglossary_runs.ownership as ownership_module
+import genglossary_runs.application.ownership as ownership_module
 import pytest
 from application.support import DEADLINE, add_run, broken, join, row, terminal, terms, wait_for
 from genglossary.db import connection as connection_module

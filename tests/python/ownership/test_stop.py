@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import genglossary.runs.manager as manager_module
-import genglossary_runs.ownership as ownership_module
+import genglossary_runs.application.ownership as ownership_module
 import pytest
 from application.support import join, wait_for
 from genglossary.runs.executor import Job

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from application.support import DEADLINE, in_thread, join, wait_for
 from genglossary.runs.manager import RunManager
-from genglossary_runs.watch import Watcher
+from genglossary_runs.application.watch import Watcher
 
 from .support import Worker
 

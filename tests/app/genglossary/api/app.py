@@ -76,8 +76,10 @@ def create_app(projects: dict[str, Project]) -> FastAPI:
     def upload_files(project: str, files: list[File]) -> dict[str, Any]:
         manager = manager_of(project)
         with database_connection(manager.db_path) as conn, transaction(conn):
-            document_ids = [
-                conn.execute("INSERT INTO documents (name, content) VALUES (?, ?)", (f.name, f.content)).lastrowid
+            document_ids: list[int] = [
+                conn.execute(
+                    "INSERT INTO documents (name, content) VALUES (?, ?) RETURNING id", (f.name, f.content)
+                ).fetchone()[0]
                 for f in files
             ]
         try:

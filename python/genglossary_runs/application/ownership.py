@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._core import OwnerLock
+from .._core import OwnerLock
 
 logger = logging.getLogger(__name__)
 

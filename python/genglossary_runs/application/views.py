@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from ._core import CancelEvent, RunManager
+from .._core import CancelEvent, RunManager
 
 
 class CancelFlag(Protocol):
