@@ -1,4 +1,4 @@
-"""Look at runs now and then, in one thread that is there only while there is something to look at."""
+"""Check runs at intervals, in one thread that exists only while there is a run to check."""
 
 import logging
 import threading
@@ -8,26 +8,26 @@ logger = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Calls `look(run_id)` for each watched run every `interval` seconds until it says that it has seen enough.
+    """Calls `check(run_id)` for each watched run every `interval` seconds until it returns False.
 
     Args:
-        look: returns whether to look again. What it raises is logged, once until it succeeds, and it is called again.
+        check: returns whether to check again. What it raises is logged, once until it succeeds, and it is called again.
         interval: seconds, more than 0.
     """
 
-    def __init__(self, look: Callable[[int], bool], interval: float) -> None:
-        self._look = look
+    def __init__(self, check: Callable[[int], bool], interval: float) -> None:
+        self._check = check
         self._interval = interval
-        # Both guarded by `_changed`. Each call of `watch` has a token: what was seen before it is not enough for it.
+        # Both guarded by `_changed`. Each call of `watch` stores a new token, so that an earlier check cannot undo it.
         self._watched: dict[int, object] = {}
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
     def watch(self, run_id: int) -> None:
-        """Begin to look at the run. May be repeated. Never raises: without a thread, a log record says so."""
+        """Begin to check the run. May be repeated. Never raises: if no thread can be had, a log record says so."""
         with self._changed:
             self._watched[run_id] = object()
-            # In a forked child there is a thread that does not run.
+            # A forked child has the thread object, but not the thread.
             if self._thread is not None and self._thread.is_alive():
                 return
             self._thread = threading.Thread(target=self._run, name="genglossary-runs-watch", daemon=True)
@@ -38,7 +38,7 @@ class Watcher:
                 logger.warning("Run %s cannot be watched (%s): what other processes do is not noticed", run_id, error)
 
     def forget(self, run_id: int) -> None:
-        """Do not look at the run again; the thread ends with the last."""
+        """Stop checking the run; the thread ends with the last."""
         with self._changed:
             self._watched.pop(run_id, None)
             if not self._watched:
@@ -55,14 +55,14 @@ class Watcher:
                     return
             for run_id, token in watched:
                 try:
-                    wants_more = self._look(run_id)
+                    again = self._check(run_id)
                     failing.discard(run_id)
                 except Exception:
-                    wants_more = True
+                    again = True
                     if run_id not in failing:
                         failing.add(run_id)
-                        logger.warning("Looking at run %s failed; trying on", run_id, exc_info=True)
-                if not wants_more:
+                        logger.warning("Could not check run %s; will retry", run_id, exc_info=True)
+                if not again:
                     self._forget_if(run_id, token)
 
     def _forget_if(self, run_id: int, token: object) -> None:

@@ -11,6 +11,7 @@ import pytest
 from application.support import broken
 from genglossary_runs._core import OwnerLock
 from genglossary_runs.application import ownership
+from genglossary_runs.application.outcome import INTERRUPTED, Outcome
 from genglossary_runs.application.ownership import Claim, Ownership
 
 
@@ -42,9 +43,9 @@ def die(path: Path, *runs: int) -> None:
     lock.release()
 
 
-def left(project: Ownership) -> frozenset[int]:
+def left(project: Ownership) -> set[int]:
     with project.abandoned() as runs:
-        return runs
+        return set(runs)
 
 
 def test_the_file_is_for_people_too(project: Ownership, path: Path) -> None:
@@ -83,7 +84,7 @@ def test_another_process_owns_it(project: Ownership, path: Path) -> None:
     other.describe('{"runs": [3, 4]}')
     assert project.claim() is None
     assert project.run_elsewhere() == 4, "the newest: the others were left by owners that died"
-    assert left(project) == frozenset()
+    assert left(project) == set()
     other.release()
     assert project.run_elsewhere() is None
     assert left(project) == {3, 4}
@@ -96,7 +97,7 @@ def test_another_process_owns_it(project: Ownership, path: Path) -> None:
 )
 def test_a_file_with_other_words_names_nobody(project: Ownership, path: Path, words: bytes) -> None:
     path.write_bytes(words)
-    assert left(project) == frozenset()
+    assert left(project) == set()
     other = OwnerLock.acquire(path)
     assert other is not None
     assert project.claim() is None
@@ -109,33 +110,33 @@ def test_what_this_process_owns_is_not_elsewhere(project: Ownership) -> None:
     claim = claimed(project)
     claim.name(1)
     assert project.run_elsewhere() is None
-    assert left(project) == frozenset()
+    assert left(project) == set()
     claim.release()
 
 
 def test_no_owner_comes_while_the_abandoned_are_looked_after(project: Ownership, path: Path) -> None:
     die(path, 1)
     with project.abandoned() as runs:
-        assert runs == {1}
+        assert set(runs) == {1}
         looking = OwnerLock.look(path)
         assert looking is not None, "others may look, too"
         looking.release()
     claimed(project).release()
 
 
-def test_a_dead_owners_runs_are_named_until_they_are_settled(project: Ownership, path: Path) -> None:
+def test_a_dead_owners_runs_are_named_until_they_are_recorded(project: Ownership, path: Path) -> None:
     die(path, 1, 2)
     claim = claimed(project)
-    assert claim.left == {1, 2}
+    assert set(claim.unrecorded) == {1, 2}
     claim.name(3)
     assert json.loads(path.read_text())["runs"] == [3, 1, 2]
     claim.release()
-    assert path.exists(), "nobody has settled them"
+    assert path.exists(), "nobody has recorded them"
 
     claim = claimed(project)
-    assert claim.left == {1, 2, 3}
-    claim.settle()
-    assert claim.left == frozenset()
+    assert set(claim.unrecorded) == {1, 2, 3}
+    claim.clear()
+    assert set(claim.unrecorded) == set()
     claim.name(4)
     assert json.loads(path.read_text())["runs"] == [4]
     claim.release()
@@ -154,9 +155,9 @@ def test_whoever_lets_go_last_keeps_the_names(project: Ownership, path: Path) ->
 def test_a_run_whose_end_could_not_be_recorded_is_left(project: Ownership, path: Path) -> None:
     claim = claimed(project)
     claim.name(5)
-    claim.leave()
+    claim.leave(INTERRUPTED)
     later = claimed(project)
-    assert later.left == {5}
+    assert set(later.unrecorded) == {5}
     claim.release()
     later.release()
     assert left(project) == {5}
@@ -167,10 +168,57 @@ def test_a_run_whose_end_could_not_be_recorded_is_left(project: Ownership, path:
 )
 def test_words_that_say_nothing(project: Ownership, path: Path, words: str) -> None:
     path.write_text(words)
-    assert left(project) == frozenset()
+    assert left(project) == set()
     claim = claimed(project)
-    assert claim.left == frozenset()
+    assert set(claim.unrecorded) == set()
     claim.release()
+
+
+FAILED = Outcome("failed", "用語がありません")
+
+
+def unrecorded(project: Ownership) -> dict[int, Outcome]:
+    with project.abandoned() as outcomes:
+        return dict(outcomes)
+
+
+def test_the_file_says_how_a_run_ended_until_that_is_recorded(project: Ownership, path: Path) -> None:
+    die(path, 1)
+    claim = claimed(project)
+    claim.name(2)
+    claim.keep(FAILED)
+    assert json.loads(path.read_text())["ended"] == {"2": {"status": "failed", "error": "用語がありません"}}
+    claim.leave(FAILED)
+    claim.release()
+    assert unrecorded(project) == {2: FAILED, 1: INTERRUPTED}
+
+    claim = claimed(project)
+    claim.name(3)
+    claim.keep(Outcome("completed"))
+    assert dict(claim.unrecorded) == {2: FAILED, 1: INTERRUPTED}
+    claim.clear()
+    claim.release()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        None,
+        [],
+        "completed",
+        {"7": None},
+        {"7": {}},
+        {"7": {"status": "running", "error": None}},
+        {"7": {"status": ["completed"], "error": None}},
+        {"7": {"status": "failed", "error": 5}},
+        {"7": {"status": "failed"}},
+        {"8": {"status": "completed", "error": None}},
+    ],
+)
+def test_an_outcome_that_cannot_be_read_is_an_interruption(project: Ownership, path: Path, ended: object) -> None:
+    path.write_text(json.dumps({"runs": [7], "ended": ended}))
+    assert unrecorded(project) == {7: INTERRUPTED}
 
 
 @pytest.mark.parametrize("name", [":memory:", ""])
@@ -184,12 +232,12 @@ def test_a_database_in_memory_has_no_owner(
     assert "crashes are not noticed" in caplog.text
     for claim in claims:
         claim.name(1)
-        claim.leave()
-        assert claim.left == frozenset()
-        claim.settle()
+        claim.leave(INTERRUPTED)
+        assert set(claim.unrecorded) == set()
+        claim.clear()
         claim.release()
     assert project.run_elsewhere() is None
-    assert left(project) == frozenset()
+    assert left(project) == set()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,11 +17,11 @@ from types import FrameType
 from typing import Any
 
 import genglossary.runs.manager as manager_module
-import genglossary_runs.application.ownership as ownership_module
 import pytest
 from application.support import join
 from genglossary.db import connection, runs_repository
 from genglossary.runs.manager import RunManager
+from genglossary_runs.application import outcome, ownership, recovery, runs
 
 from .support import (
     Audience,
@@ -41,7 +41,10 @@ from .support import (
 )
 
 KILL_EVERY = int(os.environ.get("GENGLOSSARY_RUNS_KILL_EVERY", "0"))
-TRACED = {inspect.getfile(module) for module in (manager_module, ownership_module, connection, runs_repository)}
+TRACED = {
+    inspect.getfile(module)
+    for module in (manager_module, outcome, ownership, recovery, runs, connection, runs_repository)
+}
 
 Way = Callable[[RunManager, Worker], None]
 

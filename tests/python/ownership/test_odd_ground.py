@@ -237,7 +237,7 @@ def test_a_death_that_cannot_be_recorded(
     folder.chmod(0o555)
     assert obedient.call(active_run) == run_id
     assert obedient.call(latest_status) == "running"
-    assert f"Run {run_id} of {db_path} was interrupted" in obedient.call(records)
+    assert f"Run {run_id} of {db_path} has ended; could not record that" in obedient.call(records)
     folder.chmod(0o755)
     assert obedient.call(run) == run_id + 1
     assert_each_ended_once(db_path)
@@ -328,7 +328,7 @@ def test_a_database_too_full_for_the_status(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The row stayed active for ever, though nobody was at it; now it is as if its process had died."""
+    """The row stayed active for ever although nobody executed its run; now whoever starts next records how it ended."""
     with sqlite3.connect(manager.db_path) as conn:
         conn.execute(
             "CREATE TRIGGER greedy AFTER UPDATE OF status ON runs WHEN NEW.finished_at IS NOT NULL"
@@ -347,7 +347,7 @@ def test_a_database_too_full_for_the_status(
 
     disk.is_full = False
     assert make_worker().call(run) == run_id + 1
-    assert [row["status"] for row in rows(manager.db_path)] == ["failed", "completed"]
+    assert [(row["status"], row["error_message"]) for row in rows(manager.db_path)] == [("completed", None)] * 2
     assert_each_ended_once(manager.db_path)
 
 

@@ -3,13 +3,14 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import genglossary.runs.manager as manager_module
 import pytest
 from application.support import DEADLINE, add_run, broken, in_thread, join, wait_for
 from genglossary.runs.manager import RunManager
 from genglossary_runs._core import OwnerLock
+from genglossary_runs.application.outcome import Outcome
 
 from .support import (
     Worker,
@@ -134,13 +135,13 @@ def test_what_dies_while_another_is_recorded_is_not_forgotten(
     add_run(db_path, "running")
     die(db_path, 1)
 
-    def meanwhile(run_ids: list[int]) -> None:
-        assert run_ids == [1]
+    def meanwhile(outcomes: Mapping[int, Outcome], recorded: list[int]) -> None:
+        assert recorded == [1]
         add_run(db_path, "running")
         die(db_path, 2, 1)
 
     with monkeypatch.context() as patched:
-        patched.setattr(manager, "_announce_interrupted", meanwhile)
+        patched.setattr(manager._recovery, "announce", meanwhile)
         manager.get_active_run()
     assert manager.start_run(scope="full") == 3
     join(manager._thread)
@@ -151,7 +152,7 @@ def test_a_start_that_is_interrupted_behind_its_commit_blocks_nothing(
     manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(manager, "_announce_interrupted", broken(KeyboardInterrupt()))
+        patched.setattr(manager._recovery, "announce", broken(KeyboardInterrupt()))
         manager.start_run(scope="full")
     assert [row["status"] for row in rows(db_path)] == ["pending"]
     assert manager.active_runs() == []

@@ -15,7 +15,7 @@ from genglossary.runs.manager import RunManager
 
 from .support import Worker, finish, run, start_and_wait, terminal_events
 
-ELSEWHERE = "This run is executed by another process: its messages are not shown here, its end is."
+ELSEWHERE = "This run is executed by another process: its messages are not shown here, but its end is."
 
 
 def is_polling(manager: RunManager) -> bool:
@@ -216,7 +216,7 @@ def test_a_row_that_cannot_be_read_for_a_while(
 
         patch.setattr(manager, "get_run", get_run)
         with caplog.at_level(logging.WARNING):
-            wait_for(lambda: len(failures) > 3, "some looks")
+            wait_for(lambda: len(failures) > 3, "some checks")
     owner.call(finish)
     assert terminal_events(reader)[-1] == terminal(run_id, "completed")
-    assert caplog.text.count(f"Looking at run {run_id} failed") == 1, "not once a look"
+    assert caplog.text.count(f"Could not check run {run_id}") == 1, "not once a check"

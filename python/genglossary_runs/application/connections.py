@@ -1,0 +1,34 @@
+"""The end of a connection that the pipeline has used: it may be broken, closed, None or a test's stand-in.
+
+None of these raises. Each is followed by a step that does not depend on it: the outcome is written on a new connection.
+"""
+
+import contextlib
+import sqlite3
+from typing import Any
+
+
+def commit(conn: Any) -> None:
+    """Commit, if that is possible."""
+    with contextlib.suppress(Exception):
+        conn.commit()
+
+
+def roll_back(conn: Any) -> None:
+    """Roll back, if that is possible."""
+    with contextlib.suppress(Exception):
+        conn.rollback()
+
+
+def close(conn: Any) -> None:
+    """Close, if that is possible."""
+    with contextlib.suppress(Exception):
+        conn.close()
+
+
+def in_transaction(conn: Any) -> bool:
+    """Return whether something on it is neither committed nor rolled back."""
+    try:
+        return conn is not None and conn.in_transaction is True
+    except sqlite3.Error:
+        return False
