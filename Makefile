@@ -23,7 +23,7 @@ help:
 	@echo "make clean               remove what was built"
 
 demo: dev
-	@$(BIN)/python -m genglossary_runs.demo $(DEMO_FLAGS) "$(DOCS)"
+	@PYTHONPATH=examples $(BIN)/python -m glossary $(DEMO_FLAGS) "$(DOCS)"
 
 test: test-rust test-python
 
@@ -32,7 +32,7 @@ test-rust:
 	cargo test --quiet --no-default-features
 
 test-python: dev
-	@sh tests/python/console/install-browser.sh
+	@sh scripts/install-browser.sh
 	$(BIN)/python -m pytest --quiet
 
 lint: dev
@@ -56,16 +56,16 @@ loom:
 		cargo test --release --no-default-features --target-dir target/loom --test loom
 
 soak: dev
-	$(BIN)/python proof/soak.py $(if $(SECONDS),--seconds $(SECONDS))
+	$(BIN)/python tests/soak/soak.py $(if $(SECONDS),--seconds $(SECONDS))
 
 fuzz: dev
-	proof/fuzz.sh $(SECONDS)
+	scripts/fuzz.sh $(SECONDS)
 
 mutants sanitizers debug interpreters:
-	proof/$@.sh
+	scripts/$@.sh
 
 free-threaded:
-	proof/free_threaded.sh
+	scripts/free_threaded.sh
 
 dev: .venv/.built
 

@@ -27,9 +27,7 @@ TEXTS = {
 
 
 CHROMIUM = shutil.which("chromium")
-WITHOUT = (
-    "There is no chromium here, so the run console is not tested; tests/python/console/install-browser.sh installs it"
-)
+WITHOUT = "Chromium is not installed, so the run console is not tested; scripts/install-browser.sh installs it"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,11 +9,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from genglossary_runs.demo.documents import Folder
-from genglossary_runs.demo.pipeline import Glossary
-from genglossary_runs.demo.server import Origin, create_app, serving
-from genglossary_runs.demo.terms import Entry
 from genglossary_runs.runner import Run, RunContext, Runner
+from glossary.documents import Folder
+from glossary.pipeline import Glossary
+from glossary.server import Origin, create_app, serving
+from glossary.terms import Entry
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 PATIENCE = 30.0

@@ -18,6 +18,7 @@ from playwright.sync_api import Page, Route, expect
 
 from .support import PATIENCE, Demo, Wire, lines_of, open_run, serving_demo, status_of, words_of
 
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 RECONNECTING = re.compile(r"^Connection to the server lost at \d\d:\d\d:\d\d\. Reconnecting…$")
 
 
@@ -223,15 +224,15 @@ def test_a_cancel_never_meets_another_run_with_the_same_number(
 
 
 class Command:
-    """`python -m genglossary_runs.demo` as in a terminal, where it goes on serving."""
+    """`python -m glossary` as in a terminal, where it goes on serving."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._terminal, end = os.openpty()
         self._printed = ""
         arguments = [str(folder), "--port", str(port), "--pace", "0.1", "--out", str(folder.parent / "out.md")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "genglossary_runs.demo", *arguments],
-            env=os.environ | {"TERM": "dumb"},  # no colours
+            [sys.executable, "-m", "glossary", *arguments],
+            env=os.environ | {"PYTHONPATH": str(EXAMPLES), "TERM": "dumb"},  # no colours
             stdout=end,
             stderr=subprocess.STDOUT,
             start_new_session=True,

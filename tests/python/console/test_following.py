@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from genglossary_runs.demo import server, uploads
+from glossary import server, uploads
 from playwright.sync_api import FilePayload, Page, expect
 
 from .support import (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from genglossary_runs.demo import server
-from genglossary_runs.demo.documents import Folder
+from glossary import server
+from glossary.documents import Folder
 from playwright.sync_api import Page, expect
 
 from .support import (

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from genglossary_runs.demo import server
-from genglossary_runs.demo.documents import Folder
 from genglossary_runs.runner import Runner
+from glossary import server
+from glossary.documents import Folder
 from httpx_sse import ServerSentEvent, connect_sse
 
 PATIENCE = 60.0

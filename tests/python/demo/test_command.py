@@ -1,4 +1,4 @@
-"""`python -m genglossary_runs.demo`, as a person or a script runs it."""
+"""`python -m glossary`, as a person or a script runs it."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from typing import IO
 
 import httpx
 import pytest
-from genglossary_runs.demo.command import LONGEST_WAIT, PACE, default_pace, pace_of, parse
+from glossary.command import LONGEST_WAIT, PACE, default_pace, pace_of, parse
 
 PATIENCE = 60.0
 PROJECT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-m", "genglossary_runs.demo", "--port", "0"]
+COMMAND = [sys.executable, "-m", "glossary", "--port", "0"]
 
 MakeFolder = Callable[..., Path]
 
@@ -27,7 +27,15 @@ MakeFolder = Callable[..., Path]
 def environment(**variables: str) -> dict[str, str]:
     # A proxy of the machine must not matter, nor its terminal's width.
     plain = {key: value for key, value in os.environ.items() if key not in ("DOCS", "COLUMNS", "FORCE_COLOR")}
-    return plain | {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"} | variables
+    return (
+        plain
+        | {
+            "PYTHONPATH": str(PROJECT / "examples"),
+            "http_proxy": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+        }
+        | variables
+    )
 
 
 def run(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -248,15 +256,16 @@ class Finder:
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Finder)
 sys.modules.pop(sys.argv[1], None)
-runpy.run_module("genglossary_runs.demo", run_name="__main__", alter_sys=True)
+runpy.run_module("glossary", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("module", ["genglossary_runs.demo.command", "httpx", "rich.console", "fastapi", "uvicorn"])
+@pytest.mark.parametrize("module", ["glossary.command", "httpx", "rich.console", "fastapi", "uvicorn"])
 def test_ctrl_c_while_it_is_being_imported_says_nothing(tmp_path: Path, module: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_IMPORT, module],
         cwd=tmp_path,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from genglossary_runs.demo.documents import MAX_BYTES, Folder, UnreadableError, parse
+from glossary.documents import MAX_BYTES, Folder, UnreadableError, parse
 
 
 def sentences(name: str, text: str) -> list[str]:

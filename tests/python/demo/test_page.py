@@ -7,8 +7,8 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def test_both_languages_say_everything() -> None:
-    script = (PROJECT / "python/genglossary_runs/demo/static/console.js").read_text(encoding="utf-8")
-    markup = (PROJECT / "python/genglossary_runs/demo/static/index.html").read_text(encoding="utf-8")
+    script = (PROJECT / "examples/glossary/static/console.js").read_text(encoding="utf-8")
+    markup = (PROJECT / "examples/glossary/static/index.html").read_text(encoding="utf-8")
     english, japanese = (
         set(re.findall(r"^  (\w+):", re.search(rf"^const {name} = {{$(.*?)^}};$", script, re.M | re.S)[1], re.M))  # type: ignore[index]
         for name in ("ENGLISH", "JAPANESE")

@@ -4,7 +4,7 @@ import io
 import os
 from pathlib import Path
 
-from genglossary_runs.demo.command import watch_run
+from glossary.command import watch_run
 from rich.console import Console
 from rich.text import Text
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from genglossary_runs import RunManager
-from genglossary_runs.demo.documents import Folder
-from genglossary_runs.demo.pipeline import Glossary, make_glossary
-from genglossary_runs.demo.terms import Entry
 from genglossary_runs.runner import Run, Runner
+from glossary.documents import Folder
+from glossary.pipeline import Glossary, make_glossary
+from glossary.terms import Entry
 
 PATIENCE = 60.0
 

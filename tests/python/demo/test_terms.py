@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from genglossary_runs.demo.documents import parse
-from genglossary_runs.demo.terms import Entry, TermFinder
+from glossary.documents import parse
+from glossary.terms import Entry, TermFinder
 
 ENGLISH = """
 # Runs

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from genglossary_runs.demo import server, uploads
-from genglossary_runs.demo.documents import MAX_BYTES, TEXT_SUFFIXES
-from genglossary_runs.demo.uploads import MAX_FILES, MAX_TOTAL_BYTES, Upload, UploadedFile
+from glossary import server, uploads
+from glossary.documents import MAX_BYTES, TEXT_SUFFIXES
+from glossary.uploads import MAX_FILES, MAX_TOTAL_BYTES, Upload, UploadedFile
 
 from .support import Client, follow, serving, state
 

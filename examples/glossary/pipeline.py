@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from genglossary_runs.demo.documents import CONTROLS, Document, FileT, NoTextError, Source, UnreadableError
-from genglossary_runs.demo.terms import Entry, TermFinder
 from genglossary_runs.runner import RunContext
+
+from glossary.documents import CONTROLS, Document, FileT, NoTextError, Source, UnreadableError
+from glossary.terms import Entry, TermFinder
 
 MAX_ENTRIES = 40
 

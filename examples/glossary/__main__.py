@@ -1,4 +1,4 @@
-"""`python -m genglossary_runs.demo`: the command of `genglossary_runs.demo.command`."""
+"""`python -m glossary`: the command of `glossary.command`."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ def _let_ctrl_c_end_at_once() -> None:
 if __name__ == "__main__":
     # Nothing is there yet to be cancelled, and Python would tell where in which import it was.
     _let_ctrl_c_end_at_once()
-    from genglossary_runs.demo.command import main
+    from glossary.command import main
 
     code = main()
     _let_ctrl_c_end_at_once()

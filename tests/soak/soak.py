@@ -1,6 +1,6 @@
 """Soak: nothing leaks, nothing is lost silently, nothing hangs, however long it goes on.
 
-    python proof/soak.py [--seconds N] [--seed TEXT]
+    python tests/soak/soak.py [--seconds N] [--seed TEXT]
 
 Round after round, one manager has runs that publish in bursts, are cancelled, and are finished by two threads at
 once, with readers of every kind: threads that get, iterate, lag, leave, resume and are closed; tasks of asyncio's and

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 
-from genglossary_runs.demo.documents import (
+from glossary.documents import (
     MAX_BYTES,
     TEXT_SUFFIXES,
     Document,
@@ -18,7 +18,7 @@ from genglossary_runs.demo.documents import (
     is_text_path,
     parse,
 )
-from genglossary_runs.demo.refusals import Refusal
+from glossary.refusals import Refusal
 
 MAX_FILES = 1000
 MAX_TOTAL_BYTES = 32 << 20

@@ -1,6 +1,6 @@
 """Fuzz the JSON writer: any Python value comes back as `json` would bring it back, or is refused as the stub says.
 
-    python proof/fuzz_json.py [--seconds N] [--seed TEXT]
+    python tests/fuzz/fuzz_json.py [--seconds N] [--seed TEXT]
 
 Values are made by chance, with a liking for what is odd: lone and paired surrogates, U+2028, NUL, 4-byte characters,
 line ends, NaN, infinities, integers beyond 64 bits, keys that are no strings or become the same one, subclasses whose
@@ -8,7 +8,7 @@ own `__repr__` lies, mappings that are no dicts, nesting around the limit, cycle
 is published and read twice, as a dict and as a server-sent event; both must equal `json.loads(json.dumps(value))`.
 
 It takes as long as it is told, a minute by default; what fails is printed with the seed and the number that repeat it.
-This is no coverage-guided fuzzing, which would need an instrumented interpreter: the Rust targets in `fuzz/` are that.
+It is not guided by coverage, which would need an instrumented interpreter; the Rust targets in `fuzz_targets` are.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from genglossary_runs.demo.stop_words import AFTER_NOUNS, BEFORE_NOUNS, ENGLISH_STOP_WORDS, JAPANESE_STOP_WORDS
+from glossary.stop_words import AFTER_NOUNS, BEFORE_NOUNS, ENGLISH_STOP_WORDS, JAPANESE_STOP_WORDS
 
 Language = Literal["en", "ja"]
 _Key = tuple[str, ...]  # the words of a term in lower case, the last in the singular

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from genglossary_runs.runner import Runner
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from genglossary_runs.demo.documents import Folder, UnreadableError
-from genglossary_runs.demo.follow import Follower, printable
-from genglossary_runs.demo.server import create_app, serving
-from genglossary_runs.runner import Runner
+from glossary.documents import Folder, UnreadableError
+from glossary.follow import Follower, printable
+from glossary.server import create_app, serving
 
 HOST = "127.0.0.1"
 PACE = 0.05
@@ -108,7 +108,7 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of a command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m genglossary_runs.demo",
+        prog="python -m glossary",
         description="Makes a glossary of the text files in a folder, in a run that you can follow.",
     )
     parser.add_argument(
@@ -128,7 +128,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _default_folder() -> Path:
-    project = Path(__file__).resolve().parents[3]
+    project = Path(__file__).resolve().parents[2]
     is_checkout = (project / "pyproject.toml").is_file()
     return Path(os.environ.get("DOCS") or (project if is_checkout else "."))
 

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-#[path = "../../tests/common/model.rs"]
+#[path = "../../common/model.rs"]
 mod model;
 
 use std::collections::VecDeque;

@@ -25,15 +25,15 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.staticfiles import StaticFiles
-
 from genglossary_runs import RunManager
-from genglossary_runs.demo.documents import MAX_BYTES, SKIPPED_FOLDERS, TEXT_SUFFIXES, Folder
-from genglossary_runs.demo.guard import Guard
-from genglossary_runs.demo.pipeline import Glossary, make_glossary
-from genglossary_runs.demo.refusals import Refusal, answer
-from genglossary_runs.demo.uploads import MAX_FILES, MAX_TOTAL_BYTES, receive_upload
 from genglossary_runs.runner import AlreadyRunningError, Run, Runner
 from genglossary_runs.sse import drain_on_shutdown, run_stream
+
+from glossary.documents import MAX_BYTES, SKIPPED_FOLDERS, TEXT_SUFFIXES, Folder
+from glossary.guard import Guard
+from glossary.pipeline import Glossary, make_glossary
+from glossary.refusals import Refusal, answer
+from glossary.uploads import MAX_FILES, MAX_TOTAL_BYTES, receive_upload
 
 HISTORY = 20_000
 """Events that a run's log holds: a line for each of ten thousand documents, with room. The page shows as many."""

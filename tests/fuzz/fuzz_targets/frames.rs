@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../../tests/common/sse.rs"]
+#[path = "../../common/sse.rs"]
 mod sse;
 
 use std::time::Duration;

@@ -1,1 +1,0 @@
-"""A web application that makes glossaries of text files in runs: `python -m genglossary_runs.demo`."""

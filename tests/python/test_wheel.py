@@ -1,0 +1,45 @@
+"""The wheel has the package, and nothing that only this repository needs."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+MATURIN = shutil.which("maturin", path=str(Path(sys.executable).parent))
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> list[PurePosixPath]:
+    """The names of the files in the wheel."""
+    if MATURIN is None or shutil.which("cargo") is None:
+        pytest.skip("maturin and cargo are needed to build the wheel")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [MATURIN, "build", "--release", "--quiet", "--interpreter", sys.executable, "--out", str(folder)]
+    built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    return [PurePosixPath(name) for name in zipfile.ZipFile(wheel).namelist()]
+
+
+@pytest.mark.timeout(900)
+def test_the_wheel_has_the_whole_package_and_no_more(names: list[PurePosixPath]) -> None:
+    package = PROJECT / "python"
+    sources = {
+        PurePosixPath(path.relative_to(package).as_posix())
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in (".so", ".pyc")
+    }
+    (extension,) = (name for name in names if name.suffix == ".so")
+    assert extension.parent == PurePosixPath("genglossary_runs")
+    rest = {name for name in names if ".dist-info" not in name.parts[0]} - {extension}
+    assert rest == sources
+
+
+@pytest.mark.timeout(900)
+def test_the_wheel_has_no_demo_and_no_tests(names: list[PurePosixPath]) -> None:
+    assert {name.parts[0] for name in names if ".dist-info" not in name.parts[0]} == {"genglossary_runs"}
+    assert not {"demo", "glossary", "examples", "tests"} & {part for name in names for part in name.parts}
