@@ -175,8 +175,19 @@ def status_of(page: Page) -> Locator:
     return page.locator("#status")
 
 
+def open_console(page: Page, url: str) -> None:
+    """Open the page and wait until it has everything it asks the server for at its beginning.
+
+    "Connected" alone is no sign of that: one answer shows it, and the next one may still be under way when a test cuts
+    the wire. Start is enabled by the last of them.
+    """
+    page.goto(url)
+    expect(page.locator("#files")).to_be_enabled()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "connected")
+
+
 def open_run(page: Page, url: str, run_id: int, status: str = "running") -> None:
-    page.goto(f"{url}#run-{run_id}")
+    open_console(page, f"{url}#run-{run_id}")
     expect(page.get_by_role("heading", name=f"Run {run_id}", exact=True)).to_be_visible()
     expect(status_of(page)).to_have_text(status)
 

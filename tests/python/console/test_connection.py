@@ -16,7 +16,7 @@ import pytest
 from genglossary_runs import runner
 from playwright.sync_api import Page, Route, expect
 
-from .support import PATIENCE, Demo, Wire, lines_of, open_run, serving_demo, status_of, words_of
+from .support import PATIENCE, Demo, Wire, lines_of, open_console, open_run, serving_demo, status_of, words_of
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 RECONNECTING = re.compile(r"^Connection to the server lost at \d\d:\d\d:\d\d\. Reconnecting…$")
@@ -101,8 +101,7 @@ def test_a_run_that_ends_meanwhile_is_seen_to_have_ended(page: Page, demo: Demo,
 
 
 def test_a_start_without_an_answer_is_told(page: Page, demo: Demo, wire: Wire) -> None:
-    page.goto(wire.url)
-    expect_connected(page)
+    open_console(page, wire.url)
     wire.cut()
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#refusal")).to_have_text("The server does not answer. Try again when it is back.")
@@ -143,8 +142,7 @@ def test_a_run_that_a_restart_has_lost_keeps_its_lines(page: Page, texts: Path) 
 
 
 def test_what_is_old_news_is_dimmed(page: Page, demo: Demo, wire: Wire) -> None:
-    page.goto(wire.url)
-    expect_connected(page)
+    open_console(page, wire.url)
     expect(page.locator("#stats")).to_have_css("opacity", "1")
     wire.cut()
     for name in ("#stats", "figure:has(#event-chart)", "figure:has(#reader-chart)"):

@@ -14,6 +14,7 @@ from .support import (
     choose,
     lines_of,
     log_of,
+    open_console,
     open_run,
     serving_demo,
     stat,
@@ -44,7 +45,7 @@ def expect_run_ends(page: Page, status: str = "completed") -> None:
 
 
 def test_the_folder_becomes_a_glossary(page: Page, demo: Demo) -> None:
-    page.goto(demo.url)
+    open_console(page, demo.url)
     expect(page.get_by_text("All texts in texts")).to_be_visible()
     start(page)
     expect_run_ends(page)
@@ -60,7 +61,7 @@ def test_the_folder_becomes_a_glossary(page: Page, demo: Demo) -> None:
 
 
 def test_chosen_files_become_a_glossary(page: Page, demo: Demo) -> None:
-    page.goto(demo.url)
+    open_console(page, demo.url)
     choose(page, [payload("a.md"), payload("b.txt", "用語とは言葉である。"), payload("c.png", b"\x89")])
     expect(page.locator("#chosen")).to_have_text("2 files, 64 B; 1 more is no text and is left out")
     start(page)
@@ -76,7 +77,7 @@ def test_a_chosen_folder_becomes_a_glossary(page: Page, demo: Demo, tmp_path: Pa
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("A run is one background execution.")
-    page.goto(demo.url)
+    open_console(page, demo.url)
     choose(page, tmp_path / "notes", "#folder")
     expect(page.locator("#chosen")).to_contain_text("2 files, 68 B; 3 more are no texts and are left out")
     start(page)
@@ -86,7 +87,7 @@ def test_a_chosen_folder_becomes_a_glossary(page: Page, demo: Demo, tmp_path: Pa
 
 
 def test_a_choice_can_be_taken_back(page: Page, demo: Demo) -> None:
-    page.goto(demo.url)
+    open_console(page, demo.url)
     choose(page, [payload("a.md")])
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#chosen")).to_have_text("All texts in texts")
@@ -98,7 +99,7 @@ def test_too_much_is_refused_before_it_is_sent(page: Page, demo: Demo, monkeypat
     monkeypatch.setattr(server, "MAX_FILES", 3)
     monkeypatch.setattr(server, "MAX_BYTES", 100)
     monkeypatch.setattr(server, "MAX_TOTAL_BYTES", 250)
-    page.goto(demo.url)
+    open_console(page, demo.url)
     refusal = page.locator("#refusal")
     for files, why in [
         ([payload("a.png")], "None of these is a text (.markdown .md"),
@@ -115,7 +116,7 @@ def test_too_much_is_refused_before_it_is_sent(page: Page, demo: Demo, monkeypat
 
 
 def test_what_the_server_refuses_is_told(page: Page, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    page.goto(demo.url)
+    open_console(page, demo.url)
     choose(page, [payload("a.md", "x" * 101)])
     monkeypatch.setattr(uploads, "MAX_BYTES", 100)
     start(page)
@@ -125,7 +126,7 @@ def test_what_the_server_refuses_is_told(page: Page, demo: Demo, monkeypatch: py
 
 def test_a_second_run_of_the_folder_is_refused(page: Page, texts: Path) -> None:
     with serving_demo(texts, pace=3600.0) as demo:
-        page.goto(demo.url)
+        open_console(page, demo.url)
         start(page)
         expect(status_of(page)).to_have_text("running")
         start(page)
@@ -321,7 +322,7 @@ def test_each_run_shows_its_own_glossary(page: Page, demo: Demo) -> None:
 
 
 def test_a_run_that_is_not_there_is_named(page: Page, demo: Demo) -> None:
-    page.goto(f"{demo.url}#run-0")
+    open_console(page, f"{demo.url}#run-0")
     expect(page.get_by_text("There is no run 0 here.")).to_be_visible()
 
 

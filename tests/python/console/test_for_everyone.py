@@ -19,6 +19,7 @@ from .support import (
     choose,
     lines_of,
     log_of,
+    open_console,
     open_run,
     serving_demo,
     status_of,
@@ -329,7 +330,7 @@ def test_no_run_of_the_list_is_cut(open_page: OpenPage, demo: Demo, width: int, 
     page = open_page(viewport={"width": width, "height": height})
     for n in range(20):
         demo.live_run(f"text {n}").end()
-    page.goto(demo.url)
+    open_console(page, demo.url)
     expect(page.locator("#runs li")).to_have_count(20)
     page.wait_for_function(f"() => {{ const [whole, cut] = ({SEEN_RUNS})(); return whole > 0 && whole < 20 && !cut }}")
     page.locator("#runs a").last.focus()
@@ -359,7 +360,7 @@ def test_what_fingers_press_is_large_enough(open_page: OpenPage, demo: Demo) -> 
 
 
 def open_run_in(page: Page, url: str, run_id: int) -> None:
-    page.goto(f"{url}#run-{run_id}")
+    open_console(page, f"{url}#run-{run_id}")
     expect(status_of(page)).to_have_attribute("data-status", "running")
 
 
@@ -393,7 +394,7 @@ def test_the_short_japanese_status_is_at_the_end_of_its_row(open_page: OpenPage,
     live = demo.live_run()
     live.run.started_at -= timedelta(hours=11, minutes=11)
     live.end()
-    page.goto(demo.url)
+    open_console(page, demo.url)
     row = page.locator("#runs a")
     expect(row.locator(".status")).to_have_text("完了")
     expect(row.locator(".length")).to_have_text("11 時間 11 分")
@@ -408,7 +409,7 @@ def test_what_the_page_knows_it_says_in_japanese(open_page: OpenPage, texts: Pat
     page = open_page(locale="ja-JP")
     (texts / "bad.txt").write_bytes(b"caf\xe9")
     with serving_demo(texts) as demo:
-        page.goto(demo.url)
+        open_console(page, demo.url)
         page.get_by_role("button", name="開始").click()
         expect(page.locator("#status")).to_have_text("完了")
         expect(lines_of(page)).to_have_text(
@@ -471,7 +472,7 @@ def test_a_picture_of_it(open_page: OpenPage, tmp_path: Path) -> None:
         Folder(folder).files()[number].write_bytes("Größe".encode("latin-1"))
     with serving_demo(folder, pace=0.25) as demo:
         page, other = open_page(viewport={"width": 1280, "height": 760}, device_scale_factor=2), open_page()
-        page.goto(demo.url)
+        open_console(page, demo.url)
         expect(page.locator("#event-rate")).to_have_text("0 peak 0")
         demo.live_run("handbook").end()
         demo.live_run("empty.txt").end(ValueError("There is no text in the files of empty.txt"))

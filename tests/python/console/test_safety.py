@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
-from .support import PATIENCE, Demo, choose, lines_of, open_run, status_of
+from .support import PATIENCE, Demo, choose, lines_of, open_console, open_run, status_of
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -32,7 +32,7 @@ def assert_nothing_became_markup(page: Page) -> None:
 def test_hostile_documents_are_shown_as_text(page: Page, demo: Demo) -> None:
     names = [f"{text.replace('/', '')}.md".replace('"', "'") for text in HOSTILE]
     sentence = "A <script>alert(1)</script> run is one <img src=x onerror=alert(1)> execution of work."
-    page.goto(demo.url)
+    open_console(page, demo.url)
     choose(page, [{"name": name, "mimeType": "text/markdown", "buffer": sentence.encode()} for name in names])
     page.get_by_role("button", name="Start").click()
     expect(status_of(page)).to_have_text("completed")
@@ -45,7 +45,7 @@ def test_hostile_documents_are_shown_as_text(page: Page, demo: Demo) -> None:
 
 def test_a_hostile_name_of_the_one_file_is_shown_as_text(page: Page, demo: Demo) -> None:
     name = "<img src=x onerror=alert(1)>.md"
-    page.goto(demo.url)
+    open_console(page, demo.url)
     choose(page, [{"name": name, "mimeType": "text/markdown", "buffer": b"A run is one execution."}])
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#source")).to_have_text(name)
