@@ -1,6 +1,8 @@
 //! A run manager for long background jobs: `core` is pure Rust, `py` is its binding to Python.
 
 pub mod core;
+#[cfg(not(loom))]
+pub mod host;
 
 #[cfg(feature = "python")]
 mod py;

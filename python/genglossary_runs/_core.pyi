@@ -7,7 +7,16 @@ from typing import Any, Self, TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
-__all__ = ["CancelEvent", "OwnerLock", "RunActiveError", "RunManager", "Subscription", "UnknownRunError"]
+__all__ = [
+    "CancelEvent",
+    "OwnerLock",
+    "RunActiveError",
+    "RunManager",
+    "StreamGroup",
+    "Subscription",
+    "UnknownRunError",
+    "stream_stats",
+]
 
 class RunActiveError(RuntimeError):
     """The run is already open; finish it, or choose another id, before opening it again."""
@@ -314,6 +323,63 @@ class Frames(AsyncIterator[bytes]):
         Raises:
             RuntimeError: another event loop has awaited the subscription before.
         """
+
+@type_check_only
+class HandedOver(TypedDict):
+    """What `stream_stats` returns."""
+
+    open: int
+    stalled: int
+    total: int
+    dropped: int
+
+@final
+class StreamGroup:
+    """Streams that one server has begun and a thread without Python goes on with.
+
+    The thread starts with the first stream of the process and ends with the last. In a forked child there are none.
+    """
+
+    def __new__(cls) -> Self: ...
+    def add(
+        self, fd: int, subscription: Subscription, *, heartbeat: float | None, send_timeout: float, retry: int
+    ) -> None:
+        """Go on with a response that has begun, on a duplicate of its socket.
+
+        What the subscription gives is sent in HTTP/1.1's chunked transfer coding, up to the end of the body; then the
+        connection is closed. The caller is to close its own descriptor without shutting the connection down, and to
+        leave the subscription alone.
+
+        Args:
+            fd: an open, connected stream socket; nothing may be left to be written to it.
+            subscription: what is sent. It is closed when the stream ends.
+            heartbeat: seconds without an event after which a comment line is sent, more than 0; None for never.
+            send_timeout: seconds a client may take nothing of what waits for it before it is dropped, more than 0.
+            retry: milliseconds a client is told to wait before it comes back if the stream is drained.
+
+        Raises:
+            OSError: `fd` is no socket, or the process has no descriptor left. Nothing has been sent.
+            ValueError: `heartbeat` or `send_timeout` is not positive.
+        """
+
+    def drain(self, grace: float) -> None:
+        """End the streams with a `retry:` hint. May be called in any thread, and does not wait.
+
+        Args:
+            grace: seconds a client may take for what waits for it; then it is dropped.
+        """
+
+    @property
+    def open(self) -> int:
+        """How many of the streams have not ended."""
+
+def stream_stats() -> HandedOver:
+    """Count the streams that have been handed over in this process.
+
+    Returns:
+        `open`: those that have not ended; `stalled`: those of them whose client has yet to take something; `total`: all
+        there have been; `dropped`: those whose client took nothing in time.
+    """
 
 @final
 class OwnerLock:

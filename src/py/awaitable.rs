@@ -21,8 +21,8 @@ use crate::core::sync::Mutex;
 
 /// The most bytes of one chunk, unless a single frame is longer.
 const CHUNK: usize = 64 << 10;
-/// A comment line of a server-sent event stream, which clients ignore.
-const HEARTBEAT: &[u8] = b": keepalive\n\n";
+/// A comment of a server-sent event stream. It has one line end: to some clients an empty line is an empty event.
+const HEARTBEAT: &[u8] = b": keepalive\n";
 
 /// What is awaited.
 enum Wish {

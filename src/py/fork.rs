@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 
 use crate::core::fork::{entered_child, generation};
 use crate::core::owner::close_in_child;
+use crate::host::streams;
 
 /// Have Python tell the core of each fork.
 pub fn install(py: Python<'_>) -> PyResult<()> {
@@ -20,6 +21,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 fn note_fork() {
     entered_child();
     close_in_child();
+    streams::close_in_child();
 }
 
 /// A value for each process: the first for the one that made it, a new one for a child that asks.

@@ -10,6 +10,7 @@ mod logging;
 mod manager;
 mod native;
 mod owner;
+mod streams;
 mod subscription;
 mod wake;
 
@@ -28,6 +29,8 @@ mod _core {
     use super::manager::RunManager;
     #[pymodule_export]
     use super::owner::OwnerLock;
+    #[pymodule_export]
+    use super::streams::{StreamGroup, stream_stats};
     #[pymodule_export]
     use super::subscription::Subscription;
 

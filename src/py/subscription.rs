@@ -22,7 +22,7 @@ use crate::core::{self, Event, NotReady};
 /// nothing more comes, and reading raises `queue.Empty` at once.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct Subscription {
-    core: core::Subscription,
+    core: Arc<core::Subscription>,
     /// What `full` and `put_nowait` measure by.
     capacity: usize,
     /// The key of the event loop that first awaited it.
@@ -31,12 +31,17 @@ pub struct Subscription {
 
 impl Subscription {
     pub fn new(core: core::Subscription, capacity: usize) -> Self {
-        Self { core, capacity, owner: OnceLock::new() }
+        Self { core: Arc::new(core), capacity, owner: OnceLock::new() }
     }
 
     /// The reader; `None` in a forked child, where it is closed.
     pub fn open(&self) -> Option<&core::Subscription> {
-        Some(&self.core).filter(|core| !core.is_of_parent())
+        Some(&*self.core).filter(|core| !core.is_of_parent())
+    }
+
+    /// The reader, for somebody who reads it in place of Python.
+    pub fn share(&self) -> Arc<core::Subscription> {
+        self.core.clone()
     }
 
     /// The reader, to be used only after a look has found it open.

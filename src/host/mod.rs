@@ -1,0 +1,3 @@
+//! What concerns this host: sockets. No Python, and nothing the core needs.
+
+pub mod streams;

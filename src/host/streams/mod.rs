@@ -1,0 +1,115 @@
+//! Streams of runs to clients, written by one thread that knows nothing of Python.
+//!
+//! A server starts a response as always. Then a duplicate of its socket is handed over ([`hand_over`]), with a cursor on
+//! the run; the server forgets the connection, and the thread writes what the run publishes until the run ends, the
+//! client leaves or takes nothing for too long, or the group it belongs to is drained.
+//!
+//! The thread starts with the first stream and ends with the last. A run wakes it through one [`Port`], once a burst.
+//!
+//! # Readiness
+//!
+//! `mio` watches the sockets, edge-triggered: each is registered once, and neither a delivered event nor a client that
+//! stalls costs another system call. `io_uring` would save the entry into the kernel for each `send`, about a tenth of
+//! its cost; the rest is the network stack's work, which it does not make less. For that it is not portable, often
+//! forbidden in containers, and needs the memory of what is sent to stay until the kernel says so.
+//!
+//! # Locks and forks
+//!
+//! The table of connections is behind a lock so that the child of a fork can close what it inherits
+//! ([`close_in_child`]). The thread holds it for some tens of sends at a time, and never while it sleeps. Lock order:
+//! `Hub.table`, or `HUB`; then `Hub.arrivals`; then the core's.
+
+mod coding;
+mod connection;
+mod stats;
+mod table;
+mod thread;
+mod timers;
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use connection::Connection;
+pub use stats::Stats;
+use stats::TAKEN;
+use thread::Hub;
+
+use crate::core::Subscription;
+use crate::core::sync::Mutex;
+
+/// The thread of this process, while there is one.
+static HUB: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
+
+/// How a stream behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long nothing may be sent before a comment is.
+    pub heartbeat: Option<Duration>,
+    /// How long a client may take nothing of what waits for it.
+    pub send_timeout: Duration,
+    /// How many milliseconds a client is to wait before it comes back, if the stream is drained.
+    pub retry: u32,
+}
+
+/// Streams that are drained together: those of one server.
+#[derive(Debug, Default)]
+pub struct Group {
+    open: AtomicUsize,
+}
+
+impl Group {
+    /// How many of its streams have not ended.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// Send `subscription` to the client at the other end of `socket`, in the chunked coding of a response that has begun.
+///
+/// # Errors
+///
+/// The descriptor is no socket, or there is no memory or descriptor left for the thread. Nothing has been sent.
+pub fn hand_over(
+    socket: OwnedFd,
+    subscription: Arc<Subscription>,
+    options: Options,
+    group: &Arc<Group>,
+) -> io::Result<()> {
+    let socket = TcpStream::from(socket);
+    socket.set_nonblocking(true)?;
+    // A socket of another kind has no such option, and needs none.
+    let _ = socket.set_nodelay(true);
+    let mut running = HUB.lock();
+    let hub = match &*running {
+        Some(hub) => hub,
+        None => running.insert(Hub::start()?),
+    };
+    let connection = Connection::new(mio::net::TcpStream::from_std(socket), subscription, options, group.clone());
+    // The thread does not end while `HUB` is locked.
+    hub.arrivals.lock().connections.push(connection);
+    hub.wake();
+    TAKEN.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// End the streams of `group`, with a hint when to come back; drop clients that take longer than `grace`.
+pub fn drain(group: &Arc<Group>, grace: Duration) {
+    let hub = HUB.lock().clone();
+    if let (Some(hub), Some(cutoff)) = (hub, Instant::now().checked_add(grace)) {
+        hub.arrivals.lock().drains.push((group.clone(), cutoff));
+        hub.wake();
+    }
+}
+
+/// Close what the parent sends to, without a word to its clients. To be called in the child of each fork.
+pub fn close_in_child() {
+    // The gate kept the thread from these locks while the process was copied.
+    let hub = HUB.lock().take();
+    if let Some(hub) = hub {
+        hub.close();
+    }
+}

@@ -1,0 +1,127 @@
+//! The thread: sleep until something happens, then look at the connections that it concerns.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::coding::Coder;
+use super::connection::Connection;
+use super::table::{Table, Tools};
+use super::{Group, HUB};
+use crate::core::Port;
+use crate::core::sync::Mutex;
+
+/// What the waker is reported as; no connection has this number.
+const WAKER: Token = Token(usize::MAX);
+/// How many events the system reports at a time.
+const EVENTS: usize = 1024;
+/// How many connections are looked at while the table is locked, and a fork waits: about half a millisecond.
+const BATCH: usize = 64;
+
+/// What the thread shares with those that hand over streams.
+pub struct Hub {
+    pub arrivals: Mutex<Arrivals>,
+    table: Mutex<Table>,
+    waker: Arc<Waker>,
+}
+
+/// What the thread has yet to hear of.
+#[derive(Default)]
+pub struct Arrivals {
+    pub connections: Vec<Connection>,
+    /// The groups to drain, and when the patience with their clients ends.
+    pub drains: Vec<(Arc<Group>, Instant)>,
+}
+
+impl Hub {
+    /// Start the thread.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = Arc::new(Waker::new(&registry, WAKER)?);
+        let port = Port::new(Box::new({
+            let waker = waker.clone();
+            // An error would mean that the thread is awake anyhow: the counter behind the waker is full.
+            move || {
+                let _ = waker.wake();
+            }
+        }));
+        let hub = Arc::new(Self { arrivals: Mutex::default(), table: Mutex::default(), waker });
+        let tools = Tools { registry, port: Arc::new(port), coder: Coder::new() };
+        let shared = hub.clone();
+        thread::Builder::new()
+            .name("genglossary-streams".to_owned())
+            .spawn(move || detached(|| shared.run(poll, tools)))?;
+        Ok(hub)
+    }
+
+    /// Have the thread look at what has arrived.
+    pub fn wake(&self) {
+        let _ = self.waker.wake();
+    }
+
+    /// Close every connection, in a child that has no such thread.
+    pub fn close(&self) {
+        let arrivals = std::mem::take(&mut *self.arrivals.lock());
+        let table = std::mem::take(&mut *self.table.lock());
+        drop((arrivals, table));
+    }
+
+    fn run(self: Arc<Self>, mut poll: Poll, mut tools: Tools) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut timeout = None;
+        loop {
+            // Interrupted by a signal, it finds nothing and sleeps again.
+            let _ = poll.poll(&mut events, timeout);
+            let queue = self.look(&events, &mut tools);
+            events.clear();
+            for batch in queue.chunks(BATCH) {
+                self.table.lock().advance(batch, Instant::now(), &mut tools);
+            }
+            let table = self.table.lock();
+            // Its chunk is dropped while a fork waits, because Python objects may hang on it.
+            tools.coder.clear();
+            timeout = table.next_look().map(|at| at.saturating_duration_since(Instant::now()));
+            let is_empty = table.is_empty();
+            drop(table);
+            if is_empty && self.ends() {
+                return;
+            }
+        }
+    }
+
+    /// Note what has happened; the connections to be looked at.
+    fn look(&self, events: &Events, tools: &mut Tools) -> Vec<usize> {
+        let now = Instant::now();
+        // In this order: what is taken out of the one is in the other before a fork can come.
+        let mut table = self.table.lock();
+        let arrivals = std::mem::take(&mut *self.arrivals.lock());
+        for event in events.iter().filter(|event| event.token() != WAKER) {
+            table.on_event(event, &tools.registry);
+        }
+        // After the events, which may be of a connection whose number is free by now.
+        arrivals.connections.into_iter().for_each(|connection| table.add(connection, &tools.registry));
+        arrivals.drains.iter().for_each(|(group, cutoff)| table.drain(group, *cutoff));
+        tools.port.take_ready().into_iter().for_each(|key| table.on_change(key));
+        table.on_time(now, tools);
+        table.take_queue()
+    }
+
+    /// Whether the thread may end: nobody can have handed over another stream.
+    fn ends(self: &Arc<Self>) -> bool {
+        let mut running = HUB.lock();
+        let idle = self.arrivals.lock().connections.is_empty();
+        if idle && running.as_ref().is_some_and(|hub| Arc::ptr_eq(hub, self)) {
+            *running = None;
+        }
+        idle
+    }
+}
+
+/// Run `work` as a thread without the GIL.
+fn detached<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}

@@ -1,0 +1,32 @@
+//! When to look after which connection again.
+//!
+//! Each connection has one alarm that counts. It is not moved when its deadline gets later, as with every event that is
+//! sent: when it goes off too early it is set anew. So a delivered event costs no timer, and a connection one a heartbeat.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// Alarms, the earliest first; each costs the logarithm of their number.
+#[derive(Default)]
+pub struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
+
+impl Timers {
+    /// Set an alarm for a connection.
+    pub fn set(&mut self, at: Instant, id: usize) {
+        self.0.push(Reverse((at, id)));
+    }
+
+    /// When the next alarm goes off.
+    pub fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Take an alarm that has gone off at `now`.
+    pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, usize)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop().map(|Reverse(alarm)| alarm)
+    }
+}
