@@ -1,4 +1,4 @@
-"""The answer to a request that the demo refuses."""
+"""What a client is told when the demo refuses a request."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 
 class Refusal(HTTPException):
-    """A refused request: `detail` says why; from `code` and `values` a page can say it in its own language."""
+    """Why a request is refused: `detail` is a sentence; with `code` and `values` a page says it in other words."""
 
     def __init__(self, status_code: int, detail: str, code: str, **values: Any) -> None:
         super().__init__(status_code, detail)

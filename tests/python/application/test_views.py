@@ -1,4 +1,4 @@
-"""The names that the application's tests reach into."""
+"""The names behind which the application's tests look."""
 
 import threading
 from typing import Any

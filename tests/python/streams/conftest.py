@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from core.support import DEADLINE
+from core.support import DEADLINE, wait_until
 from fastapi import FastAPI
 from genglossary_runs import RunManager
+from genglossary_runs.sse import RunStream, run_stream, stats
 
 from .servers import LOOPS, Site, make_app
 
@@ -35,8 +36,16 @@ def run(request: pytest.FixtureRequest) -> Run:
     return run_one
 
 
+@pytest.fixture(params=[True, False], ids=["handed-over", "asgi"])
+def handoff(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether streams are handed over, as they are where nothing speaks against it, or stay with their server."""
+    for function in (run_stream, RunStream.__init__):
+        monkeypatch.setitem(function.__kwdefaults__, "handoff", request.param)
+    return bool(request.param)
+
+
 @pytest.fixture
-def serve(manager: RunManager) -> Iterator[Serve]:
+def serve(manager: RunManager, handoff: bool) -> Iterator[Serve]:
     """Starts servers, which stop with the test. Without an application of its own one serves the manager's runs."""
     with ExitStack() as stack:
 
@@ -45,3 +54,4 @@ def serve(manager: RunManager) -> Iterator[Serve]:
             return stack.enter_context(Site(make_app(manager, **options) if app is None else app, **settings))
 
         yield start
+    wait_until(lambda: stats()["handed_over"] == 0)

@@ -19,7 +19,7 @@ import uvloop
 from core.support import DEADLINE, wait_until
 from fastapi import FastAPI, Request, Response
 from genglossary_runs import RunManager
-from genglossary_runs.sse import drain_on_shutdown, run_stream
+from genglossary_runs.sse import drain_on_shutdown, run_stream, stats
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
@@ -67,8 +67,14 @@ def listen(send_buffer: int | None) -> socket.socket:
 
 
 def unsent_bytes(server: uvicorn.Server) -> list[int]:
-    """For each connection how many bytes the server holds for its client."""
-    return [connection.transport.get_write_buffer_size() for connection in server.server_state.connections]
+    """For each connection how many bytes the server holds for its client; 1 for one that was handed over and stalls."""
+    handed_over = [1] * stats()["stalled"]
+    return handed_over + [connection.transport.get_write_buffer_size() for connection in connections_of(server)]
+
+
+def connections_of(server: uvicorn.Server) -> list[Any]:
+    """The server's own connections."""
+    return [connection for connection in server.server_state.connections if hasattr(connection, "transport")]
 
 
 class Complaints(logging.Handler):
@@ -168,8 +174,8 @@ class Site:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._server.server_state.connections)
+        """How many connections are open, and streams in the process that have been handed over."""
+        return len(connections_of(self._server)) + stats()["handed_over"]
 
     @property
     def unsent(self) -> list[int]:
@@ -189,11 +195,25 @@ class Process:
     """A server in a process of its own, told to stop by signals, as in production.
 
     It serves streams of the runs 1 and 2, which are open, from their beginning.
+
+    Args:
+        loop, http, send_buffer: as for `Site`.
+        handoff: hand streams over.
+        lifespan: drain streams on shutdown.
     """
 
-    def __init__(self, loop: str = "asyncio", http: str = "httptools", send_buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        loop: str = "asyncio",
+        http: str = "httptools",
+        send_buffer: int | None = None,
+        *,
+        handoff: bool = True,
+        lifespan: bool = True,
+    ) -> None:
+        options = [loop, http, str(send_buffer or ""), str(int(handoff)), str(int(lifespan))]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "streams.servers", loop, http, str(send_buffer or "")],
+            [sys.executable, "-W", "error", "-m", "streams.servers", *options],
             cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -233,19 +253,20 @@ class Process:
         return self._process.returncode, errors
 
 
-def serve(loop: str, http: str, send_buffer: int | None) -> None:
-    """Serve until told to stop, with the streams drained on shutdown. The port is printed."""
+def serve(loop: str, http: str, send_buffer: int | None, handoff: bool, lifespan: bool) -> None:
+    """Serve until told to stop. The port is printed."""
     manager = RunManager()
     manager.open_run(1)
     manager.open_run(2)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def draining(app: FastAPI) -> AsyncIterator[None]:
         with drain_on_shutdown():
             yield
 
-    app = make_app(manager, replay=True)
-    app.router.lifespan_context = lifespan
+    app = make_app(manager, replay=True, handoff=handoff)
+    if lifespan:
+        app.router.lifespan_context = draining
 
     @app.post("/runs/{run_id}/events")
     def publish(run_id: int, count: int, size: int) -> None:
@@ -264,4 +285,5 @@ def serve(loop: str, http: str, send_buffer: int | None) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]) if sys.argv[3] else None)
+    send_buffer, handoff, lifespan = (int(argument) if argument else None for argument in sys.argv[3:])
+    serve(sys.argv[1], sys.argv[2], send_buffer, bool(handoff), bool(lifespan))

@@ -30,16 +30,15 @@ class Frame:
     comment: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Frame":
-        """Read a frame without the empty line behind it. Each field may stand there once."""
-        if text.startswith(":"):
-            assert "\n" not in text
-            return cls(comment=text[1:])
+    def of_lines(cls, lines: list[str]) -> "Frame":
+        """Read the lines of an event, or one line that stands by itself. Each field may stand there once."""
+        if lines[0].startswith(":"):
+            return cls(comment=lines[0][1:])
         fields: dict[str, str] = {}
-        for line in text.split("\n"):
+        for line in lines:
             match = FIELD.fullmatch(line)
             assert match is not None, f"no field of a server-sent event: {line!r}"
-            assert match[1] not in fields, f"{match[1]} twice in {text!r}"
+            assert match[1] not in fields, f"{match[1]} twice in {lines!r}"
             fields[match[1]] = match[2]
         return cls(**fields)
 
@@ -64,11 +63,52 @@ class Frame:
         return range(self.seq, self.seq + 1)
 
 
+class Lines:
+    """Makes frames of the lines of a body, as they come: `retry:` and a comment have one line, an event ends with an
+    empty one. An empty line that ends no event is refused: to some clients it is an empty event.
+    """
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._event: list[str] = []
+
+    def feed(self, body: bytes) -> list[Frame]:
+        """The frames that are whole with these bytes."""
+        *lines, self.rest = (self.rest + body).split(b"\n")
+        frames = []
+        for line in map(bytes.decode, lines):
+            if line.startswith((":", "retry: ")):
+                frames.append(Frame.of_lines([line]))
+            elif line:
+                self._event.append(line)
+            else:
+                assert any(field.startswith("data: ") for field in self._event), "an empty event"
+                frames.append(Frame.of_lines(self._event))
+                self._event = []
+        return frames
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no event has begun and not ended."""
+        return not self.rest and not self._event
+
+
 def parse(body: bytes) -> list[Frame]:
     """The frames of a body, all of them whole."""
-    *whole, rest = body.split(b"\n\n")
-    assert rest == b""
-    return [Frame.parse(text.decode()) for text in whole]
+    lines = Lines()
+    frames = lines.feed(body)
+    assert lines.is_whole
+    return frames
+
+
+def is_nonce(frame: Frame) -> bool:
+    """Whether it is the comment by which a stream is recognised that can be handed over."""
+    return frame.comment is not None and re.fullmatch(" [0-9a-f]{16}", frame.comment) is not None
+
+
+def is_hint(frame: Frame, retry: int = 2000) -> bool:
+    """Whether it tells a client when to come back, with jitter."""
+    return frame.retry is not None and retry <= int(frame.retry) <= 2 * retry
 
 
 def events(frames: list[Frame]) -> list[Frame]:
@@ -103,7 +143,7 @@ class Decoder:
     def __init__(self) -> None:
         self.is_whole = False
         self._raw = b""
-        self._body = b""
+        self._lines = Lines()
         self._in_body = False
 
     def feed(self, received: bytes) -> list[Frame]:
@@ -112,11 +152,10 @@ class Decoder:
         if not self._in_body and b"\r\n\r\n" in self._raw:
             self._in_body = True
             self._raw = self._raw.partition(b"\r\n\r\n")[2]
+        frames: list[Frame] = []
         while self._in_body and (chunk := self._next_chunk()):
-            self._body += chunk
-        *_, rest = self._body.rpartition(b"\n\n")
-        whole, self._body = self._body[: len(self._body) - len(rest)], rest
-        return parse(whole)
+            frames += self._lines.feed(chunk)
+        return [frame for frame in frames if not is_nonce(frame)]
 
     def _next_chunk(self) -> bytes:
         size, end, rest = self._raw.partition(b"\r\n")

@@ -180,7 +180,7 @@ def test_closing_the_sending_side_only_is_no_leaving(manager: RunManager, site: 
 @pytest.fixture
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have servers look for clients that do not read more often than is good for production."""
-    monkeypatch.setattr("genglossary_runs.sse.SWEEP_INTERVAL", 0.05)
+    monkeypatch.setattr("genglossary_runs.sse.shutdown.SWEEP_INTERVAL", 0.05)
 
 
 def wrap_nothing(app: FastAPI) -> None:
@@ -232,6 +232,7 @@ def test_one_who_stops_reading_is_dropped_and_can_resume(
 
 
 @pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("handoff", [False], indirect=True)
 def test_one_who_stops_reading_at_the_end_is_dropped_too(manager: RunManager, serve: Serve) -> None:
     """The last of it lies in the server's buffer, and the run has no more for the stream to send."""
     site = serve(send_timeout=0.2, send_buffer=SMALL)
@@ -260,6 +261,7 @@ def holds_on(site: Site) -> bool:
     return True
 
 
+@pytest.mark.parametrize("handoff", [False], indirect=True)
 def test_one_who_stops_reading_leaves_nothing_when_the_response_is_cancelled(manager: RunManager, serve: Serve) -> None:
     """By a middleware with a timeout: the server closes the connection, and would wait for what was not taken."""
     tasks: list[asyncio.Task[Any]] = []

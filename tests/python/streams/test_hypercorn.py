@@ -13,13 +13,13 @@ import pytest
 from core.support import DEADLINE, wait_until
 
 from .servers import listen
-from .support import Frame, Stream
+from .support import Stream, is_hint
 
 APPLICATION = """
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from genglossary_runs import RunManager
-from genglossary_runs.sse import drain_on_shutdown
+from genglossary_runs.sse import drain_on_shutdown, stats
 from streams.servers import make_app
 
 manager = RunManager()
@@ -37,6 +37,10 @@ app.router.lifespan_context = lifespan
 def publish(count: int, size: int = 0):
     for n in range(count):
         manager.publish(1, {"n": n, "message": "x" * size})
+
+@app.get("/handed-over")
+def handed_over():
+    return stats()["handed_over"]
 
 @app.get("/subscribers")
 def subscribers():
@@ -86,11 +90,12 @@ def test_its_stop_ends_streams_with_a_hint(server: tuple[int, "subprocess.Popen[
         ask(port, "POST", "/events?count=3")
         for stream in streams:
             stream.receive_event(n=2)
+        assert ask(port, "GET", "/handed-over").json() == 5
         process.send_signal(signal.SIGTERM)
         for stream in streams:
             stream.receive_all()
             assert stream.is_whole
-            assert stream.frames[-1] == Frame(retry="2000")
+            assert is_hint(stream.frames[-1])
         assert process.wait(DEADLINE) == 0
 
 

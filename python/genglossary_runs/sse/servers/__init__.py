@@ -1,0 +1,56 @@
+"""What ASGI does not show of a server: the connection of a response. One file a server.
+
+A connection is found by the classes of its server. The server's own coroutine is either at the bottom of the task that
+answers the request, or, where a middleware has put tasks of its own in between, at the end of what `receive` waits for.
+What a closure may hold is nobody's business. Where no server is found, plain ASGI serves all streams.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from . import hypercorn, uvicorn
+from .connection import Connection, Tap
+
+__all__ = ["Connection", "Tap", "find", "find_through"]
+
+ADAPTERS = (uvicorn.connect, hypercorn.connect)
+
+# How many turns of its loop a middleware may take to pass the first call of `receive` on to the server.
+TURNS = 30
+
+
+def find() -> Connection | None:
+    """The connection whose server runs this task, if it is a known one."""
+    task = asyncio.current_task()
+    return _connection_in(task) if task is not None else None
+
+
+async def find_through(receiving: asyncio.Task[Any]) -> Connection | None:
+    """The connection to whose server `receiving` leads, a task that calls `receive`."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+        if receiving.done():
+            break
+        connection = _connection_in(receiving)
+        if connection is not None:
+            return connection
+    return None
+
+
+def _connection_in(task: asyncio.Task[Any]) -> Connection | None:
+    for coroutine in _awaited(task.get_coro()):
+        for connect in ADAPTERS:
+            connection = connect(coroutine)
+            if connection is not None:
+                return connection
+    return None
+
+
+def _awaited(coroutine: Any) -> Iterator[Any]:
+    """A coroutine and, one after the other, those that it waits for."""
+    while inspect.iscoroutine(coroutine):
+        if coroutine.cr_frame is not None:
+            yield coroutine
+        coroutine = coroutine.cr_await

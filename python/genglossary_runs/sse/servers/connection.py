@@ -1,0 +1,90 @@
+"""What an adapter tells of a connection, and the tap that shows what reaches it."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from ..._core import StreamGroup
+
+
+class Connection(ABC):
+    """The connection of one response.
+
+    Attributes:
+        transport: the loop's transport; None where it carries other responses, too.
+        server: what stands for the server, and lives as long: streams of one server are drained together.
+    """
+
+    transport: Any
+    server: object
+
+    @abstractmethod
+    def obstacle(self) -> str | None:
+        """Why the response cannot leave its server; None if it can."""
+
+    @abstractmethod
+    def tap(self, expected: bytes) -> "Tap":
+        """Watch what is written to the connection, until `Tap.close`."""
+
+    @property
+    @abstractmethod
+    def is_lost(self) -> bool:
+        """Whether the server knows that the connection is no longer its own."""
+
+    @abstractmethod
+    def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` called on this loop when the server asks the connection to end, for whatever reason it stops.
+
+        Returns:
+            What undoes it; to be called once the response has ended.
+        """
+
+    @abstractmethod
+    def drain_on_stop(self, group: StreamGroup, grace: float) -> None:
+        """Have the streams that this server has handed over drained when it stops. To be called once for a server."""
+
+    def socket_obstacle(self) -> str | None:
+        """What stands against handing over the socket itself."""
+        if self.transport.get_extra_info("sslcontext") is not None:
+            return "the server speaks TLS"
+        if self.transport.get_extra_info("socket") is None:
+            return "its connection has no socket"
+        if self.transport.is_closing():
+            return "its client has left"
+        return None
+
+
+class Tap:
+    """A writer that shows whether a body begins, on the connection, with one chunk as it was sent.
+
+    Args:
+        writer: what it stands in for; everything is passed on to it.
+        expected: the first chunk of the body.
+        close: what puts the writer back.
+    """
+
+    def __init__(self, writer: Any, expected: bytes, close: Callable[[], None]) -> None:
+        self._writer = writer
+        self._expected = b"%x\r\n%b\r\n" % (len(expected), expected)
+        self._written = b""
+        self._seen = asyncio.get_running_loop().create_future()
+        self.close = close
+
+    def write(self, data: bytes) -> object:
+        """Look at what is written, and write it."""
+        if not self._seen.done():
+            self._written += bytes(data)
+            head, end, body = self._written.partition(b"\r\n\r\n")
+            if end and (body == self._expected or not self._expected.startswith(body)):
+                self._seen.set_result(body == self._expected and b"\r\ntransfer-encoding: chunked" in head.lower())
+        return self._writer.write(data)
+
+    async def is_unchanged(self, timeout: float) -> bool | None:
+        """Whether the body began as expected; None if nothing of it has reached the connection in time."""
+        if not self._seen.done():
+            await asyncio.wait([self._seen], timeout=timeout)
+        return self._seen.result() if self._seen.done() else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)

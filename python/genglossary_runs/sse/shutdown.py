@@ -1,0 +1,159 @@
+"""The open streams of each event loop, and their end when the server stops."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from .._core import StreamGroup
+from .servers import Connection
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two looks for clients that have stopped reading.
+SWEEP_INTERVAL = 1.0
+
+# Seconds that a client may take for the end of its stream when the server drains.
+DRAIN_GRACE = 0.2
+
+
+class Stream(Protocol):
+    """A stream that plain ASGI serves."""
+
+    def drain(self) -> None:
+        """End it with a hint."""
+
+    def drop_if_stuck(self, timeout: float | None = None) -> None:
+        """Drop its client if that has taken nothing for too long."""
+
+
+class Streams:
+    """The open streams of one event loop, with one timer that looks for clients that have stopped reading."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.lifespans = 0
+        self._open: set[Stream] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        # Those that have been handed over, by their server.
+        self._groups: WeakKeyDictionary[object, StreamGroup] = WeakKeyDictionary()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, stream: Stream) -> None:
+        """Note a stream that plain ASGI serves, for now."""
+        self._open.add(stream)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+
+    def discard(self, stream: Stream) -> None:
+        """Note that it has ended, or has been handed over."""
+        self._open.discard(stream)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def group_of(self, connection: Connection) -> StreamGroup:
+        """The streams that the server of this connection has handed over."""
+        group = self._groups.get(connection.server)
+        if group is None:
+            group = self._groups[connection.server] = StreamGroup()
+            connection.drain_on_stop(group, DRAIN_GRACE)
+        return group
+
+    def drain(self) -> None:
+        """End all of them with a hint."""
+        self.draining = True
+        for stream in list(self._open):
+            stream.drain()
+        for group in list(self._groups.values()):
+            group.drain(DRAIN_GRACE)
+
+    def wait_for_those_handed_over(self) -> None:
+        """Block until they have been drained; the process may end after this."""
+        end = time.monotonic() + DRAIN_GRACE
+        while any(group.open for group in list(self._groups.values())) and time.monotonic() < end:
+            time.sleep(0.002)
+
+    def _sweep(self) -> None:
+        for stream in list(self._open):
+            stream.drop_if_stuck()
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+
+
+# The values know nothing of their loop, so that it can go.
+_streams_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, Streams]" = WeakKeyDictionary()
+
+
+def streams_of_loop() -> Streams:
+    """The streams of the running event loop."""
+    return _streams_of.setdefault(asyncio.get_running_loop(), Streams())
+
+
+def count_asgi() -> int:
+    """How many streams plain ASGI serves in this process."""
+    return sum(len(streams) for streams in list(_streams_of.values()))
+
+
+def drain() -> None:
+    """End every open stream of the running event loop, and those still to come, with a `retry:` hint.
+
+    Browsers reconnect with their `Last-Event-ID`. A client that does not read is dropped. For servers that
+    `drain_on_shutdown` does not fit; there is no way back for this loop.
+    """
+    streams_of_loop().drain()
+
+
+@contextlib.contextmanager
+def drain_on_shutdown() -> Iterator[None]:
+    """Drain when the process is told to stop by SIGTERM or SIGINT. For the application's lifespan:
+
+        @asynccontextmanager
+        async def lifespan(app):
+            with drain_on_shutdown():
+                yield
+
+    uvicorn waits for open responses before it tells the lifespan to end, so the signal itself must start the drain. The
+    server's own handler is called after. In a thread other than the main one no signal arrives: call `drain` there.
+    """
+    loop = asyncio.get_running_loop()
+    streams = streams_of_loop()
+    streams.lifespans += 1
+    # An application that this loop served before may have been drained.
+    streams.draining = False
+    replaced: dict[int, Any] = {}
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            loop.call_soon_threadsafe(streams.drain)
+        _call_handler(replaced.get(signum), signum, frame)
+
+    try:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            replaced[signum] = signal.signal(signum, on_signal)
+    except ValueError:
+        logger.debug("Not in the main thread: streams are drained when the application ends, not by a signal")
+    try:
+        yield
+    finally:
+        streams.lifespans -= 1
+        if streams.lifespans == 0:
+            streams.drain()
+            streams.wait_for_those_handed_over()
+        for number, handler in replaced.items():
+            if signal.getsignal(number) is on_signal and handler is not None:
+                signal.signal(number, handler)
+
+
+def _call_handler(handler: Any, signum: int, frame: FrameType | None) -> None:
+    if callable(handler):
+        handler(signum, frame)
+    elif handler == signal.SIG_DFL:
+        signal.signal(signum, signal.SIG_DFL)
+        signal.raise_signal(signum)

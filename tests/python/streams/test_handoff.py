@@ -1,0 +1,565 @@
+"""Handing a stream over to the thread without Python: where it happens, where it does not, and what becomes of it."""
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+import socket
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from core.support import wait_until
+from fastapi import BackgroundTasks, FastAPI, Request, Response
+from genglossary_runs import RunManager
+from genglossary_runs.sse import RunStream, run_stream, stats
+from genglossary_runs.sse.handoff import HandOff
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from .conftest import Serve
+from .servers import LOOPS, PROTOCOLS, SMALL, ASGIApp, make_app
+from .support import EVENTS, Stream, is_hint, log
+
+THREAD = "genglossary-str"
+"""As Linux shows the thread's name."""
+
+
+@pytest.fixture(autouse=True)
+def handoff() -> None:
+    """In place of the fixture by which other tests run both ways: here it is as in production."""
+
+
+class Decisions(logging.Handler):
+    """Notes why streams have stayed with their server."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.obstacles: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (text := record.getMessage()).startswith("A stream of run 1 stays with the server: "):
+            self.obstacles.append(text.partition(": ")[2])
+
+    def is_handed_over(self) -> bool:
+        """Whether the one stream that has begun is no longer its server's."""
+        wait_until(lambda: stats()["handed_over"] or self.obstacles)
+        assert stats()["handed_over"] + stats()["asgi"] == 1
+        return not self.obstacles
+
+    def obstacle(self) -> str:
+        """Why it has stayed."""
+        assert not self.is_handed_over()
+        (obstacle,) = self.obstacles
+        return obstacle
+
+
+@pytest.fixture(autouse=True)
+def decisions() -> Iterator[Decisions]:
+    """Whether streams are handed over, and why not."""
+    handler = Decisions()
+    logger = logging.getLogger("genglossary_runs.sse")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def threads() -> int:
+    """How many threads of this process write streams."""
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/comm") as file:
+                names.append(file.read().strip())
+        except OSError:
+            continue
+    return names.count(THREAD)
+
+
+# Where it happens: nothing that is in between changes the body
+
+
+class RequestId:
+    """As pure ASGI middleware adds a header."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_id(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", b"7")]
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
+
+
+class AccessLog:
+    """As pure ASGI middleware notes what passes, both ways."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        passed: list[str] = []
+
+        async def receive_noting() -> Any:
+            message = await receive()
+            passed.append(message["type"])
+            return message
+
+        async def send_noting(message: Any) -> None:
+            passed.append(message["type"])
+            await send(message)
+
+        await self.app(scope, receive_noting, send_noting)
+
+
+class Relay(BaseHTTPMiddleware):
+    """As most applications write a middleware."""
+
+    async def dispatch(self, request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        response.headers["X-Relayed"] = "yes"
+        return response
+
+
+class OtherRelay(Relay):
+    """A second one, for it is added once."""
+
+
+TRANSPARENT: dict[str, list[tuple[Any, dict[str, Any]]]] = {
+    "nothing": [],
+    "CORS": [(CORSMiddleware, {"allow_origins": ["*"]})],
+    "request id": [(RequestId, {})],
+    "access log": [(AccessLog, {})],
+    "BaseHTTPMiddleware": [(Relay, {})],
+    "the application's three": [(Relay, {}), (OtherRelay, {}), (CORSMiddleware, {"allow_origins": ["*"]})],
+    # It leaves `text/event-stream` alone.
+    "GZip": [(GZipMiddleware, {})],
+}
+
+
+def wrapped(manager: RunManager, middleware: list[tuple[Any, dict[str, Any]]], **options: Any) -> FastAPI:
+    """The application of the tests in some middleware."""
+    app = make_app(manager, replay=True, **options)
+    for kind, arguments in middleware:
+        app.add_middleware(kind, **arguments)
+    return app
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("between", TRANSPARENT)
+def test_a_stream_leaves_the_server(
+    manager: RunManager, serve: Serve, decisions: Decisions, between: str, loop: str, http: str
+) -> None:
+    site = serve(wrapped(manager, TRANSPARENT[between]), loop=loop, http=http)
+    tasks = site.tasks
+    with Stream(site.port, headers="Origin: http://elsewhere\r\nAccept-Encoding: gzip\r\n") as stream:
+        assert decisions.is_handed_over()
+        # The server has forgotten the connection, and the response its task.
+        wait_until(lambda: site.connections == 1)
+        wait_until(lambda: site.tasks == tasks)
+        for n in range(5):
+            manager.publish(1, log(n))
+            stream.receive_event(n=n)
+        manager.finish_run(1, {"complete": True})
+        stream.receive_until(lambda stream: stream.is_whole)
+        assert [event.seq for event in stream.events] == list(range(1, 7))
+        assert not stream.receive()
+    wait_until(lambda: stats()["handed_over"] == 0)
+    assert manager.stats()["subscribers"] == 0
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+def test_a_request_with_a_body_leaves_the_server_too(
+    manager: RunManager, serve: Serve, decisions: Decisions, http: str
+) -> None:
+    app = FastAPI()
+
+    @app.post(EVENTS)
+    async def stream_run(request: Request) -> Response:
+        await request.body()
+        return run_stream(manager, 1, request)
+
+    site = serve(app, http=http)
+    body = "x" * 1000
+    with Stream(site.port, method="POST", headers=f"Content-Length: {len(body)}\r\n") as stream:
+        stream.socket.sendall(body.encode())
+        assert decisions.is_handed_over()
+
+
+# Where it does not
+
+
+class Compressing:
+    """As a middleware that compresses whatever it gets, at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        compressor = zlib.compressobj(wbits=31)
+
+        async def compress(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-encoding", b"gzip")]
+            else:
+                body = compressor.compress(message.get("body", b""))
+                mode = zlib.Z_SYNC_FLUSH if message.get("more_body") else zlib.Z_FINISH
+                message = {**message, "body": body + compressor.flush(mode)}
+            await send(message)
+
+        await self.app(scope, receive, compress)
+
+
+class Appending:
+    """As a middleware that adds something to each piece of the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def append(message: Any) -> None:
+            if message.get("body"):
+                message = {**message, "body": message["body"] + b": end\n"}
+            await send(message)
+
+        await self.app(scope, receive, append)
+
+
+class HoldingBack:
+    """As a middleware that waits until it has some bytes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        held = b""
+
+        async def hold(message: Any) -> None:
+            nonlocal held
+            if message["type"] == "http.response.body":
+                held += message.get("body", b"")
+                if len(held) < 100 and message.get("more_body"):
+                    return
+                message, held = {**message, "body": held}, b""
+            await send(message)
+
+        await self.app(scope, receive, hold)
+
+
+class Elsewhere:
+    """As a middleware that asks the server from a task of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def answer() -> None:
+            await self.app(scope, receive_elsewhere, send)
+
+        async def receive_elsewhere() -> Any:
+            return await asyncio.ensure_future(receive())
+
+        await asyncio.create_task(answer())
+
+
+OBSTACLES = {
+    "compresses": (Compressing, "changed"),
+    "appends": (Appending, "changed"),
+    "holds back": (HoldingBack, "held back"),
+    "hides the server": (Elsewhere, "not known"),
+}
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+@pytest.mark.parametrize("between", OBSTACLES)
+def test_a_stream_stays_where_something_changes_its_body(
+    manager: RunManager, serve: Serve, decisions: Decisions, between: str, http: str
+) -> None:
+    kind, reason = OBSTACLES[between]
+    site = serve(wrapped(manager, [(kind, {})]), http=http)
+    with site.client.stream("GET", EVENTS) as response:
+        assert reason in decisions.obstacle()
+        manager.publish(1, log(0, 200))
+        manager.finish_run(1, {"complete": True})
+        text = response.read().decode()
+    assert text.count("data: ") == 2
+    wait_until(lambda: stats()["asgi"] == 0)
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+def test_a_stream_stays_with_http_1_0(manager: RunManager, serve: Serve, decisions: Decisions, http: str) -> None:
+    site = serve(http=http)
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        client.sendall(f"GET {EVENTS} HTTP/1.0\r\n\r\n".encode())
+        assert "HTTP/1.0" in decisions.obstacle()
+
+
+def test_a_stream_stays_while_another_request_waits(manager: RunManager, serve: Serve, decisions: Decisions) -> None:
+    """The server would tell the other one that the connection is lost. With h11 it does not read that far."""
+    site = serve(http="httptools")
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        request = f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.sendall((request + "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").encode())
+        assert "another request" in decisions.obstacle()
+        manager.finish_run(1, {"complete": True})
+        wait_until(lambda: manager.stats()["subscribers"] == 0)
+
+
+def test_a_stream_stays_with_its_background_task(manager: RunManager, serve: Serve, decisions: Decisions) -> None:
+    app = FastAPI()
+    done = threading.Event()
+
+    @app.get(EVENTS)
+    async def stream_run(request: Request, background: BackgroundTasks) -> Response:
+        background.add_task(done.set)
+        return run_stream(manager, 1, request)
+
+    site = serve(app)
+    with Stream(site.port) as stream:
+        assert "background" in decisions.obstacle()
+        manager.finish_run(1, {"complete": True})
+        stream.receive_until(lambda stream: stream.is_whole)
+        assert done.wait(60)
+
+
+def test_a_stream_stays_that_is_told_to(manager: RunManager, serve: Serve, decisions: Decisions) -> None:
+    site = serve(handoff=False)
+    with Stream(site.port) as stream:
+        assert "handoff is off" in decisions.obstacle()
+        stream.receive_until(lambda stream: stream.frames)
+
+
+def test_a_stream_stays_with_a_content_length(manager: RunManager, serve: Serve, decisions: Decisions) -> None:
+    """Then its body is not in the chunked coding."""
+    site = serve(headers={"Content-Length": "1000000"})
+    with Stream(site.port) as stream:
+        assert "changed" in decisions.obstacle()
+        stream.receive_until(lambda stream: stream.has_head)
+    wait_until(lambda: manager.stats()["subscribers"] == 0)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_stays_with_an_unknown_server(manager: RunManager, decisions: Decisions) -> None:
+    sent = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    manager.finish_run(1, {"complete": True})
+    await run_stream(manager, 1, replay=True)({"type": "http", "method": "GET"}, receive, send)
+    assert "its server is not known" in decisions.obstacles[0]
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+def test_a_stream_stays_where_no_descriptor_is_left(
+    manager: RunManager, serve: Serve, decisions: Decisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has its most descriptors open when the socket is to be duplicated."""
+    original = HandOff._give_away
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def give_away(*arguments: Any) -> Any:
+        free = os.dup(0)
+        os.close(free)
+        # No number that is the limit or more is given out; those that are open stay so.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            return original(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    monkeypatch.setattr(HandOff, "_give_away", staticmethod(give_away))
+    site = serve()
+    with Stream(site.port) as stream:
+        assert os.strerror(errno.EMFILE) in decisions.obstacle()
+        manager.publish(1, log(0))
+        stream.receive_event(n=0)
+
+
+# What becomes of it
+
+
+def test_the_thread_starts_with_the_first_stream_and_ends_with_the_last(manager: RunManager, serve: Serve) -> None:
+    site = serve()
+    wait_until(lambda: threads() == 0)
+    for _ in range(3):
+        with Stream(site.port) as first, Stream(site.port) as second:
+            for stream in (first, second):
+                stream.receive_until(lambda stream: stream.frames)
+            wait_until(lambda: stats()["handed_over"] == 2)
+            assert threads() == 1
+        wait_until(lambda: threads() == 0)
+
+
+def test_a_descriptor_that_is_used_again_is_another_connection(manager: RunManager, serve: Serve) -> None:
+    """The server closes its own, whose number the next connection gets."""
+    site = serve()
+    with ExitStack() as stack:
+        streams = []
+        for _ in range(50):
+            stream = stack.enter_context(Stream(site.port))
+            stream.receive_until(lambda stream: stream.frames)
+            streams.append(stream)
+            assert site.client.get("/health").json() == {"status": "ok"}
+        wait_until(lambda: stats()["handed_over"] == 50)
+        for gone in streams[::2]:
+            gone.socket.close()
+        wait_until(lambda: stats()["handed_over"] == 25)
+        late = [stack.enter_context(Stream(site.port)) for _ in range(25)]
+        wait_until(lambda: stats()["handed_over"] == 50)
+        manager.publish(1, log(0))
+        for stream in [*streams[1::2], *late]:
+            stream.receive_event(n=0)
+            assert len(stream.events) == 1
+
+
+def test_what_a_client_sends_is_ignored_and_does_not_cut_off_the_end(manager: RunManager, serve: Serve) -> None:
+    """A pipelined request is the client's to repeat: the connection closes after the end of the stream."""
+    site = serve()
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        wait_until(lambda: stats()["handed_over"] == 1)
+        stream.socket.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        for n in range(100):
+            manager.publish(1, log(n, 5000))
+        manager.finish_run(1, {"complete": True})
+        stream.receive_all()
+        assert stream.is_whole
+        assert [event.seq for event in stream.events] == list(range(1, 102))
+        assert b"ok" not in stream.raw.rpartition(b"\r\n0\r\n\r\n")[2]
+
+
+def test_one_who_closes_the_subscription_ends_the_stream(manager: RunManager, serve: Serve) -> None:
+    app = FastAPI()
+    subscription = manager.subscribe(1)
+
+    @app.get(EVENTS)
+    async def stream_run() -> Response:
+        return RunStream(subscription)
+
+    site = serve(app)
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        wait_until(lambda: stats()["handed_over"] == 1)
+        subscription.put_nowait({"n": 0})
+        stream.receive_event(n=0)
+        subscription.close()
+        assert stream.receive_all().is_whole
+
+
+def test_one_who_stops_reading_is_counted_and_dropped(manager: RunManager, serve: Serve) -> None:
+    site = serve(send_timeout=0.3, send_buffer=SMALL)
+    before = stats()
+    with Stream(site.port, receive_buffer=SMALL) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        manager.publish(1, log(0, 1_000_000))
+        wait_until(lambda: stats()["stalled"] == 1)
+        wait_until(lambda: stats()["handed_over"] == 0)
+    after = stats()
+    assert after["stalled"] == 0
+    assert after["dropped"] == before["dropped"] + 1
+    assert after["handed_over_total"] == before["handed_over_total"] + 1
+
+
+def test_heartbeats_come_beside_events_and_without(manager: RunManager, serve: Serve) -> None:
+    site = serve(heartbeat=0.05)
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: sum(frame.comment == " keepalive" for frame in stream.frames) > 3)
+        manager.publish(1, log(0))
+        stream.receive_event(n=0)
+        count = len(stream.frames)
+        stream.receive_until(lambda stream: len(stream.frames) > count + 3)
+
+
+def test_more_streams_than_allowed_are_refused(manager: RunManager, serve: Serve) -> None:
+    site = serve(max_streams=2, retry=5000)
+    with Stream(site.port) as first, Stream(site.port) as second:
+        for stream in (first, second):
+            stream.receive_until(lambda stream: stream.frames)
+        response = site.client.get(EVENTS)
+        assert response.status_code == 503
+        assert 5 <= int(response.headers["retry-after"]) <= 10
+        assert manager.stats()["subscribers"] == 2
+    wait_until(lambda: stats()["handed_over"] == 0)
+    with Stream(site.port) as third:
+        third.receive_until(lambda stream: stream.frames)
+        assert third.status == 200
+
+
+def test_clients_are_told_different_times_to_come_back(manager: RunManager, serve: Serve) -> None:
+    site = serve(retry=1000)
+    told = set()
+    with ExitStack() as stack:
+        for _ in range(20):
+            stream = stack.enter_context(Stream(site.port)).receive_until(lambda stream: stream.frames)
+            assert is_hint(stream.frames[0], 1000)
+            told.add(stream.frames[0].retry)
+    assert len(told) > 5
+
+
+# Processes
+
+
+@pytest.fixture
+def forked(manager: RunManager, serve: Serve) -> Iterator[tuple[Stream, int]]:
+    """A stream, and a child that was forked while it was open and waits for a word."""
+    site = serve()
+    reading, writing = os.pipe()
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        wait_until(lambda: stats()["handed_over"] == 1)
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+        os.close(reading)
+        yield stream, child
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_keeps_no_connection_open(manager: RunManager, forked: tuple[Stream, int]) -> None:
+    stream, child = forked
+    manager.publish(1, log(0))
+    stream.receive_event(n=0)
+    manager.finish_run(1, {"complete": True})
+    stream.receive_all()
+    # The client has seen the connection's end while the child lives.
+    assert stream.is_whole
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_starts_without_streams(manager: RunManager, serve: Serve) -> None:
+    site = serve()
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        wait_until(lambda: stats()["handed_over"] == 1)
+        child = os.fork()
+        if child == 0:
+            os._exit(stats()["handed_over"] + stats()["stalled"])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        manager.publish(1, log(0))
+        stream.receive_event(n=0)
+        assert [event.seq for event in stream.events] == [1]
