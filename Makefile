@@ -1,4 +1,4 @@
-# What a person types. Everything is installed into .venv and target, nothing outside this folder.
+# The targets that people type. Everything is installed into .venv and target, nothing outside of this folder.
 PYTHON ?= python3
 DOCS ?= .
 BIN := .venv/bin
@@ -11,16 +11,16 @@ help:
 	@echo "                         make a glossary of a folder's texts, watch the run, keep serving"
 	@echo "make test                run every test"
 	@echo "make lint                check format, lints, types and stubs"
-	@echo "make bench               measure side by side with what it replaces"
+	@echo "make bench               measure side by side with the design it replaces"
 	@echo "make loom                explore every interleaving of the core, within bounds"
-	@echo "make soak [SECONDS=180]  load for minutes, then look for what is left"
-	@echo "make fuzz [SECONDS=60]   feed the parsers, the writers and the manager what comes to mind, for so long each"
-	@echo "make mutants             make the core a little wrong in each way: a test must fail"
+	@echo "make soak [SECONDS=180]  load for minutes, then look for leaks"
+	@echo "make fuzz [SECONDS=60]   fuzz the parsers, the writers and the manager, so many seconds each"
+	@echo "make mutants             put small faults into the core: a test must fail for each"
 	@echo "make sanitizers          the core's tests under the address, leak and thread sanitizers"
 	@echo "make debug               every test with a debug build"
 	@echo "make interpreters        every test with the one wheel on CPython 3.11, 3.12 and 3.13"
 	@echo "make free-threaded       build a CPython without the GIL, then the core's tests on it"
-	@echo "make clean               remove what was built"
+	@echo "make clean               remove everything that was built"
 
 demo: dev
 	@PYTHONPATH=examples $(BIN)/python -m glossary $(DEMO_FLAGS) "$(DOCS)"

@@ -1,17 +1,17 @@
-"""`python -m glossary`: the command of `glossary.command`."""
+"""`python -m glossary`, with this folder's parent on PYTHONPATH; see `glossary.command`."""
 
 import signal
 import sys
 
 
 def _let_ctrl_c_end_at_once() -> None:
-    # Unless whoever started this has Ctrl-C ignored.
+    # Leave it alone if this process was started with Ctrl-C ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":
-    # Nothing is there yet to be cancelled, and Python would tell where in which import it was.
+    # There is nothing to cancel yet, and Python would print a traceback from the middle of an import.
     _let_ctrl_c_end_at_once()
     from glossary.command import main
 

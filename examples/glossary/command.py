@@ -1,4 +1,4 @@
-"""The command: serves the demo, makes a glossary through its own HTTP interface, and goes on serving."""
+"""The command: serves the demo, makes a glossary through its own HTTP interface, and keeps serving."""
 
 import argparse
 import errno
@@ -30,15 +30,15 @@ HOST = "127.0.0.1"
 PACE = 0.05
 """Seconds to wait before each document in a terminal."""
 LONGEST_WAIT = 10.0
-"""Seconds that this may take for all documents together."""
+"""Seconds that the waits may take for all documents together."""
 SHOWN_ENTRIES = 5
-"""Of the glossary, in the terminal."""
+"""Entries of the glossary that the terminal shows."""
 INTERRUPTED = 130
-"""The exit code that shells give a command which Ctrl-C ended."""
+"""The exit code that shells report for a command that Ctrl-C ended."""
 
 
 class RefusedError(Exception):
-    """Why the command cannot do what it was asked to, in one sentence."""
+    """The command cannot do what it was asked to; the message says why in one sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding cannot show becomes a question mark
+        sys.stdout.reconfigure(errors="replace")  # characters that the terminal cannot show become question marks
     logging.getLogger("genglossary_runs.runner").addFilter(_is_unexpected)
     console = Console()
     ends = options.once or not console.is_terminal
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     with _listen(options.host, options.port) as listener, serving(app, listener) as stopped:
         url = _url(listener)
         console.print(f"The run console is at {url}/", soft_wrap=True)
-        # Proxies of the environment are for other hosts.
+        # Proxies in the environment are for other hosts.
         with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
             code = watch_run(client, console, options.out)
         if not code and not ends:
@@ -83,25 +83,25 @@ def _run(options: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
             return _serve(stopped, app.state.runner)
-    why = " (--once)" if options.once else "" if console.is_terminal else " (the output is no terminal)"
+    why = " (--once)" if options.once else "" if console.is_terminal else " (the output is not a terminal)"
     console.print(f"The run is over, and the server has stopped{why}", soft_wrap=True)
     return code
 
 
 def pace_of(options: argparse.Namespace, is_terminal: bool, documents: int) -> float:
-    """Seconds to wait before each document; without --pace none unless somebody may be watching."""
+    """Seconds to wait before each document; without --pace none, unless somebody may be watching."""
     if options.pace is not None:
         return float(options.pace)
     return default_pace(documents) if is_terminal and not options.once else 0.0
 
 
 def default_pace(documents: int) -> float:
-    """Seconds to wait before each of so many documents, so that there is something to watch, though not for long."""
+    """Seconds to wait before each of so many documents: enough to watch, but not for long."""
     return min(PACE, LONGEST_WAIT / documents)
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Whether a run's failure needs its traceback: that there is no text is told by its outcome."""
+    """True if a failure needs its traceback; an `UnreadableError` says everything in the run's outcome."""
     return not (record.exc_info and isinstance(record.exc_info[1], UnreadableError))
 
 
@@ -109,20 +109,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of a command line."""
     parser = argparse.ArgumentParser(
         prog="python -m glossary",
-        description="Makes a glossary of the text files in a folder, in a run that you can follow.",
+        description="Make a glossary of the text files in a folder, in a run that you can follow.",
     )
     parser.add_argument(
-        "folder", nargs="?", type=Path, default=_default_folder(), help="what to read (default: DOCS, or this project)"
+        "folder",
+        nargs="?",
+        type=Path,
+        default=_default_folder(),
+        help="folder to read (default: DOCS, or this project)",
     )
-    parser.add_argument("--host", default=HOST, help="where to listen; other than %(default)s: others can start runs")
-    parser.add_argument("--port", type=_port, default=8000, help="of the server; 0 for any that is free (%(default)s)")
+    parser.add_argument("--host", default=HOST, help="where to listen; anything but %(default)s lets others start runs")
+    parser.add_argument("--port", type=_port, default=8000, help="port to listen on; 0 for any free one (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("genglossary-demo.md"), help="the file to write (%(default)s)")
-    parser.add_argument("--once", action="store_true", help="end after the run; also done if output is no terminal")
+    parser.add_argument("--once", action="store_true", help="stop after the run; implied if output is not a terminal")
     parser.add_argument(
         "--pace",
         type=_seconds,
         help="seconds to wait before each document, so that there is something to watch"
-        f" (default: {PACE}, less for many, 0 if it ends after the run)",
+        f" (default: {PACE}, less for many documents, 0 if it stops after the run)",
     )
     return parser.parse_args(arguments)
 
@@ -152,21 +156,21 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family)
     except socket.gaierror as error:
-        raise RefusedError(f"{host} is no address of this machine; choose another with --host") from error
+        raise RefusedError(f"{host} is not an address of this machine; choose another with --host") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             other = f"--port {port + 1 if port < 65535 else 0}"
             raise RefusedError(
                 f'Port {port} is in use; choose another with {other} (with make: DEMO_FLAGS="{other}"); '
-                "--port 0 takes any that is free"
+                "--port 0 takes any free one"
             ) from error
         if error.errno == errno.EADDRNOTAVAIL:
-            raise RefusedError(f"{host} is no address of this machine; choose another with --host") from error
+            raise RefusedError(f"{host} is not an address of this machine; choose another with --host") from error
         raise RefusedError(f"Port {port} cannot be used: {error.strerror}") from error
 
 
 def _url(listener: socket.socket) -> str:
-    """By which this machine itself can ask the server."""
+    """The URL at which this machine itself can reach the server."""
     host, port, *_ = listener.getsockname()
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
@@ -175,7 +179,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def watch_run(client: httpx.Client, console: Console, out: Path) -> int:
-    """Start a run, follow it, write its glossary, and show what is left of the run; the exit code."""
+    """Start a run, follow it, write its glossary, and show what is left of it. Returns the exit code."""
     run = client.post("/runs").raise_for_status().json()
     run_id = run["run_id"]
     code = 0
@@ -200,7 +204,7 @@ def watch_run(client: httpx.Client, console: Console, out: Path) -> int:
 
 
 def _told(outcome: dict[str, Any]) -> str:
-    # The kind of an error tells people nothing that its message does not, if it was expected.
+    # The type of an expected error adds nothing to its message.
     error = re.sub(r"^(NoText|Unreadable)Error: ", "", outcome.get("error", ""))
     return printable(f"{outcome['status']}: {error}" if error else outcome["status"])
 
@@ -213,7 +217,7 @@ def _write(out: Path, text: str) -> None:
 
 
 def _show_some(console: Console, entries: list[dict[str, Any]]) -> None:
-    """Show, of the terms with a definition, those that occur most often; a line each."""
+    """Show the most frequent terms that have a definition, one a line."""
     entries = sorted(entries, key=lambda entry: (entry["is_defined"], entry["count"]), reverse=True)
     for entry in entries[:SHOWN_ENTRIES]:
         line = Text.assemble("  ", (printable(entry["term"]), "bold"), "  ", printable(entry["definition"]))
@@ -221,7 +225,7 @@ def _show_some(console: Console, entries: list[dict[str, Any]]) -> None:
 
 
 def _table(stats: dict[str, int]) -> Table:
-    # Without a frame, whose corners come apart in some fonts.
+    # No frame: its corners come apart in some fonts.
     table = Table("What the manager holds", Column(justify="right"), box=SIMPLE_HEAD)
     for name, value in stats.items():
         table.add_row(name.replace("_", " "), f"{value:,}")
@@ -229,7 +233,7 @@ def _table(stats: dict[str, int]) -> Table:
 
 
 def _serve(stopped: threading.Event, runner: Runner) -> int:
-    """Wait for Ctrl-C; the exit code tells whether it cancelled a run."""
+    """Wait for Ctrl-C. The exit code tells whether it cancelled a run."""
     try:
         stopped.wait()
         return 1

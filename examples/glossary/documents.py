@@ -1,8 +1,8 @@
 """Text files of a folder, as sentences.
 
-Read are Markdown, reStructuredText and plain text, and what people wrote for people in source files: the docstrings
-of Python and the documentation comments of Rust. What is said there of single arguments and values is left out, since
-it defines no term. Hidden folders, and those that tools fill, are passed over.
+Reads Markdown, reStructuredText and plain text, and the prose of source files: Python docstrings and Rust doc comments.
+Their descriptions of single arguments and values are left out, because they define no terms. Skips hidden folders and
+those that tools fill.
 """
 
 import os
@@ -13,18 +13,18 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol, TypeVar
 
 MAX_BYTES = 4 << 20
-"""Larger files are hardly texts that somebody wrote."""
+"""Larger files are unlikely to be prose."""
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "env", "node_modules", "site-packages", "target", "venv"})
 """Folders that tools fill."""
 
 
 class UnreadableError(Exception):
-    """What cannot be used, and why, in one sentence.
+    """A file or folder cannot be used; the message says why in one sentence.
 
     Attributes:
-        key: tells the reason to a program that says it in other words, or is empty.
-        values: those of the sentence.
+        key: names the reason for a program that says it in other words, or is empty.
+        values: the values in the sentence.
     """
 
     def __init__(self, message: str, key: str = "", **values: Any) -> None:
@@ -34,7 +34,7 @@ class UnreadableError(Exception):
 
 
 class NoTextError(UnreadableError):
-    """There are files, but no text in any of them."""
+    """There are files, but none has text."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Document:
     """The sentences of one text file."""
 
     name: str
-    """Its path below the folder, with slashes."""
+    """Its path relative to the folder, with slashes."""
     sentences: tuple[str, ...]
 
 
@@ -50,14 +50,14 @@ FileT = TypeVar("FileT")
 
 
 class Source(Protocol[FileT]):
-    """Text files from anywhere."""
+    """A collection of text files."""
 
     @property
     def name(self) -> str:
-        """What readers call it."""
+        """The name that readers see."""
 
     def files(self) -> Sequence[FileT]:
-        """The text files, in the order of their names.
+        """The text files, sorted by name.
 
         Raises:
             UnreadableError: there are none.
@@ -67,7 +67,7 @@ class Source(Protocol[FileT]):
         """Read one of the `files`.
 
         Raises:
-            UnreadableError: it cannot be used.
+            UnreadableError: the file cannot be used.
         """
 
 
@@ -77,18 +77,18 @@ class Folder:
 
     path: Path
     without: Path | None = None
-    """A file that is none of its texts, such as the glossary made of them."""
+    """A file to leave out, such as the glossary made of the others."""
 
     @property
     def name(self) -> str:
-        """What readers call it: its last part."""
+        """The name that readers see: the last part of the path."""
         return _shown(Path(self.path.resolve().name or self.path))
 
     def files(self) -> list[Path]:
-        """The text files in it and below, in the order of their names.
+        """The text files in it and its subfolders, sorted by name.
 
         Raises:
-            UnreadableError: it is missing, is no folder, or has no text file.
+            UnreadableError: it is missing, not a folder, or has no text file.
         """
         if not self.path.is_dir():
             raise UnreadableError(
@@ -99,7 +99,7 @@ class Folder:
             folders[:] = filter(_may_hold_texts, folders)
             found += [Path(parent, name) for name in files if _is_text(name)]
         without = self.without and self.without.resolve()
-        # A pipe named like a text would never end.
+        # Reading a named pipe would never end.
         found = sorted(path for path in found if path.is_file() and path.resolve() != without)
         if not found:
             raise UnreadableError(f"{self.path} has no text files ({', '.join(TEXT_SUFFIXES)})")
@@ -109,7 +109,7 @@ class Folder:
         """Read one of the `files`.
 
         Raises:
-            UnreadableError: it is not UTF-8, too large, cannot be opened, or is a link that leads elsewhere.
+            UnreadableError: the file is not UTF-8, is too large, cannot be opened, or links to outside of the folder.
         """
         name = _shown(file.relative_to(self.path))
         target = file.resolve()
@@ -124,7 +124,7 @@ class Folder:
 
 
 def is_text_path(path: PurePath) -> bool:
-    """Whether a folder with this file below it would give it as a text."""
+    """True if `Folder.files` would return a file with this path."""
     return _is_text(path.name) and all(map(_may_hold_texts, path.parts[:-1]))
 
 
@@ -137,12 +137,12 @@ def _may_hold_texts(folder: str) -> bool:
 
 
 def _shown(path: Path) -> str:
-    # A file name may hold bytes that no text can.
+    # A file name may have bytes that are not valid UTF-8.
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def parse(name: str, content: bytes) -> Document:
-    """Make a document of a file's content; the suffix of its name says what it is.
+    """Make a document of a file's content, whose type the suffix of its name tells.
 
     Raises:
         UnreadableError: it is not UTF-8, or too large.
@@ -159,7 +159,7 @@ def parse(name: str, content: bytes) -> Document:
     lines = prose(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     sentences = (sentence for block in _blocks(lines) for sentence in _sentences(block))
     if prose in (_docstrings, _doc_comments):
-        # What has a label there is an argument or a value, and no term.
+        # A label there names an argument or a value, not a term.
         sentences = (sentence for sentence in sentences if not _LABEL.match(sentence))
     return Document(name, tuple(sentences))
 
@@ -172,7 +172,7 @@ def _docstrings(text: str) -> str:
     return "\n\n".join(_SECTION.sub("", docstring) for _, docstring in found)
 
 
-# Of arguments, errors and the like, up to a blank line.
+# Sections on arguments, errors and the like, up to a blank line.
 _SECTION = re.compile(r"^[ \t]*(?:Args|Attributes|Raises|Returns|Yields):[ \t]*\n(?:.*\S.*(?:\n|\Z))*", re.MULTILINE)
 
 
@@ -196,7 +196,7 @@ _PROSE_OF: dict[str, Callable[[str], str]] = {
 }
 
 TEXT_SUFFIXES = tuple(sorted(_PROSE_OF))
-"""How the names of text files end, in lower case."""
+"""The suffixes of text files, in lower case."""
 
 _FENCE = re.compile(r"\s*(```|~~~)")
 _QUOTE = re.compile(r"^\s{0,3}>(?!>) ?")
@@ -206,14 +206,14 @@ _BLANK = re.compile(
 )  # also rules, link targets, Python
 _BLOCK_START = re.compile(r"(?P<mark>\s{0,3}#{1,6}\s+|\s*(?:[-*+•・]|\d{1,3}[.)])\s+)|\s+[\w`*-]{1,40}: ")
 CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-"""A pattern for what would steer a terminal, or turn the direction of what follows."""
+"""Characters that would control a terminal, or change the direction of the text after them."""
 _JAPANESE = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
 
 _TAGS = (
     "a|b|blockquote|br|code|details|div|em|h[1-6]|hr|i|img|kbd|li|ol|p|pre|span|strong|su[bp]|summary|table|t[rdh]|ul"
 )
 
-# Repetitions have bounds, so that no text, however odd, takes long.
+# Repetitions are bounded, so that no text takes long, however odd.
 _MARKUP = [
     (r"!\[[^\]]{0,200}\]\([^)]{0,500}\)", " "),  # images
     (r"\[([^\]]{1,200})\](?:\([^)]{0,500}\)|\[[^\]]{0,200}\])", r"\1"),  # links
@@ -225,7 +225,7 @@ _MARKUP = [
     (r"\s+", " "),
 ]
 
-# A longer block is data.
+# A longer block is data, not prose.
 _LONGEST_BLOCK = 5000
 
 _SENTENCE_END = re.compile(
@@ -238,7 +238,7 @@ _SENTENCE_END = re.compile(
 
 
 def _blocks(lines: list[str]) -> Iterator[str]:
-    """Paragraphs, list items, headings and table rows, each in one line, without code and markup."""
+    """Paragraphs, list items, headings and table rows, each on one line, without code and markup."""
     block: list[str] = []
     fence = ""
     for line in (_QUOTE.sub("", line) for line in lines):
@@ -273,5 +273,5 @@ def _sentences(block: str) -> Iterator[str]:
 
 
 def _is_prose(text: str) -> bool:
-    """Tells sentences from code, numbers and drawings: they are mostly letters."""
+    """True for a sentence, which is mostly letters, unlike code, numbers and drawings."""
     return sum(character.isalpha() or character == " " for character in text) > 0.6 * len(text)

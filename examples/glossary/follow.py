@@ -1,4 +1,4 @@
-"""Follows a run in the terminal: a client of the demo's stream of events."""
+"""Follow a run in the terminal, as a client of the demo's event stream."""
 
 import unicodedata
 from datetime import datetime
@@ -12,7 +12,7 @@ from rich.text import Text
 
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 
-# The server shows every 15 seconds that it is alive.
+# The server sends a heartbeat every 15 seconds.
 _STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
 
 
@@ -23,8 +23,8 @@ class Follower:
         """Make a follower.
 
         Args:
-            client: with the server's address as its base URL.
-            console: where to show it.
+            client: its base URL is the server's address.
+            console: where to show the run.
             run_id: the run.
         """
         self._client = client
@@ -33,10 +33,10 @@ class Follower:
         self._last_event_id = ""
 
     def follow(self) -> dict[str, Any]:
-        """Show events until the last and return that. After an interruption, call it again: it goes on from there.
+        """Show events up to the terminal one, and return that. Called again after an interruption, it resumes.
 
         Raises:
-            httpx.HTTPError: the server refuses, or the connection is lost.
+            httpx.HTTPError: the server refused, or the connection was lost.
         """
         headers = {"Last-Event-ID": self._last_event_id} if self._last_event_id else {}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -66,7 +66,7 @@ class Follower:
 
 
 def printable(text: str) -> str:
-    """The text without what would steer the terminal."""
+    """The text without characters that would control the terminal."""
     return "".join(" " if unicodedata.category(character).startswith("C") else character for character in text)
 
 

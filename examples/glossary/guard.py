@@ -1,4 +1,4 @@
-"""Keeps other sites out: which requests are refused, and what browsers are told with every answer."""
+"""Keep other sites out: the requests that are refused, and the headers of every answer."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
-    # All that a page may load or ask is its own; strings never become markup (Trusted Types).
+    # A page may load and request only its own origin; strings never become markup (Trusted Types).
     "Content-Security-Policy": "; ".join(
         [
             "default-src 'none'",
@@ -33,13 +33,11 @@ _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 class Guard:
-    """An ASGI middleware.
+    """An ASGI middleware that refuses with 403 a request that
 
-    A request is refused with 403 if
-
-    - it asks for a host by a name that is none of ours: a foreign site can let its name point here, and would then be
-      no other site for the browser (DNS rebinding). It cannot do so with an address;
-    - it would change something and a browser says that it comes from another site.
+    - names a host that is not ours: a foreign site can make its own name point here, and the browser would then take us
+      for the same site (DNS rebinding). An IP address is safe from that;
+    - would change something, and comes from another site, as the browser says.
     """
 
     def __init__(self, app: ASGIApp, host_name: str = "localhost") -> None:
@@ -47,7 +45,7 @@ class Guard:
 
         Args:
             app: what it guards.
-            host_name: by which the server may be asked, besides localhost and every address.
+            host_name: a name of the server, besides localhost and every IP address.
         """
         self._app = app
         self._host_names = {"localhost", host_name.lower()}
@@ -62,16 +60,14 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                # A new version of the page is seen at once.
+                # So that a new version of the page is seen at once.
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
         headers = Headers(scope=scope)
         app = self._app
         if not self._is_ours(headers.get("host", "")):
-            app = JSONResponse(
-                {"detail": "Ask this server by its address, by localhost, or by the name it was given with --host"}, 403
-            )
+            app = JSONResponse({"detail": "Use this server's address, localhost, or the name given with --host"}, 403)
         elif scope["method"] not in _READING_METHODS and _is_cross_site(headers):
             app = JSONResponse({"detail": "Other sites may not change anything here"}, 403)
         await app(scope, receive, send_with_headers)
@@ -85,7 +81,7 @@ class Guard:
 
 
 def _is_cross_site(headers: Headers) -> bool:
-    # Browsers send the first only to hosts they trust: https and loopback. Other clients send neither.
+    # Browsers send Sec-Fetch-Site only to trustworthy hosts: https and loopback. Other clients send neither.
     site = headers.get("sec-fetch-site", "none")
     origin = headers.get("origin")
     return site not in ("same-origin", "none") or (

@@ -1,4 +1,4 @@
-"""The work of a run: from documents to a glossary."""
+"""The work of a run: make a glossary of documents."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Glossary:
-    """What a completed run has made."""
+    """The result of a completed run."""
 
     source: str
-    """What was read."""
+    """The name of the source."""
     documents: int
-    """How many of its files could be read."""
+    """The number of files that could be read."""
     entries: list[Entry]
 
     def to_markdown(self) -> str:
-        """The glossary as a Markdown document. Text of the documents stays text, whatever is in it."""
+        """The glossary as a Markdown document. Text of the documents is escaped."""
         lines = [
             f"# Glossary of {_escape(self.source)}",
             "",
@@ -42,15 +42,15 @@ class Glossary:
 def make_glossary(context: RunContext, source: Source[FileT], *, pace: float = 0.0) -> Glossary:
     """Read the documents, find their terms, and find the best definition of each.
 
-    Its log lines have a `key`, and what they name as further fields, so that a page can say them in its own language.
+    Its log lines have a `key` and their values as further fields, so that a page can say them in its own language.
 
     Args:
-        context: of the run. A file that cannot be read is a warning in its log.
+        context: the run's. A file that cannot be read is a warning in its log.
         source: the documents.
-        pace: seconds to wait before each document, for those who want to watch.
+        pace: seconds to wait before each document, so that there is something to watch.
 
     Raises:
-        NoTextError: there is no text in the files.
+        NoTextError: the files have no text.
         UnreadableError: there are no files.
         RunCancelledError: the run was cancelled.
     """
@@ -90,7 +90,7 @@ def _with_progress(context: RunContext, step: str, items: Sequence[T]) -> Iterat
     context.progress(0, len(items), step)
     for done, item in enumerate(items, start=1):
         yield item
-        # No more than a hundred events, so that they do not push everything else out of the run's log.
+        # At most a hundred events, so that they do not evict everything else from the run's log.
         if percent != (percent := 100 * done // len(items)):
             context.progress(done, len(items), step)
 

@@ -1,4 +1,4 @@
-"""What a client is told when the demo refuses a request."""
+"""The answer to a request that the demo refuses."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 
 class Refusal(HTTPException):
-    """Why a request is refused: `detail` is a sentence; with `code` and `values` a page says it in other words."""
+    """A refused request: `detail` says why; from `code` and `values` a page can say it in its own language."""
 
     def __init__(self, status_code: int, detail: str, code: str, **values: Any) -> None:
         super().__init__(status_code, detail)

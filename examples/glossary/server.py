@@ -1,13 +1,13 @@
-"""The demo's web application: its routes are the few lines that any FastAPI application needs for runs.
+"""The demo's web application; its routes are the few lines that any FastAPI application needs for runs.
 
 GET  /                      the run console, a page that shows all of this
-GET  /about                 what the page must know: what is read, what may be sent, since when the server runs
-POST /runs                  start a run of the folder, or of files sent along: 201; 409 while it, or too much, is active
-GET  /runs                  all runs that are known, newest first
+GET  /about                 for the page: what is read, what may be uploaded, when the server started
+POST /runs                  start a run of the folder, or of uploaded files: 201; 409 while it, or too many, are active
+GET  /runs                  all known runs, newest first
 GET  /runs/{id}             one run
-POST /runs/{id}/cancel      ask it to stop: 202; 409 if it was not started at `started_at`, where that is given
+POST /runs/{id}/cancel      ask it to stop: 202; 409 if `started_at` is given and the run was not started then
 GET  /runs/{id}/events      its events from the start, or after `Last-Event-ID`, as server-sent events
-GET  /runs/{id}/glossary    what it made, once it is completed; glossary.md for Markdown
+GET  /runs/{id}/glossary    its result, once it is completed; glossary.md for Markdown
 GET  /stats                 what the manager holds
 """
 
@@ -36,18 +36,18 @@ from glossary.refusals import Refusal, answer
 from glossary.uploads import MAX_FILES, MAX_TOTAL_BYTES, receive_upload
 
 HISTORY = 20_000
-"""Events that a run's log holds: a line for each of ten thousand documents, with room. The page shows as many."""
+"""Events that a run's log holds: enough for a line on each of ten thousand documents. The page shows as many."""
 MAX_ACTIVE_RUNS = 4
-"""Runs at a time, since each holds the files that were sent for it."""
+"""Runs at a time; each holds the files that were uploaded for it."""
 STOP_TIMEOUT = 10.0
-"""Seconds that active runs are given to stop when the server does."""
+"""Seconds that active runs get to stop when the server does."""
 STREAM_TIMEOUT = 3
-"""Seconds after which the server stops all the same, whoever still reads."""
+"""Seconds after which the server stops even if clients still read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where the documents of a run come from: the key of its runs, so that there is one at a time."""
+    """The source of a run's documents, and the key of its runs: one at a time."""
 
     name: str
 
@@ -56,7 +56,7 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
     """Make the application.
 
     Args:
-        source: the documents that its runs read, unless others are sent.
+        source: the documents that its runs read, unless others are uploaded.
         pace: as for `make_glossary`.
         host_name: as for `Guard`.
     """
@@ -72,7 +72,7 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
             yield
         await run_in_threadpool(runner.shutdown, STOP_TIMEOUT)
 
-    # The interactive pages would load their scripts from the network.
+    # The interactive API pages would load scripts from the network.
     app = FastAPI(title="genglossary-runs demo", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refusal, answer)
     app.add_middleware(Guard, host_name=host_name)
@@ -159,13 +159,13 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
 
 @contextmanager
 def serving(app: FastAPI, listener: socket.socket) -> Iterator[threading.Event]:
-    """Serve in a thread, and give an event that is set when it has stopped.
+    """Serve in a thread, and yield an event that is set when it has stopped.
 
-    At the end what runs is cancelled, so that its streams end, and the server is stopped.
+    At the end, active runs are cancelled, so that their streams end, and the server is stopped.
 
     Args:
         app: made by `create_app`.
-        listener: a socket that listens; closed at the end.
+        listener: a listening socket; closed at the end.
     """
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=STREAM_TIMEOUT))
     stopped = threading.Event()
@@ -176,7 +176,7 @@ def serving(app: FastAPI, listener: socket.socket) -> Iterator[threading.Event]:
         finally:
             stopped.set()
 
-    # Waited for by the event: a `join` that Ctrl-C interrupts takes the thread for ended (CPython 3.11, 3.12).
+    # Wait for the event: a `join` that Ctrl-C interrupts takes the thread for ended (CPython 3.11, 3.12).
     threading.Thread(target=serve, name="server", daemon=True).start()
     try:
         yield stopped

@@ -1,4 +1,4 @@
-"""Words that are in every text, and in no term."""
+"""Words that every text has and no term contains."""
 
 _BEFORE_NOUNS = "a an at between by each every for from in no of on per that the this whose with"
 
@@ -35,6 +35,6 @@ _JAPANESE = """
 BEFORE_NOUNS = frozenset(_BEFORE_NOUNS.split())
 """English articles and prepositions: a single word after one of them is a noun."""
 AFTER_NOUNS = frozenset(_AFTER_NOUNS.split())
-"""What follows a noun rather than a verb."""
+"""Words that follow a noun rather than a verb."""
 ENGLISH_STOP_WORDS = BEFORE_NOUNS | frozenset(_ENGLISH.split())
 JAPANESE_STOP_WORDS = frozenset(_JAPANESE.split())

@@ -1,14 +1,14 @@
-"""Finds the terms of texts, and the sentence that defines each best; English and Japanese, by frequency and form.
+"""Find the terms of texts and the sentence that defines each best, in English and Japanese, by frequency and form.
 
-There is no dictionary and no model. What counts as a term:
+There is no dictionary and no model. These are terms:
 
 - English: one to three words without a stop word, the last of them used as a noun ("the run log is …"), and names in
-  capitals or of code (SSE, RunManager). A plural counts for its singular.
-- Japanese: kanji and katakana without a break (実行ログ), also with Latin letters before them (SSE接続) and with
-  okurigana between two kanji (取り消し).
+  capitals or code style (SSE, RunManager). A plural counts as its singular.
+- Japanese: unbroken kanji and katakana (実行ログ), also after Latin letters (SSE接続), and with okurigana between two
+  kanji (取り消し).
 
-A term occurs at least twice, or is defined by a sentence. Where "event loop" is a term, what is found there is not
-counted for "event".
+A term occurs at least twice, or a sentence defines it. Where "event loop" is a term, its occurrences do not count for
+"event".
 """
 
 import math
@@ -31,13 +31,13 @@ class Entry:
     term: str
     language: Language
     count: int
-    """How often it occurs, in the singular and in the plural."""
+    """The number of occurrences, singular and plural."""
     definition: str
-    """The sentence that defines it best; at least one that holds it. Of a very long one, what is around the term."""
+    """The sentence that defines it best, or at least contains it; of a very long one, the part around the term."""
     source: str
-    """The name of the document with this sentence."""
+    """The name of the document that has this sentence."""
     is_defined: bool = True
-    """Whether the sentence says what the term is; else it merely holds it."""
+    """True if the sentence says what the term is, False if it only contains it."""
 
 
 @dataclass
@@ -49,17 +49,17 @@ class _Found:
 
 
 class _Phrase(NamedTuple):
-    """Words without a stop word or punctuation between them."""
+    """Consecutive words without a stop word or punctuation between them."""
 
     previous: str
     """The word before them, in lower case; empty at the start and after punctuation."""
     words: list[re.Match[str]]
     following: str
-    """The word after them, likewise."""
+    """The word after them, in the same way."""
 
 
 class TermFinder:
-    """Goes over all sentences twice: `learn` each, then `define` each; then there are `entries`."""
+    """Takes all sentences twice: `learn` each, then `define` each; then `entries` has the result."""
 
     def __init__(self) -> None:
         self._phrases: Counter[_Key] = Counter()
@@ -70,7 +70,7 @@ class TermFinder:
         self._found: dict[_Key, _Found] = {}
 
     def learn(self, sentence: str) -> None:
-        """Count what could be a term."""
+        """Count everything that could be a term."""
         for phrase in _english_phrases(sentence):
             key = tuple(word["word"].lower() for word in phrase.words)
             self._phrases[key] += 1
@@ -84,7 +84,7 @@ class TermFinder:
                 self._nouns[key[-1]] += 1
 
     def define(self, sentence: str, source: str) -> None:
-        """See how well a sentence, learnt before, defines the terms it holds."""
+        """Judge how well a sentence that was learned defines the terms in it."""
         if not self._terms:
             self._terms = self._choose_terms()
         for key, start, end in self._occurrences(sentence):
@@ -95,7 +95,7 @@ class TermFinder:
                 found.quality, found.definition, found.source = quality, _excerpt(sentence, start, end), source
 
     def entries(self, limit: int) -> list[Entry]:
-        """The best terms, at most `limit`: English before Japanese, each in the order of its letters."""
+        """The best terms, at most `limit`: English before Japanese, each sorted alphabetically."""
         found = [(key, it) for key, it in self._found.items() if it.spellings.total() > 1 or it.quality >= _DEFINES]
         found.sort(key=lambda pair: _weight(*pair), reverse=True)
         entries = [_entry(key, it) for key, it in found[:limit]]
@@ -107,14 +107,14 @@ class TermFinder:
             for start in range(len(words)):
                 for end in range(start + 1, min(start + _LONGEST_TERM, len(words)) + 1):
                     counts[self._key(words[start:end])] += count
-        # A single word is kept for a definition yet to be seen.
+        # Single words are kept, because a definition may follow.
         frequent = {key for key, count in counts.items() if count > 1 or len(key) == 1}
         defined = {self._key(words) for words in self._defined if len(words) <= _LONGEST_TERM}
         return {key for key in frequent | defined if self._is_term(key)}
 
     def _is_term(self, key: _Key) -> bool:
         *modifiers, noun = key
-        # A plural is hardly ever put before a noun; what looks like one is a verb ("wakes readers").
+        # A plural rarely stands before a noun; a word that looks like one is a verb ("wakes readers").
         verbs = (word for word in modifiers if re.search("[^sui]s$", word) and not self._is_noun(word))
         return not any(verbs) and not any(word.endswith("ly") for word in key) and self._is_noun(noun)
 
@@ -126,7 +126,7 @@ class TermFinder:
         return (*words[:-1], self._singular(words[-1]))
 
     def _singular(self, word: str) -> str:
-        """The singular, if the texts use it, too."""
+        """The singular, if the texts use it too."""
         if not word.endswith("s") or word.endswith("ss"):
             return word
         stems = (word[:-1], word.removesuffix("es"), word.removesuffix("ies") + "y")
@@ -149,7 +149,7 @@ class TermFinder:
 
 
 def _entry(key: _Key, found: _Found) -> Entry:
-    # In the singular where that occurs; then as it is most often written.
+    # The singular if it occurs; then the most frequent spelling.
     term = max(found.spellings, key=lambda text: (text.lower() == " ".join(key), found.spellings[text]))
     language: Language = "ja" if _JAPANESE_LETTER.search(term) else "en"
     is_defined = found.quality >= _DEFINES
@@ -192,7 +192,7 @@ def _english_phrases(sentence: str) -> Iterator[_Phrase]:
 
 
 def _is_name(word: str) -> bool:
-    """SSE, RunManager, run_id: not what a sentence would give a capital."""
+    """True for SSE, RunManager or run_id, whose capitals do not come from the start of a sentence."""
     return "_" in word or bool(re.search(r"[A-ZÀ-Þ]", word[1:]))
 
 
@@ -211,7 +211,7 @@ _JAPANESE_LETTER = re.compile(rf"[{_KANJI}ぁ-ん{_KATAKANA}]")
 _JAPANESE_RUN = re.compile(
     rf"(?:{_OKURIGANA}|[{_KANJI}{_KATAKANA}]|(?<![{_LATIN}0-9_])[{_LATIN}]{{2,}}(?=[{_KANJI}{_KATAKANA}]))+"
 )
-# "Each", and "during", "within", "the side of", as they are written around a term.
+# "Each", "during", "within" and "the side of", as they are written around a term.
 _JAPANESE_CORE = re.compile(r"(?:各(?![種自地国]))?(?P<term>..+?)[中内側]?")
 _JAPANESE_NUMBER = re.compile("[一二三四五六七八九十百千万数何]+[一-鿿]?")
 
@@ -226,10 +226,10 @@ def _japanese_terms(sentence: str) -> Iterator[tuple[str, int, int]]:
 # Definitions
 
 _DEFINES = 3.0
-"""From this quality on, a sentence says what the term is."""
+"""The least quality of a sentence that says what the term is."""
 
-# What stands before and after the term, from the best form on. A label may stand before all of it: "insurer: A premium
-# is …" says what a premium is, and nothing of an insurer.
+# What precedes and follows the term, best form first. A label may precede all of it: "insurer: A premium is …" says
+# what a premium is, and nothing about an insurer.
 _LABEL = r"(?:[^:：]{1,60}[:：]\s*)?"
 _SUBJECT = rf"{_LABEL}(?:\W{{0,3}}(?:(?i:the|an?)\s+)?|[「『“\"']?)"
 _BRACKETS = r"[」』”\"']?\s?(?:[(（][^)）]{1,60}[)）])?"
@@ -245,7 +245,7 @@ _FORMS = [
             rf"{_BRACKETS}は.{{4,}}(?:である|です|をいう|を指す|を指します|のこと|ことだ|を表す|を意味する)。?\Z",
         ),
         (4.0, _SUBJECT, rf"{_BRACKETS}\s*(?:means|denotes|refers to|stands for|describes|represents)\b"),
-        # Japanese says as much in fewer letters.
+        # Japanese needs fewer letters.
         (
             4.0,
             r"\W{0,3}(?:(?i:the|an?)\s+)?",
@@ -261,7 +261,7 @@ _FORMS = [
             rf"{_BRACKETS}\s+(?:is|are)\s+(?!not\b|\w+(?:ed|ing|ble|ly)\b)[\w-]+\s+"
             r"(?:that|which|who|whose|where|[\w-]+\s+(?:that|which|who|whose|where|of|for))\s.{10}",
         ),
-        # Not "A log of what has been", which is no sentence.
+        # Not "A log of the past", which is not a sentence.
         (
             2.5,
             r"(?:An?|Each|Every)\s+",
@@ -274,13 +274,13 @@ _FORMS = [
 
 
 def _definition_quality(sentence: str, start: int, end: int) -> float:
-    """How well the sentence says what the term at this place is, from 0 (holds it) on."""
+    """How well the sentence defines the term at this position; 0 if it only contains it."""
     before, after = sentence[:start], sentence[end:]
     quality = next((quality for quality, left, right in _FORMS if left.match(before) and right.match(after)), 0.0)
     is_japanese = _JAPANESE_LETTER.search(sentence)
     if sentence.endswith(("?", "？", ":", "：")) or len(after) > 400 or (len(sentence.split()) < 5 and not is_japanese):
         return 0.0
-    # A full sentence of an ordinary length reads best.
+    # A full sentence of ordinary length reads best.
     return max(0.0, quality + (0.3 if sentence.endswith((".", "。")) else 0.0) - abs(len(sentence) - 120) / 1000)
 
 
@@ -288,7 +288,7 @@ _LONGEST_DEFINITION = 400
 
 
 def _excerpt(sentence: str, start: int, end: int) -> str:
-    """The sentence, or of a very long one what is around the term, in whole words where there are any."""
+    """The sentence, or of a very long one the part around the term, in whole words if possible."""
     if len(sentence) <= _LONGEST_DEFINITION:
         return sentence
     room = _LONGEST_DEFINITION // 2

@@ -1,6 +1,6 @@
-"""Files that a page sends to be read: how many and how large they may be.
+"""Uploaded files: how many there may be, and how large.
 
-They are kept in memory, and only for their run; their names never reach the file system.
+They are kept in memory for the length of their run; their names never reach the file system.
 """
 
 from collections.abc import Sequence
@@ -22,36 +22,36 @@ from glossary.refusals import Refusal
 
 MAX_FILES = 1000
 MAX_TOTAL_BYTES = 32 << 20
-"""Of all files of an upload together."""
+"""For all files of an upload together."""
 
-# For what a form puts around the files.
+# With room for the form around the files.
 _MAX_BODY_BYTES = MAX_TOTAL_BYTES + (1 << 20)
 _LONGEST_NAME = 500
 
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """A file as it was sent."""
+    """A file as it was uploaded."""
 
     name: str
-    """With the folders that the sender gave, separated by slashes."""
+    """With the folders that the client gave, separated by slashes."""
     content: bytes
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The files of one request, as a source of texts."""
+    """The files of one request, as a source of documents."""
 
     sent: tuple[UploadedFile, ...]
 
     @property
     def name(self) -> str:
-        """The one file or folder that was chosen, or how many files."""
+        """The file or folder that was chosen, or the number of files."""
         chosen = {file.name.split("/")[0] for file in self.sent}
         return chosen.pop() if len(chosen) == 1 else f"{len(self.sent):,} files"
 
     def files(self) -> Sequence[UploadedFile]:
-        """As for `Folder.files`; the same files are texts."""
+        """As for `Folder.files`; the same files count as texts."""
         found = [file for file in self.sent if is_text_path(PurePosixPath(file.name))]
         if not found:
             raise UnreadableError(f"There are no text files ({', '.join(TEXT_SUFFIXES)}) among those sent")
@@ -63,18 +63,18 @@ class Upload:
 
 
 async def receive_upload(request: Request) -> Upload:
-    """Take in the files of a `multipart/form-data` request.
+    """Receive the files of a `multipart/form-data` request.
 
     Raises:
-        HTTPException: 411, 413, 415, 422 or 400, with the reason: its length is unknown, it is too large, is no form,
-            has no text files, or is malformed or of too many files.
+        HTTPException: 411 without a length, 413 if too large, 415 if not a form, 422 without text files, 400 if
+            malformed or with too many files.
     """
     headers = request.headers
     if not headers.get("content-type", "").startswith("multipart/form-data"):
-        raise HTTPException(415, "Files are to be sent as multipart/form-data; without a body the folder is read")
-    # Servers read no more than the announced length, unless the body comes in chunks.
+        raise HTTPException(415, "Send files as multipart/form-data, or no body to read the folder")
+    # Servers read no more than the announced length, unless the body is chunked.
     if "content-length" not in headers or "transfer-encoding" in headers:
-        raise HTTPException(411, "Files are to be sent with a Content-Length")
+        raise HTTPException(411, "Send files with a Content-Length")
     if int(headers["content-length"]) > _MAX_BODY_BYTES:
         raise _too_large()
     async with request.form(max_files=MAX_FILES, max_fields=0) as form:
@@ -103,5 +103,5 @@ def _name(file: UploadFile) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A file's name as its sender gave it, as a path below what was sent."""
+    """The name that the client gave a file, as a relative path."""
     return name.replace("\\", "/").lstrip("/")[-_LONGEST_NAME:]

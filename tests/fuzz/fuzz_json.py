@@ -2,12 +2,12 @@
 
     python tests/fuzz/fuzz_json.py [--seconds N] [--seed TEXT]
 
-Values are made by chance, with a liking for what is odd: lone and paired surrogates, U+2028, NUL, 4-byte characters,
+Values are random, and often odd: lone and paired surrogates, U+2028, NUL, 4-byte characters,
 line ends, NaN, infinities, integers beyond 64 bits, keys that are no strings or become the same one, subclasses whose
 own `__repr__` lies, mappings that are no dicts, nesting around the limit, cycles, and what JSON has no form for. Each
 is published and read twice, as a dict and as a server-sent event; both must equal `json.loads(json.dumps(value))`.
 
-It takes as long as it is told, a minute by default; what fails is printed with the seed and the number that repeat it.
+Takes N seconds, a minute by default. A failure is printed with the seed and the number that repeat it.
 It is not guided by coverage, which would need an instrumented interpreter; the Rust targets in `fuzz_targets` are.
 """
 
@@ -170,7 +170,7 @@ def _as_dict(value: object) -> dict[Any, Any]:
 
 
 def _depth(value: Any, above: int) -> int:
-    """The levels of nesting, as far as one beyond what is allowed."""
+    """The levels of nesting, up to one more than allowed."""
     if above > DEPTH or not isinstance(value, Mapping | list | tuple):
         return above
     inside = value.values() if isinstance(value, Mapping) else value

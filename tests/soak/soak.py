@@ -2,25 +2,24 @@
 
     python tests/soak/soak.py [--seconds N] [--seed TEXT]
 
-Round after round, one manager has runs that publish in bursts, are cancelled, and are finished by two threads at
-once, with readers of every kind: threads that get, iterate, lag, leave, resume and are closed; tasks of asyncio's and
+In each round, one manager has runs that publish in bursts, are cancelled, and are finished by two threads at once,
+with readers of every kind: threads that get, iterate, lag, leave, resume and are closed; tasks of asyncio's and
 uvloop's loops that iterate, lag, are cancelled once or again and again, read frames and wait for the cancel;
 subscriptions that nobody reads. Beside that uvicorn streams a run to clients that read, resume, leave, reset and stall.
 
-What must hold, else the exit code is 1 and one line says what did not:
+If one of these does not hold, the exit code is 1 and one line names it:
 
-- of every run each reader is told every seq once and in order, as an event or in one gap, and the terminal event last;
+- each reader of a run gets every seq once and in order, as an event or in one gap, and the terminal event last;
 - exactly one call ends a run; an event published after that goes nowhere;
-- after each round no entry, no subscription object, no connection and no task of the server is left; in the end no
-  thread and no descriptor more than at the start, and when retention is over no finished run and no byte of an event;
+- after each round no entry, subscription object, connection or task of the server is left; in the end there are no more
+  threads and descriptors than at the start, and after retention no finished run and no byte of an event;
 - memory is flat: the slopes of the resident set (without the GIL, of Rust's heap; `Reading.memory` says why) and of
   Python's memory blocks, over all rounds after the first third, do not exceed `BYTES` and `BLOCKS` by more than two
   standard errors. The least thing that could leak for a reader, a subscription without its Python object, has 75 bytes.
 
-It takes as long as it is told, three minutes by default, and the time of one round more. In the short form, of 20
-seconds or so, memory has hardly settled, and only what is worse than that shows. A hang ends it after two minutes with
-the stacks of all threads. It needs Linux, for `/proc`, and the package's `test` extra. All traffic is on the loopback
-interface.
+Takes N seconds, three minutes by default, plus the time of one round. In a short run of 20 seconds or so the heap has
+hardly settled, and only larger leaks show. A hang ends it after two minutes with the stacks of all threads. Needs
+Linux, for `/proc`, and the packages of requirements.lock. All traffic is on the loopback interface.
 """
 
 import argparse
@@ -61,7 +60,7 @@ class Soak:
         self._samples: list[tuple[int, Reading]] = []
 
     def run(self, seconds: float) -> None:
-        """Go through rounds for so long, then let go of everything and look at what is left."""
+        """Run rounds for this long, then drop everything and count what is left."""
         end = time.monotonic() + seconds
         with streams.Server(self._manager) as server:
             while time.monotonic() < end or len(self._samples) < LEAST_ROUNDS:

@@ -1,4 +1,4 @@
-"""The names that the application's tests reach into, as views of what the manager holds."""
+"""Views of what the manager holds, under the names that the application's tests reach into."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -7,18 +7,18 @@ from .._core import CancelEvent, RunManager
 
 
 class CancelFlag(Protocol):
-    """What a pipeline polls and a cancel sets: a `CancelEvent`, or a `threading.Event` that somebody put there."""
+    """What a pipeline polls and a cancel sets: a `CancelEvent`, or a `threading.Event` that a test put there."""
 
     def set(self) -> None: ...
     def is_set(self) -> bool: ...
 
 
 class CancelEvents(Mapping[int, CancelFlag]):
-    """`_cancel_events`: the cancel events of runs that are open, or for which one was put here before they open."""
+    """`_cancel_events`: the cancel events of open runs, and those that were put here before their run opened."""
 
     def __init__(self, manager: RunManager) -> None:
         self._manager = manager
-        # Events put here, each set by a callback of the run's own event.
+        # Events that were put here; a callback of the run's own event sets each.
         self._put: dict[int, CancelFlag] = {}
 
     def __getitem__(self, run_id: int) -> CancelFlag:
@@ -39,7 +39,7 @@ class CancelEvents(Mapping[int, CancelFlag]):
     def __len__(self) -> int:
         return len(self._manager.active_runs())
 
-    def values(self) -> list[CancelFlag]:  # type: ignore[override]  # a snapshot, as runs come and go meanwhile
+    def values(self) -> list[CancelFlag]:  # type: ignore[override]  # a snapshot: runs come and go meanwhile
         return [event for event in map(self.get, self) if event is not None]
 
     def forget(self, run_id: int) -> None:
@@ -48,23 +48,23 @@ class CancelEvents(Mapping[int, CancelFlag]):
 
 
 class Subscribers:
-    """`_subscribers`: the runs, open or yet to start, on which one has registered and not unregistered."""
+    """`_subscribers`: the runs, open or yet to start, with a registered subscriber."""
 
     def __init__(self, manager: RunManager) -> None:
         self._manager = manager
-        # Their ids alone: a subscription that was dropped without a word holds nothing, but counts until the run ends.
+        # Only their ids: a subscription that was dropped without unregistering holds nothing, but counts until the end.
         self._noted: set[int] = set()
 
     def note(self, run_id: int) -> None:
-        """Count the run until it is forgotten."""
+        """Count the run until `forget`."""
         self._noted.add(run_id)
 
     def forget(self, run_id: int) -> None:
-        """The run has ended."""
+        """Stop counting the run, which has ended."""
         self._noted.discard(run_id)
 
     def forget_unless_subscribed(self, run_id: int) -> None:
-        """One has unregistered, or has found that the run has ended."""
+        """Stop counting the run if it has no subscriber."""
         if run_id not in self._manager.subscribed_runs():
             self.forget(run_id)
 

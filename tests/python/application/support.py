@@ -20,7 +20,7 @@ def wait_for(condition: Callable[[], object], what: str = "the condition", deadl
     """Return as soon as `condition()` is true."""
     end = time.monotonic() + deadline
     while not condition():
-        assert time.monotonic() < end, f"waited {deadline:.0f} s in vain for {what}"
+        assert time.monotonic() < end, f"waited {deadline:.0f} s for {what}"
         time.sleep(0.002)
 
 
@@ -39,7 +39,7 @@ def in_thread(target: Callable[..., object], *args: Any) -> threading.Thread:
 
 
 def drain(subscription: Any) -> list[dict[str, Any]]:
-    """All that can be read without waiting."""
+    """Everything that can be read without waiting."""
     events = []
     while True:
         try:
@@ -49,7 +49,7 @@ def drain(subscription: Any) -> list[dict[str, Any]]:
 
 
 def read_to_end(subscription: Any) -> list[dict[str, Any]]:
-    """All up to and including the first message that is complete; then there must be nothing more."""
+    """Every event up to the first that is complete, which must be the last."""
     events = [subscription.get(timeout=DEADLINE)]
     while not events[-1].get("complete"):
         events.append(subscription.get(timeout=DEADLINE))
@@ -58,7 +58,7 @@ def read_to_end(subscription: Any) -> list[dict[str, Any]]:
 
 
 def texts(events: list[dict[str, Any]]) -> list[str]:
-    """The messages of the log events among these."""
+    """The messages of these events that have one."""
     return [event["message"] for event in events if "message" in event]
 
 
@@ -68,13 +68,13 @@ def log(run_id: int, message: str, **extra: Any) -> dict[str, Any]:
 
 
 def terminal(run_id: int, db_status: str | None = None, **extra: Any) -> dict[str, Any]:
-    """The terminal event that is expected."""
+    """The expected terminal event."""
     status = {} if db_status is None else {"db_status": db_status}
     return {"run_id": run_id, "complete": True, **status, **extra}
 
 
 def add_run(db_path: str, status: str = "pending", **columns: Any) -> int:
-    """A row as another process would leave it."""
+    """Insert a row as another process would."""
     with database_connection(db_path) as conn:
         run_id = create_run(conn, "full")
         for column, value in {"status": status, **columns}.items():
@@ -84,26 +84,26 @@ def add_run(db_path: str, status: str = "pending", **columns: Any) -> int:
 
 
 def set_status(db_path: str, run_id: int, status: str) -> None:
-    """What the DELETE route does to the row."""
+    """Set the status as the DELETE route does."""
     with database_connection(db_path) as conn:
         conn.execute("UPDATE runs SET status = ? WHERE id = ?", (status, run_id))
         conn.commit()
 
 
 def row(db_path: str, run_id: int) -> dict[str, Any]:
-    """The run's row, as another connection sees it."""
+    """The run's row, read on a separate connection."""
     with database_connection(db_path) as conn:
         return dict(conn.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
 
 
 def terms(db_path: str) -> list[str]:
-    """What pipelines have stored and committed."""
+    """The terms that pipelines have committed."""
     with database_connection(db_path) as conn:
         return [term for (term,) in conn.execute("SELECT term FROM terms ORDER BY term")]
 
 
 def is_closed(conn: sqlite3.Connection) -> bool:
-    """Whether the connection has been closed."""
+    """True if the connection is closed."""
     try:
         conn.execute("SELECT 1")
     except sqlite3.ProgrammingError:
@@ -122,13 +122,13 @@ def broken(error: BaseException) -> Callable[..., Any]:
 
 @contextmanager
 def broken_connection(*args: Any) -> Iterator[sqlite3.Connection]:
-    """A `database_connection` to a database that cannot be opened."""
+    """A `database_connection` that fails to open the database."""
     raise sqlite3.OperationalError("unable to open database file")
     yield
 
 
 def stubborn_connection(path: str, **errors: Exception) -> sqlite3.Connection:
-    """A real connection of which the methods named here raise. `sqlite3.Connection.close(conn)` closes it."""
+    """A real connection whose named methods raise. `sqlite3.Connection.close(conn)` closes it."""
     methods = {name: broken(error) for name, error in errors.items()}
     factory = type("StubbornConnection", (sqlite3.Connection,), methods)
     conn = sqlite3.connect(path, check_same_thread=False, factory=factory)
@@ -137,7 +137,7 @@ def stubborn_connection(path: str, **errors: Exception) -> sqlite3.Connection:
 
 
 class Pipeline:
-    """Scripts what the stand-in's pipeline does, and records its jobs."""
+    """Scripts the stand-in's pipeline, and records its jobs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -145,7 +145,7 @@ class Pipeline:
         self.release = threading.Event()
 
     def does(self, work: Callable[[Job], None]) -> None:
-        """From now on, the pipeline does this."""
+        """Make the pipeline do this from now on."""
 
         def recorded(job: Job) -> None:
             self.jobs.append(job)
@@ -154,11 +154,11 @@ class Pipeline:
         self._monkeypatch.setattr(PipelineExecutor, "work", staticmethod(recorded))
 
     def raises(self, error: BaseException) -> None:
-        """It raises this."""
+        """Make it raise this."""
         self.does(broken(error))
 
     def says(self, *messages: str) -> None:
-        """It logs these, and succeeds."""
+        """Make it log these, and succeed."""
 
         def work(job: Job) -> None:
             for message in messages:
@@ -167,11 +167,11 @@ class Pipeline:
         self.does(work)
 
     def holds(self) -> None:
-        """It takes no notice of a cancel, and succeeds once `release` is set."""
-        self.does(lambda job: _let_go(self.release))
+        """Make it ignore a cancel, and succeed once `release` is set."""
+        self.does(lambda job: _wait_for_release(self.release))
 
     def polls(self) -> None:
-        """It goes on until it sees a cancel."""
+        """Make it run until it sees a cancel."""
 
         def work(job: Job) -> None:
             wait_for(job.context.cancel_event.is_set, "the cancel")
@@ -180,14 +180,14 @@ class Pipeline:
         self.does(work)
 
     def asks_model(self) -> None:
-        """It waits for the model, without a look at the cancel event."""
+        """Make it wait for the model without checking the cancel event."""
         self.does(lambda job: job.executor.ask_model(DEADLINE))
 
     def wait_until_running(self, jobs: int = 1) -> Job:
-        """The newest job, once there are so many."""
+        """Wait for this many jobs; return the newest."""
         wait_for(lambda: len(self.jobs) >= jobs, "the pipeline to begin")
         return self.jobs[-1]
 
 
-def _let_go(release: threading.Event) -> None:
+def _wait_for_release(release: threading.Event) -> None:
     assert release.wait(DEADLINE), "nobody released the pipeline"

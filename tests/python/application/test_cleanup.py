@@ -78,8 +78,8 @@ def test_for_a_run_that_never_was(manager: RunManager) -> None:
     assert drain(manager.register_subscriber(123)) == [terminal(123, "failed")]
 
 
-def test_clearing_is_one_step_for_whoever_registers_meanwhile(manager: RunManager) -> None:
-    """Whoever sees the terminal event, or registers after it, finds no entry of the run any more."""
+def test_clearing_is_one_step_for_a_reader_that_registers_meanwhile(manager: RunManager) -> None:
+    """A reader that sees the terminal event, or registers after it, finds no entry of the run."""
     for run_id in range(1, 101):
         manager._cancel_events[run_id] = threading.Event()
         subscription = manager.register_subscriber(run_id)
@@ -98,7 +98,7 @@ def test_clearing_is_one_step_for_whoever_registers_meanwhile(manager: RunManage
         assert seen == [terminal(run_id), False, False, True, [terminal(run_id)]]
 
 
-def test_the_terminal_event_is_the_last_and_reaches_whoever_is_far_behind(manager: RunManager) -> None:
+def test_the_terminal_event_is_the_last_and_reaches_a_reader_far_behind(manager: RunManager) -> None:
     behind = manager.register_subscriber(1)
     full = manager.register_subscriber(1)
     for _ in range(RunManager.MAX_LOG_QUEUE_SIZE):

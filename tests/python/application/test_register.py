@@ -45,7 +45,7 @@ def test_a_subscriber_from_before_the_start_receives_all_of_it(manager: RunManag
 
 
 def test_a_subscriber_that_reads_along_receives_all_of_a_long_run(manager: RunManager, pipeline: Pipeline) -> None:
-    """More than the log of a run holds; the pipeline waits for its reader now and then, so nothing is shed."""
+    """More than the log of a run holds; the pipeline waits for its reader now and then, so nothing is evicted."""
     subscription = manager.register_subscriber(1)
     read: list[dict[str, Any]] = []
 

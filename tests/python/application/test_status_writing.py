@@ -167,7 +167,7 @@ def test_the_second_try_is_not_locked_out_by_what_the_first_left_open(
     assert row(db_path, run_id)["status"] == "completed"
 
 
-def test_a_lock_that_is_let_go_in_between(
+def test_a_lock_that_is_released_in_between(
     manager: RunManager, run_id: int, db_path: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locker, conn = connect(), connect()

@@ -1,4 +1,4 @@
-"""The names behind which the application's tests look."""
+"""The names that the application's tests reach into."""
 
 import threading
 from typing import Any

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from .support import PATIENCE, Demo, OpenPage, Wire, serving_demo
 
-# Nothing of its own accord: no sandbox, which a container has no rights for, and no word to the network.
+# No sandbox, which containers do not permit, and no network traffic of the browser's own.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

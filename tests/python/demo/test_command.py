@@ -206,7 +206,7 @@ def test_a_port_in_use_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> N
 def test_a_foreign_address_is_one_line(make_folder: MakeFolder, tmp_path: Path, host: str) -> None:
     result = run(tmp_path, make_folder(), "--host", host)
     assert (result.returncode, result.stdout) == (1, "")
-    assert_one_line(result.stderr, f"{host} is no address of this machine; choose another with --host")
+    assert_one_line(result.stderr, f"{host} is not an address of this machine; choose another with --host")
 
 
 def test_it_listens_where_it_is_told_to(make_folder: MakeFolder, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_once_ends_in_a_terminal_too(make_folder: MakeFolder, tmp_path: Path) ->
 
 def test_it_says_that_the_server_whose_address_it_gave_has_gone(make_folder: MakeFolder, tmp_path: Path) -> None:
     result = run(tmp_path, make_folder())
-    assert result.stdout.endswith("\nThe run is over, and the server has stopped (the output is no terminal)\n")
+    assert result.stdout.endswith("\nThe run is over, and the server has stopped (the output is not a terminal)\n")
 
 
 def test_the_progress_never_tells_of_documents_that_are_not_there(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who may ask the demo for what, and what browsers are told."""
+"""The requests that the demo refuses, and the headers of its answers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files sent to the demo: what becomes of them, and what is refused."""
+"""Files uploaded to the demo: their glossary, and refusals."""
 
 import gc
 import http.client
@@ -140,7 +140,7 @@ def test_a_body_of_unknown_length_is_refused(client: Client) -> None:
     response = client.post(
         "/runs", content=iter([b"--x\r\n"]), headers={"Content-Type": "multipart/form-data; boundary=x"}
     )
-    assert_refused(client, response, 411, "Files are to be sent with a Content-Length")
+    assert_refused(client, response, 411, "Send files with a Content-Length")
 
 
 @pytest.mark.parametrize("files", [[("a.png", TEXT)], [("a", TEXT)], [(".git/a.md", TEXT)]])
@@ -152,7 +152,7 @@ def test_files_without_a_text_are_refused(client: Client, files: list[tuple[str,
 
 def test_what_is_no_form_is_refused(client: Client) -> None:
     response = client.post("/runs", json={"path": "/etc"})
-    why = "Files are to be sent as multipart/form-data; without a body the folder is read"
+    why = "Send files as multipart/form-data, or no body to read the folder"
     assert_refused(client, response, 415, why)
 
 

@@ -1,4 +1,4 @@
-"""Other processes that serve the same project, and what is true of the project whatever they did."""
+"""Other processes that serve the same project, and what must hold for the project whatever they did."""
 
 import multiprocessing
 import os
@@ -29,7 +29,7 @@ CREATE TRIGGER run_changed AFTER UPDATE OF status ON runs BEGIN INSERT INTO hist
 
 
 class Worker:
-    """Another process that serves the project. It runs what it is asked to, one thing after the other."""
+    """Another process that serves the project, and calls functions for a test, one at a time."""
 
     def __init__(self, db_path: str, watch_interval: float) -> None:
         self._pipe, theirs = CONTEXT.Pipe()
@@ -38,15 +38,15 @@ class Worker:
         theirs.close()
 
     def ask(self, function: Callable[..., object], *args: Any) -> None:
-        """Have it call `function(manager, *args)`."""
+        """Make it call `function(manager, *args)`."""
         self._pipe.send((function, args))
 
     def has_answered(self, within: float = 0.0) -> bool:
-        """Whether the answer comes in so many seconds."""
+        """True if the answer comes within this many seconds."""
         return self._pipe.poll(within)
 
     def answer(self) -> Any:
-        """What that returned; raises what it raised."""
+        """Return what the function returned, or raise what it raised."""
         assert self.has_answered(DEADLINE), "the other process did not answer"
         value, error = self._pipe.recv()
         if error is not None:
@@ -54,7 +54,7 @@ class Worker:
         return value
 
     def call(self, function: Callable[..., object], *args: Any) -> Any:
-        """Ask, and wait for the answer."""
+        """Call a function there and wait for the answer."""
         self.ask(function, *args)
         return self.answer()
 
@@ -64,21 +64,21 @@ class Worker:
         os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """`kill -9`, also of a process that is stopped. May be repeated."""
+        """`kill -9`, which works on a stopped process too. May be repeated."""
         self._process.kill()
         self.wait_until_dead()
 
     def wait_until_dead(self) -> None:
-        """Wait until it has been killed, by whomever."""
+        """Wait until it has been killed."""
         self._process.join(DEADLINE)
         assert self._process.exitcode == -signal.SIGKILL
 
     def wait_until_dead_or_done(self) -> None:
-        """Wait until it has answered, or has been killed meanwhile."""
+        """Wait until it has answered or died."""
         wait_for(lambda: self.has_answered() or not self._process.is_alive(), "the other process")
 
     def close(self) -> None:
-        """End it and let go of what it takes here."""
+        """Kill it and release its resources here."""
         self.kill()
         self._process.close()
         self._pipe.close()
@@ -86,7 +86,7 @@ class Worker:
 
 def _serve(pipe: Connection, db_path: str, watch_interval: float) -> None:
     manager_module.WATCH_INTERVAL = watch_interval
-    # An owner that has just finished may take longer to let go on a busy machine.
+    # On a busy machine, an owner that has just finished may take longer to release the lock.
     manager_module.HANDOVER = DEADLINE
     manager = RunManager(db_path)
     while True:
@@ -101,25 +101,25 @@ def _serve(pipe: Connection, db_path: str, watch_interval: float) -> None:
         pipe.send(reply)
 
 
-# What a worker is asked to do
+# Functions for workers
 
 
 class Held:
-    """A pipeline that a worker holds."""
+    """The state of a pipeline that waits in a worker."""
 
     began = threading.Event()
     released = threading.Event()
 
 
 def hold(job: Job) -> None:
-    """Go on until `finish`."""
+    """Run until `finish`."""
     job.log("begun")
     Held.began.set()
     assert Held.released.wait(DEADLINE), "nobody released the pipeline"
 
 
 def hold_until_cancelled(job: Job) -> None:
-    """Go on until the pipeline sees a cancel."""
+    """Run until the pipeline sees a cancel."""
     Held.began.set()
     wait_for(job.context.cancel_event.is_set, "the cancel")
     job.check_cancelled()
@@ -180,7 +180,7 @@ def latest_status(manager: RunManager) -> str | None:
     return None if row is None else row["status"]
 
 
-# What is true of the project
+# The state of the project
 
 
 def lock_file(db_path: str) -> str:
@@ -194,7 +194,7 @@ def rows(db_path: str) -> list[dict[str, Any]]:
 
 
 def history(db_path: str, run_id: int) -> list[str]:
-    """Every status that the row had, in order."""
+    """Every status that the row has had, in order."""
     with database_connection(db_path) as conn:
         return [s for (s,) in conn.execute("SELECT status FROM history WHERE run_id = ? ORDER BY rowid", (run_id,))]
 
@@ -203,12 +203,12 @@ def is_active(db_path: str) -> bool:
     return any(row["status"] in ACTIVE for row in rows(db_path))
 
 
-def wait_until_settled(db_path: str) -> None:
+def wait_until_finished(db_path: str) -> None:
     wait_for(lambda: not is_active(db_path), "the end of the active run")
 
 
 def wait_until_free(db_path: str) -> None:
-    """Until the last owner has let go and removed its file."""
+    """Wait until the last owner has removed its file."""
     wait_for(lambda: not os.path.exists(lock_file(db_path)), "the lock file to be removed")
 
 
@@ -222,7 +222,7 @@ def assert_each_ended_once(db_path: str) -> None:
 
 
 def terminal_events(subscription: Subscription) -> list[dict[str, Any]]:
-    """The terminal event, and those after it: there must be none."""
+    """The terminal event and everything after it, which should be nothing."""
     event = subscription.get(timeout=DEADLINE)
     while not event.get("complete"):
         event = subscription.get(timeout=DEADLINE)

@@ -20,12 +20,12 @@ from genglossary_runs._core import OwnerLock
 
 from .support import Worker, assert_each_ended_once, hold, start_and_wait
 
-# Seconds; a child that a failed test leaves behind does not stay for ever.
+# Seconds, so that a child of a failed test does not stay for ever.
 LIFE = 60.0
 
 
 def live(ready: int) -> None:
-    """What a child does. A forked one has let go of the lock when it comes here."""
+    """The work of a child. A forked one has closed the lock by now."""
     os.write(ready, b".")
     time.sleep(LIFE)
 
@@ -129,7 +129,7 @@ def test_a_child_does_not_keep_the_project(
 def test_a_child_of_a_c_library_keeps_it_until_it_ends(
     manager: RunManager, orphan: Callable[[Callable[[], int]], int]
 ) -> None:
-    """The documented limit: nobody could tell the child to let go."""
+    """The documented limit: nothing could make the child close the lock."""
     child = orphan(behind_pythons_back)
     with pytest.raises(RuntimeError, match=r"^Run already running: 1$"):
         manager.start_run(scope="full")

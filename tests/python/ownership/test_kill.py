@@ -36,8 +36,8 @@ from .support import (
     start,
     start_and_wait,
     store_terms,
+    wait_until_finished,
     wait_until_free,
-    wait_until_settled,
 )
 
 KILL_EVERY = int(os.environ.get("GENGLOSSARY_RUNS_KILL_EVERY", "0"))
@@ -100,7 +100,7 @@ def by_new_reader(manager: RunManager, bystander: Worker) -> None:
 
 
 def by_readers_already_there(manager: RunManager, bystander: Worker) -> None:
-    wait_until_settled(manager.db_path)
+    wait_until_finished(manager.db_path)
 
 
 WAYS = [

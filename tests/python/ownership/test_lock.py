@@ -1,4 +1,4 @@
-"""The lock on a file. Each is on a file opened anew, so two in one process keep each other out as two processes do."""
+"""The lock on a file. Each opens the file anew, so two in one process exclude each other as two processes do."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_a_look_makes_no_file(path: Path) -> None:
 
 
 def test_there_is_no_owner_while_somebody_looks_and_nobody_waits(path: Path) -> None:
-    """Whoever waited would hold up all that waits for it."""
+    """Waiting would hold up everything that waits for the caller."""
     owned(path).release()
     looks = [OwnerLock.look(path), OwnerLock.look(path)]
     for look in looks:

@@ -1,5 +1,4 @@
-"""Databases and file systems that do not give what they should: the run goes through as far as it can, ends, and a log
-record says what is missing."""
+"""Databases and file systems that fail: the run gets as far as it can and ends, and a log record says what failed."""
 
 import ctypes
 import errno
@@ -42,7 +41,7 @@ from .support import (
 
 
 class Locked:
-    """A pipeline that waits until the test lets it go on, in this process."""
+    """A pipeline of this process that waits for the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, then: Callable[[Job], None] = lambda job: None) -> None:
         self._then = then
@@ -163,7 +162,7 @@ class Records(logging.Handler):
 
 
 def obey_permissions(manager: RunManager) -> None:
-    """As a process that is not root's; and keep what is logged."""
+    """Give up root's privileges, and keep log records."""
     if sys.platform == "linux":
         header, no_capabilities = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
         assert ctypes.CDLL(None).capset(header, no_capabilities) == 0
@@ -359,7 +358,7 @@ def limit_files(manager: RunManager) -> None:
 def test_a_full_disk_does_not_forget_the_dead(
     make_worker: Callable[..., Worker], manager: RunManager, db_path: str
 ) -> None:
-    """Whoever starts next can write neither the database nor the lock file; the one after that can."""
+    """The next start can write neither the database nor the lock file; the one after that can."""
     owner, heir = make_worker(), make_worker()
     owner.call(start_and_wait)
     owner.kill()

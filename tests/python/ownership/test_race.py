@@ -24,7 +24,7 @@ from .support import (
     release,
     rows,
     start,
-    wait_until_settled,
+    wait_until_finished,
 )
 
 WORKERS = 8
@@ -78,7 +78,7 @@ def test_exactly_one_wins(make_worker: Callable[..., Worker], db_path: str, when
         else:
             # The next round begins while this winner may still be letting go.
             winner.call(release)
-            wait_until_settled(db_path)
+            wait_until_finished(db_path)
     assert workers[0].call(latest_status) in ("completed", "failed")
     assert_each_ended_once(db_path)
     outcomes = [row["status"] for row in rows(db_path)]
@@ -148,7 +148,7 @@ def test_what_dies_while_another_is_recorded_is_not_forgotten(
     assert [row["status"] for row in rows(db_path)] == ["failed", "failed", "completed"]
 
 
-def test_a_start_that_is_interrupted_behind_its_commit_blocks_nothing(
+def test_a_start_that_is_interrupted_after_its_commit_blocks_nothing(
     manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -161,10 +161,10 @@ def test_a_start_that_is_interrupted_behind_its_commit_blocks_nothing(
     assert [row["status"] for row in rows(db_path)] == ["failed", "completed"]
 
 
-def test_a_completed_run_behind_a_cancelled_one_that_died_refuses_nothing(
+def test_a_completed_run_after_a_cancelled_one_that_died_refuses_nothing(
     manager: RunManager, db_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The owner that is about to let go names both, and only its own counts."""
+    """The owner that is about to release the lock names both, and only its own counts."""
     monkeypatch.setattr(manager_module, "HANDOVER", DEADLINE)
     add_run(db_path, "cancelled")
     add_run(db_path, "completed")

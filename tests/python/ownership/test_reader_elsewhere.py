@@ -1,4 +1,4 @@
-"""A reader in another process than the run's: told where the messages are, and when the run has ended."""
+"""A reader in another process than the run: it is told where the messages are, and when the run has ended."""
 
 import logging
 import sqlite3
@@ -152,7 +152,7 @@ def test_another_manager_of_the_owners_process(make_manager: Callable[..., RunMa
 
 
 def test_a_row_that_somebody_else_made_is_left_alone(manager: RunManager, db_path: str) -> None:
-    """No file names it, so nobody knows whose it is; its end is told all the same."""
+    """No file names it, so its owner is unknown, but its readers are still told of its end."""
     run_id = add_run(db_path, "running")
     with pytest.raises(RuntimeError, match=f"^Run already running: {run_id}$"):
         manager.start_run(scope="full")

@@ -1,4 +1,4 @@
-"""The database cannot be written when a run ends: its outcome is recorded all the same, as soon as that is possible."""
+"""The database cannot be written when a run ends: the outcome is recorded as soon as it can be."""
 
 import errno
 import json
@@ -43,7 +43,7 @@ class Lock:
         self._conn.execute("BEGIN IMMEDIATE")
 
     def let_readers_in_only(self) -> None:
-        """Whoever writes can write, and not commit."""
+        """Let writers write, but not commit."""
         self._conn.execute("BEGIN")
         self._conn.execute("SELECT * FROM runs").fetchall()
 

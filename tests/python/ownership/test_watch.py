@@ -133,7 +133,7 @@ def test_a_run_whose_check_fails_does_not_stand_in_the_way(checks: Checks) -> No
 def test_no_thread_can_be_had(
     checks: Checks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The run that is to be watched goes on, and a later one may have better luck."""
+    """The run continues unwatched, and a later one may get a thread."""
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", cannot_start)
         checks.watcher.watch(1)

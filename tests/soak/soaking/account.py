@@ -1,4 +1,4 @@
-"""What one reader is told, and whether that is everything."""
+"""Everything that one reader is told, and a check that nothing is missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +17,8 @@ class Account:
     The event with seq 12 has 12 as its `n`.
 
     Args:
-        reader: who it is, for the error.
-        last_event_id: behind which event it begins.
+        reader: the reader's name, for errors.
+        last_event_id: the reader gets the events after it.
     """
 
     def __init__(self, reader: str, last_event_id: str) -> None:
@@ -26,16 +26,16 @@ class Account:
         self.ended = False
         self.last_event_id = last_event_id
         self._reader = reader
-        self._place = _seq(last_event_id)
+        self._seq = _seq(last_event_id)
 
     def note(self, message: Mapping[str, Any], event_id: str | None = None) -> None:
-        """Take down what the reader was told, and the event's id if it was told that, too."""
+        """Add a message that the reader got, with the event's id if it got that too."""
         gap = message.get("gap")
         first, last = (gap["from"], gap["to"]) if gap else (message["n"], message["n"])
-        if self.ended or first != self._place + 1 or last < first or (event_id and _seq(event_id) != last):
+        if self.ended or first != self._seq + 1 or last < first or (event_id and _seq(event_id) != last):
             end = ", the last," if self.ended else ""
-            raise WrongError(f"{self._reader} was told {message} ({event_id}) behind event {self._place}{end}")
-        self._place = last
+            raise WrongError(f"{self._reader} was told {message} ({event_id}) after event {self._seq}{end}")
+        self._seq = last
         if gap:
             self.missed += gap["missed"]
         else:
@@ -44,13 +44,13 @@ class Account:
         self.ended = message.get("complete", False)
 
     def resume(self) -> None:
-        """The reader begins anew behind its last event id; a gap, which has none, it is told again."""
-        self._place = _seq(self.last_event_id)
+        """Expect the events after the last event id again; a gap has no id, and is told again."""
+        self._seq = _seq(self.last_event_id)
 
     def must_have_ended(self) -> None:
-        """To be called when nothing more comes."""
+        """Raise unless the terminal event has come."""
         if not self.ended:
-            raise WrongError(f"{self._reader} was told all to event {self._place}, and no terminal event")
+            raise WrongError(f"{self._reader} was told all to event {self._seq}, and no terminal event")
 
 
 def _seq(event_id: str) -> int:

@@ -79,7 +79,7 @@ def _execute(manager: RunManager, pool: ThreadPoolExecutor, run_id: int, seed: s
         if n % chance.randrange(1, 40) == 0:
             cancel.wait(0.002)
     if cancel.is_set():
-        # Who set it may still be on the way to the callbacks.
+        # The thread that set it may not have reached the callbacks yet.
         wait_until(lambda: called == [run_id], "the callback of a cancel")
     terminal = {"run_id": run_id, "complete": True, "n": n + 1}
     finishers = [pool.submit(manager.finish_run, run_id, terminal) for _ in range(2)]

@@ -57,7 +57,7 @@ class Reading:
 
     @classmethod
     def take(cls) -> "Reading":
-        """Look, after a collection, and after the C library has given back what is free."""
+        """Measure, after a collection, and after the C library has returned free memory."""
         gc.collect()
         library = ctypes.CDLL(None)
         library.malloc_trim(0)
@@ -92,7 +92,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > end:
-            raise WrongError(f"{what}: waited {DEADLINE:.0f} s in vain")
+            raise WrongError(f"{what}: waited {DEADLINE:.0f} s")
         time.sleep(0.001)
 
 
@@ -103,7 +103,7 @@ class Bound:
     each: float
     """For each reader."""
     slack: float
-    """In all, while a heap settles."""
+    """In all, while the heap settles."""
 
 
 @dataclass(frozen=True)

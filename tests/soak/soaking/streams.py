@@ -24,7 +24,7 @@ EVENTS = 120
 EVENT_BYTES = 4096
 CLIENTS_OF_A_KIND = 8
 SHORT_PATIENCE = 0.2
-"""Seconds after which a client that is to be dropped is."""
+"""Seconds within which a stalled client is dropped."""
 SMALL = 4096
 """For the buffers of sockets, so that a client that does not read is soon noticed. The system takes more."""
 
@@ -34,9 +34,9 @@ class Server:
 
     def __init__(self, manager: RunManager) -> None:
         async def stream(request: Request) -> Response:
-            run_id, patience = request.path_params["run_id"], float(request.query_params["patience"])
+            run_id, timeout = request.path_params["run_id"], float(request.query_params["timeout"])
             try:
-                return run_stream(manager, run_id, request, heartbeat=0.05, send_timeout=patience, must_exist=True)
+                return run_stream(manager, run_id, request, heartbeat=0.05, send_timeout=timeout, must_exist=True)
             except UnknownRunError:
                 return Response(status_code=404)
 
@@ -124,7 +124,7 @@ class Client:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
-    async def connect(self, patience: float = DEADLINE) -> None:
+    async def connect(self, timeout: float = DEADLINE) -> None:
         """Send the request, with the id of the last event, and the seconds that the server may wait for a send."""
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
@@ -132,11 +132,11 @@ class Client:
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._server.port))
         self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=SMALL)
         self.account.resume()
-        head = f"GET {self._path}?patience={patience} HTTP/1.1\r\nHost: localhost\r\n"
+        head = f"GET {self._path}?timeout={timeout} HTTP/1.1\r\nHost: localhost\r\n"
         self._writer.write(f"{head}Last-Event-ID: {self.account.last_event_id}\r\n\r\n".encode())
 
     async def read_head(self) -> None:
-        """Read the response's head. `UnknownRunError` if retention has let the run go meanwhile."""
+        """Read the response's head. `UnknownRunError` if the run has been evicted meanwhile."""
         status, *_ = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
         if b" 404 " in status:
             raise UnknownRunError

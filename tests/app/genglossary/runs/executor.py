@@ -40,7 +40,7 @@ class Job:
     document_ids: list[int] | None
 
     def log(self, message: str, level: str = "info", **extra: Any) -> None:
-        """Send a log message to whoever follows the run."""
+        """Send a log message to the run's readers."""
         self.context.log_callback({"run_id": self.context.run_id, "level": level, "message": message, **extra})
 
     def check_cancelled(self) -> None:
