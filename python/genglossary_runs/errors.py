@@ -1,12 +1,15 @@
 """Every exception of this package, under one base class.
 
-`RunsError` catches them all. Each is also the standard exception that fits, so code that expects `LookupError` or
-`queue.Empty` needs nothing new. All of them can be pickled. A bad argument is a plain `TypeError` or `ValueError`.
+`RunsError` catches them all but `RunCancelledError`. Each is also the standard exception that fits, so code that
+expects `LookupError` or `queue.Empty` needs nothing new. All of them can be pickled. A bad argument is a plain
+`TypeError` or `ValueError`.
 """
 
 # The extension module imports its exceptions from here, so this module imports nothing of the package.
 
+import pickle
 import queue
+from typing import Any
 
 
 class RunsError(Exception):
@@ -27,3 +30,66 @@ class InvalidRunIdError(RunsError, ValueError):
 
 class SubscriptionEnded(RunsError, queue.Empty):
     """Nothing more will come: the terminal event has been read, or the subscription is closed."""
+
+
+class AlreadyRunningError(RunsError, RuntimeError):
+    """The key has a run that has not ended yet.
+
+    Attributes:
+        key: what `Runner.start` was given.
+        run_id: the id of that run.
+        run: its handle; None once the error was pickled.
+    """
+
+    def __init__(self, message: str, *, key: Any = None, run_id: int | str | None = None, run: Any = None) -> None:
+        super().__init__(message)
+        self.key = key
+        self.run_id = run_id
+        self.run = run
+
+    def __reduce__(self) -> Any:
+        # The handle belongs to its process; the key need not be something that can be pickled.
+        try:
+            pickle.dumps(self.key)
+        except Exception:
+            key = None
+        else:
+            key = self.key
+        return type(self), (str(self),), {"key": key, "run_id": self.run_id}
+
+
+class RunExistsError(RunsError, RuntimeError):
+    """The id that `Runner.start` was given names a run that exists.
+
+    Attributes:
+        run_id: the id.
+        run: the run's handle, so that a repeated request can be answered; None if it is not this runner's, and once the
+            error was pickled.
+    """
+
+    def __init__(self, message: str, *, run_id: int | str | None = None, run: Any = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.run = run
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self),), {"run_id": self.run_id}
+
+
+class OtherProcessError(RunsError, RuntimeError):
+    """A run was used in a process that was forked from its own; readers and the cancel are in the parent."""
+
+
+class RunCancelledError(BaseException):
+    """The run was cancelled.
+
+    Not a `RunsError`, and no `Exception`, as `asyncio.CancelledError` is none: work that goes on after every
+    `Exception` stops all the same.
+
+    Attributes:
+        run_id: the run; None if the work raised it without one.
+    """
+
+    def __init__(self, message: str = "", *, run_id: int | str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id

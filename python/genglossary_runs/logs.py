@@ -1,0 +1,49 @@
+"""What the work of a run logs with `logging`, sent to the run's readers.
+
+    logging.getLogger().addHandler(RunHandler())
+
+A record that is made in a run goes to its log, with its level, the logger's name as `logger`, and the formatted text as
+`message`; one that is made elsewhere goes nowhere. In a run is the work itself, and each task and thread that carries
+its `contextvars`: tasks of asyncio and `asyncio.to_thread` do, a thread of `threading` does if it runs
+`contextvars.copy_context().run`.
+"""
+
+import logging
+from contextvars import ContextVar
+
+from genglossary_runs.errors import OtherProcessError
+from genglossary_runs.runner import current_run
+
+__all__ = ["RunHandler", "current_run"]
+
+_PACKAGE = __name__.partition(".")[0]
+
+# Whether this is inside of `emit`: what formatting a record logs would come back here.
+_emitting: ContextVar[bool] = ContextVar("genglossary_runs.emitting", default=False)
+
+
+class RunHandler(logging.Handler):
+    """Sends each record to the log of the run in which it is made. Records of this package itself are left out.
+
+    It may be added to any logger, the root logger for one, and have any level, formatter and filters.
+    """
+
+    def createLock(self) -> None:
+        # A run has a lock of its own; with a second one around it, a value that logs while it is being written could
+        # wait for a thread that waits for the run.
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record, unless it is made outside of any run."""
+        context = current_run()
+        if context is None or record.name.partition(".")[0] == _PACKAGE or _emitting.get():
+            return
+        entered = _emitting.set(True)
+        try:
+            context.log(self.format(record), level=record.levelno, logger=record.name)
+        except OtherProcessError:
+            pass  # a forked child has no readers
+        except Exception:
+            self.handleError(record)
+        finally:
+            _emitting.reset(entered)

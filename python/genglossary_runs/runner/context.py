@@ -1,0 +1,210 @@
+"""What the work of a run is given to speak to its readers."""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
+
+from genglossary_runs._core import CancelEvent, RunManager
+from genglossary_runs.errors import OtherProcessError, RunCancelledError
+
+from .forks import generation
+from .progress import Outlet
+from .values import Level, amount_of, level_of, short_repr, text_of
+
+logger = logging.getLogger(__package__)
+
+T = TypeVar("T")
+
+# What a reader of the stream relies on cannot be a field of a message.
+_RESERVED = frozenset({"run_id", "time", "complete", "gap", "cancel_requested"})
+
+# Keys of a run's messages of which a log record is written; more of them are written, too, but not told of.
+_MOST_COMPLAINTS = 100
+
+_MISSING: Any = object()
+
+# Nobody reads this run: publishing to it only tries whether a value can be written.
+_NOWHERE = -(2**63)
+
+current: ContextVar["RunContext | None"] = ContextVar("genglossary_runs.current_run", default=None)
+
+
+def current_run() -> "RunContext | None":
+    """Return the context of the run in whose work this is called, also in tasks and threads that carry its context."""
+    return current.get()
+
+
+class RunContext:
+    """What the work of a run is given to speak to its readers. Every method may be called from any thread.
+
+    Attributes:
+        run_id: the id of the run in the manager.
+        cancel_event: set when the run's cancel is requested.
+
+    In a forked child every method raises `OtherProcessError`: readers and the cancel are in the parent.
+    """
+
+    def __init__(
+        self, manager: RunManager, run_id: int, cancel_event: CancelEvent, *, progress_interval: float = 0.1
+    ) -> None:
+        self._manager = manager
+        self._generation = generation()
+        self._noted: set[str] = set()
+        self._complaints: deque[str] = deque()
+        self._outlet = Outlet(self._publish, progress_interval, self._complain)
+        self.run_id = run_id
+        self.cancel_event = cancel_event
+
+    def __repr__(self) -> str:
+        return f"<RunContext of run {self.run_id}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"The context of run {self.run_id} cannot be sent to another process; have it send back what is to be said"
+        )
+
+    def log(self, message: object = "", /, level: Level | str | int = "info", **fields: Any) -> None:
+        """Send readers a log message. After the end of the run it goes nowhere.
+
+        It never raises for what it is given. A value that JSON has no form for is written as a short `repr`, a field
+        whose name is taken gets an underscore after it, and one record of the logger `genglossary_runs.runner` says
+        which key of which run.
+
+        Args:
+            message: text for people.
+            level: `debug`, `info`, `warning` or `error`; any other level of `logging`, by name or number, is mapped to
+                one of these.
+            fields: further keys of the message, of what `RunManager.publish` can write.
+        """
+        self._check_process()
+        if not message:
+            message = fields.pop("message", message)
+        mapped = level_of(level)
+        if mapped is None:
+            mapped = "info"
+            fields["level"] = level
+        self._outlet.send(self._event({"level": mapped, "message": text_of(message)}, fields))
+        self._complain()
+
+    def progress(
+        self, current: float = _MISSING, total: float | None = _MISSING, /, step: str | None = None, **fields: Any
+    ) -> None:
+        """Tell readers how far the work is. It may be called as often as there is something new.
+
+        Of the calls that come faster than the runner's `progress_interval` readers get the newest.
+
+        Args:
+            current: units of work done, 0 or more and not more than `total`; what lies outside is set to the bound, and
+                a log record says so.
+            total: units of work in this step, 0 or more; None if nobody knows.
+            step: what is being done, in a word or two.
+            fields: as for `log`. With a `message` the event is a log line, too, and each is sent.
+
+        Raises:
+            TypeError: `current` or `total` is no number.
+            ValueError: `current` or `total` is NaN or infinite.
+        """
+        self._check_process()
+        # Taken by position, so that fields may have these names; by keyword they are looked for here.
+        if current is _MISSING:
+            current = fields.pop("current", None)
+        if total is _MISSING:
+            total = fields.pop("total", None)
+        current = amount_of(current, "current")
+        if total is not None:
+            total = amount_of(total, "total")
+        if current < 0 or (total is not None and not current <= total):
+            current, total = self._bounded(current, total)
+        event: dict[str, Any] = {"progress_current": current, "progress_total": total}
+        if step is not None:
+            event["step"] = text_of(step)
+        self._outlet.progress(self._event(event, fields), now="message" in fields)
+        self._complain()
+
+    def track(self, items: Iterable[T], step: str | None = None, **fields: Any) -> Iterator[T]:
+        """Iterate over `items`, tell how far that is, and look for the cancel at each of them.
+
+        Args:
+            items: what is iterated over; the total is its length, if it has one.
+            step, fields: as for `progress`.
+
+        Raises:
+            RunCancelledError: from the iteration, once the cancel was requested.
+        """
+        try:
+            total: int | None = len(items)  # type: ignore[arg-type]
+        except TypeError:
+            total = None
+        self.raise_if_cancelled()
+        self.progress(0, total, step, **fields)
+        for done, item in enumerate(items, start=1):
+            self.raise_if_cancelled()
+            yield item
+            if total is not None and done > total:
+                total = None
+            self.progress(done, total, step, **fields)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `RunCancelledError` if the run's cancel was requested."""
+        self._check_process()
+        if self.cancel_event.is_set():
+            raise RunCancelledError(f"Run {self.run_id} was cancelled", run_id=self.run_id)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Publish an event of the run itself."""
+        self._outlet.send(self._event(event, {}))
+
+    def _event(self, event: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        event = {"run_id": self.run_id, "time": now, **event}
+        for name, value in fields.items():
+            if name in event or name in _RESERVED:
+                self._note(name, "is set by the run itself, and was written with an underscore after it")
+                while name in event or name in _RESERVED or name in fields:
+                    name += "_"
+            event[name] = value
+        return event
+
+    def _publish(self, event: dict[str, Any]) -> None:
+        try:
+            self._manager.publish(self.run_id, event)
+        except Exception:
+            self._manager.publish(self.run_id, {name: self._writable(name, value) for name, value in event.items()})
+
+    def _writable(self, name: str, value: Any) -> Any:
+        try:
+            self._manager.publish(_NOWHERE, {name: value})
+        except Exception as error:
+            self._note(name, f"cannot be written ({text_of(error)}), and its repr was")
+            return short_repr(value)
+        return value
+
+    def _bounded(self, current: float, total: float | None) -> tuple[float, float | None]:
+        self._note("progress_current", f"was {current} of {total}, and was set to the bound")
+        total = None if total is None else max(total, 0)
+        return max(current if total is None else min(current, total), 0), total
+
+    def _note(self, name: str, why: str) -> None:
+        if name not in self._noted and len(self._noted) < _MOST_COMPLAINTS:
+            self._noted.add(name)
+            self._complaints.append(f"{name!r} of a message {why}")
+
+    def _complain(self) -> None:
+        """Log what was noted. Not under the outlet's lock: a handler may have one of its own, and log to the run."""
+        while self._complaints:
+            try:
+                complaint = self._complaints.popleft()
+            except IndexError:
+                return
+            logger.warning("Run %s: %s; this is told once", self.run_id, complaint)
+
+    def _check_process(self) -> None:
+        if self._generation != generation():
+            raise OtherProcessError(
+                f"Run {self.run_id} belongs to the process that this one was forked from: its readers and its cancel "
+                "are there. Send what is to be said to the parent, through a multiprocessing queue or as a result, "
+                "and have the parent log it"
+            )

@@ -1,0 +1,318 @@
+"""Starts runs, and ends each of them exactly once."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from contextvars import copy_context
+from typing import Any, Literal
+
+from genglossary_runs._core import RunActiveError, RunManager
+from genglossary_runs.errors import AlreadyRunningError
+
+from .context import RunContext, current
+from .coroutines import check_work, name_of, run_work
+from .forks import generation, start_over_in_child
+from .outcome import Outcome, Status, drop_frames, is_plain_cancel, outcome_of, traceback_of, without_own_frames
+from .queue import Queue
+from .redaction import client_message
+from .run import Run
+
+logger = logging.getLogger(__package__)
+
+_LONGEST_INTERVAL = 3600.0
+
+
+class Runner:
+    """Starts runs under a manager and keeps their handles. Every method may be called from any thread.
+
+    In a forked child it is empty, and can be used; the runs of the parent are the parent's.
+    """
+
+    def __init__(
+        self,
+        manager: RunManager,
+        *,
+        max_active: int | None = 64,
+        finished_runs: int = 256,
+        finished_age: float = 86_400.0,
+        progress_interval: float = 0.1,
+        tracebacks: bool = False,
+        first_id: int | None = None,
+    ) -> None:
+        """Make a runner.
+
+        Args:
+            manager: where the runs are opened, published and finished. It may have other runs and other runners.
+            max_active: how many runs may be active at a time, 1 or more; further ones wait their turn. None sets no
+                limit. Work that waits for other runs of the same runner keeps its place meanwhile: give those a runner
+                of their own.
+            finished_runs: how many ended runs `get` and `runs` still know, with their results; 0 or more.
+            finished_age: seconds for which they do, 0 or more. No thread looks after it: what is too old goes with the
+                next call.
+            progress_interval: seconds between two events of progress of a run, 0 to 3600; 0 sends each.
+            tracebacks: send readers the traceback of a failure, as the `traceback` of an error message before the
+                terminal event. Secrets in it are hidden, paths are not.
+
+        Raises:
+            ValueError: a number is out of its bounds.
+        """
+        if max_active is not None and max_active < 1:
+            raise ValueError(f"max_active is {max_active}, and must be 1 or more, or None")
+        if finished_runs < 0:
+            raise ValueError(f"finished_runs is {finished_runs}, and cannot be less than 0")
+        if not finished_age >= 0:
+            raise ValueError(f"finished_age is {finished_age}, and cannot be less than 0")
+        if not 0 <= progress_interval <= _LONGEST_INTERVAL:
+            raise ValueError(f"progress_interval is {progress_interval}, and must be between 0 and 3600 seconds")
+        self.manager = manager
+        self._max_active = max_active
+        self._finished_limit = finished_runs
+        self._finished_age = finished_age
+        self._progress_interval = progress_interval
+        self._tracebacks = tracebacks
+        self._first_id = first_id
+        self._start_over()
+        start_over_in_child(self)
+
+    def _start_over(self) -> None:
+        # Guards what follows. Taken after the lock of a run's outlet, never before it. Reentrant, since a signal
+        # handler may start a run.
+        self._lock = threading.RLock()
+        self._runs: dict[int, Run] = {}
+        self._queue = Queue(self._max_active)
+        # The ended runs, and when they ended.
+        self._finished: deque[tuple[float, Run]] = deque()
+        self._shut_down = False
+
+    def __repr__(self) -> str:
+        with self._lock:
+            statuses = [run._status for run in self._runs.values()]
+        queued, running = statuses.count("queued"), statuses.count("running")
+        return f"<Runner: {running} running, {queued} queued, {len(statuses) - running - queued} finished runs>"
+
+    def start(
+        self,
+        work: Callable[[RunContext], Any],
+        *,
+        key: Hashable = None,
+        if_active: Literal["refuse", "wait", "replace"] = "refuse",
+        name: str | None = None,
+    ) -> Run:
+        """Start `work(context)` in a daemon thread, with a copy of the caller's `contextvars`.
+
+        Args:
+            work: what the run does: a function, or a coroutine function (`async def`), which runs on an event loop of
+                its own in the run's thread.
+            key: at most one run with this key is active at a time. None sets no limit.
+            if_active: what to do if the key's run has not ended: refuse; wait for its end; or replace it, which cancels
+                it, and those that wait for the key, and starts after.
+            name: what people call the run; by default the work's name.
+
+        Returns:
+            The run. It is queued if it has to wait for its key, or for other runs to end.
+
+        Raises:
+            AlreadyRunningError: with `"refuse"`, the key's run has not ended; a cancelled one has not until its work
+                returns.
+            TypeError: `work` is nothing that can be run, a generator function for one.
+            RuntimeError: the runner was shut down, or the system can start no thread; in the latter case the run
+                exists, and has ended as failed.
+        """
+        check_work(work)
+        if if_active not in ("refuse", "wait", "replace"):
+            raise ValueError(f"if_active must be 'refuse', 'wait' or 'replace', not {if_active!r}")
+        with self._lock:
+            if self._shut_down:
+                raise RuntimeError("The runner was shut down and starts no more runs; make a new Runner")
+            self._forget_finished()
+            earlier = [] if key is None else self._queue.runs_of(key)
+            if earlier and if_active == "refuse":
+                raise _already_running(key, earlier[0])
+            run = self._open(key, name_of(work) if name is None else name)
+            run._thread = self._thread_of(work, run)
+            self._runs[run.run_id] = run
+            starts = self._queue.add(run)
+            if not starts:
+                run._status = "queued"
+                run._context._tell({"status": "queued"})
+            run._context.cancel_event.add_callback(lambda: self._note_cancel(run))
+        if starts:
+            self._launch(run, raises=True)
+        elif if_active == "replace":
+            for each in earlier:
+                each.cancel()
+        return run
+
+    def get(self, run_id: int) -> Run | None:
+        """Return the run of this id, if it has not ended or is among the last finished ones."""
+        with self._lock:
+            self._forget_finished()
+            return self._runs.get(run_id)
+
+    def runs(self) -> list[Run]:
+        """Return the runs that have not ended and the last finished ones, in the order of their start."""
+        with self._lock:
+            self._forget_finished()
+            return list(self._runs.values())
+
+    def cancel(self, run_id: int) -> bool:
+        """Ask the run's work to stop. Returns whether there is such a run here and it had not ended yet."""
+        run = self.get(run_id)
+        return run is not None and run.cancel()
+
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Refuse further starts, cancel all runs and wait for their end. May be repeated.
+
+        Args:
+            timeout: seconds to wait at most, for all of them together; None waits without end.
+
+        Returns:
+            Whether all have ended. Those that have not are daemon threads, and end with the process.
+
+        Raises:
+            RuntimeError: called by the work of an active run, which cannot wait for itself.
+        """
+        with self._lock:
+            self._shut_down = True
+            runs = [run for run in self._runs.values() if not run._ended.is_set()]
+        # The newest first, so that no queued run starts when the one before it ends.
+        for run in reversed(runs):
+            run.cancel()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        late = [run for run in runs if not run.wait(None if deadline is None else deadline - time.monotonic())]
+        for run in late:
+            logger.warning("Run %s did not stop within %s seconds of its cancel", run.run_id, timeout)
+        return not late
+
+    # Start
+
+    def _open(self, key: Hashable, name: str) -> Run:
+        while True:
+            run_id = _new_id(self._first_id)
+            if run_id in self._runs or self.manager.terminal_event(run_id) is not None:
+                continue
+            try:
+                cancel_event = self.manager.open_run(run_id)
+            except RunActiveError:
+                continue
+            context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
+            return Run(context, key=key, name=name)
+
+    def _thread_of(self, work: Callable[[RunContext], Any], run: Run) -> threading.Thread:
+        variables = copy_context()
+        variables.run(current.set, run._context)
+        return threading.Thread(
+            target=variables.run, args=(self._execute, work, run), name=f"run-{run.run_id}", daemon=True
+        )
+
+    def _launch(self, run: Run, *, raises: bool = False) -> None:
+        """Start the thread of a run that has its place; if that fails, the run has."""
+        assert run._thread is not None
+        try:
+            run._thread.start()
+        except BaseException as error:
+            following = self._end(run, Outcome("failed", error=client_message(error), raised=error))
+            run._announce()
+            self._launch_all(following)
+            if raises:
+                raise
+            logger.exception("Run %s could not be started", run.run_id)
+
+    def _launch_all(self, runs: list[Run]) -> None:
+        for run in runs:
+            run._context._tell({"status": "running"})
+            self._launch(run)
+
+    # End
+
+    def _execute(self, work: Callable[[RunContext], Any], run: Run) -> None:
+        begun_in = generation()
+        context = run._context
+        try:
+            outcome = Outcome("completed", result=run_work(work, context, context.cancel_event))
+        except BaseException as error:
+            outcome = outcome_of(without_own_frames(error), run.run_id, context.cancel_event.is_set())
+        if begun_in != generation():
+            return  # the work has forked, and this is the child: the run goes on in the parent
+        if outcome.status == "failed" and self._tracebacks and outcome.raised is not None:
+            context.log(outcome.error, level="error", traceback=traceback_of(outcome.raised))
+        # The run ends first: whatever a logging handler does, readers have the outcome.
+        following = self._end(run, outcome)
+        try:
+            self._launch_all(following)
+            _log_end(run, outcome)
+        finally:
+            if not outcome.interrupts:
+                drop_frames(outcome.raised)
+            run._announce()
+        if outcome.interrupts and outcome.raised is not None:
+            raise outcome.raised
+
+    def _end(self, run: Run, outcome: Outcome, *, if_status: tuple[Status, ...] = ("queued", "running")) -> list[Run]:
+        """Record the outcome and finish the run, once. Returns the runs that may start now."""
+        context = run._context
+        with context._outlet.lock:
+            with self._lock:
+                if run._status not in if_status:
+                    return []
+                event = outcome.terminal_event(run.run_id, run.cancel_requested)
+                run._record(outcome, event)
+                # Before readers learn the end: they may start the next run at once.
+                following = self._queue.remove(run)
+                for each in following:
+                    each._status = "running"
+            context._outlet.close()
+            self.manager.finish_run(run.run_id, event)
+        with self._lock:
+            self._finished.append((time.monotonic(), run))
+            self._forget_finished()
+        return following
+
+    def _note_cancel(self, run: Run) -> None:
+        """The run's cancel was requested: its readers hear of it, and a queued run ends."""
+        with run._context._outlet.lock:
+            if run._status not in ("queued", "running"):
+                return
+            run._context._tell({"cancel_requested": True})
+            following = self._end(run, Outcome("cancelled"), if_status=("queued",))
+        if run.terminal_event is not None:
+            run._thread = None  # with all that the work refers to
+            run._announce()
+        self._launch_all(following)
+
+    def _forget_finished(self) -> None:
+        oldest = time.monotonic() - self._finished_age
+        while self._finished and (len(self._finished) > self._finished_limit or self._finished[0][0] < oldest):
+            _, run = self._finished.popleft()
+            if self._runs.get(run.run_id) is run:
+                del self._runs[run.run_id]
+
+
+def _log_end(run: Run, outcome: Outcome) -> None:
+    if outcome.status == "cancelled":
+        trouble = None if is_plain_cancel(outcome.raised) else outcome.raised
+        logger.info("Run %s was cancelled", run.run_id, exc_info=trouble)
+    elif outcome.status == "failed":
+        logger.error("Run %s failed", run.run_id, exc_info=outcome.raised)
+
+
+def _already_running(key: Hashable, run: Run) -> AlreadyRunningError:
+    if run.cancel_requested:
+        message = f"Run {run.run_id} was cancelled and is still stopping; wait for its end"
+    else:
+        message = f"Run {run.run_id} is still running; cancel it or wait for its end"
+    return AlreadyRunningError(message, key=key, run_id=run.run_id, run=run)
+
+
+# The newest id of any runner in the process, so that two on one manager never give out the same.
+_newest_id = 0
+_newest_id_lock = threading.Lock()
+
+
+def _new_id(least: int | None) -> int:
+    global _newest_id
+    with _newest_id_lock:
+        _newest_id = max(_newest_id + 1, time.time_ns() // 1_000_000 if least is None else least)
+        return _newest_id

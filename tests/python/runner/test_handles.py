@@ -1,0 +1,82 @@
+"""Handles of runs, and how long they are kept."""
+
+import queue
+import signal
+import subprocess
+import sys
+
+import pytest
+from genglossary_runs import RunManager
+from genglossary_runs.runner import Run, RunCancelledError, Runner
+
+from .support import DEADLINE, Gate, ended, nothing, raising
+
+
+def test_runs_are_found_while_active_and_afterwards(runner: Runner, gate: Gate) -> None:
+    first = ended(runner.start(nothing))
+    second = runner.start(gate)
+    third = ended(runner.start(nothing))
+    assert runner.runs() == [first, second, third]
+    assert [runner.get(run.run_id) for run in (first, second, third)] == [first, second, third]
+    assert runner.get(third.run_id + 1000) is None
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_finished_runs_are_kept_up_to_the_limit(manager: RunManager, limit: int) -> None:
+    runner = Runner(manager, finished_runs=limit)
+    runs = [ended(runner.start(nothing)) for _ in range(5)]
+    assert runner.runs() == (runs[-limit:] if limit else [])
+    assert runner.get(runs[0].run_id) is None
+    assert runs[0].status == "completed"
+
+
+def test_a_negative_limit_is_refused(manager: RunManager) -> None:
+    with pytest.raises(ValueError, match="-1"):
+        Runner(manager, finished_runs=-1)
+    with pytest.raises(ValueError, match="finished_runs is -2"):
+        Runner(manager, finished_runs=-2)
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.001, -1.0])
+def test_waiting_ends_with_the_timeout(runner: Runner, gate: Gate, timeout: float) -> None:
+    assert not runner.start(gate).wait(timeout)
+
+
+def test_after_waiting_nothing_is_left_in_the_manager(runner: Runner, manager: RunManager) -> None:
+    for work in (nothing, raising(ValueError()), raising(RunCancelledError())) * 50:
+        run = ended(runner.start(work))
+        assert manager.stats()["active_runs"] == 0
+        assert manager.cancel_event(run.run_id) is None
+
+
+def test_work_cannot_wait_for_itself(runner: Runner) -> None:
+    handed: queue.Queue[Run] = queue.Queue()
+    run = runner.start(lambda context: handed.get(timeout=DEADLINE).wait())
+    handed.put(run)
+    assert ended(run).status == "failed"
+    assert run.error == f"RuntimeError: Run {run.run_id} cannot wait for its own end"
+
+
+def test_a_wait_that_ctrl_c_interrupts_can_be_repeated() -> None:
+    """`Thread.join` takes a running thread for ended after that."""
+    code = """
+import signal, sys, threading
+from genglossary_runs import RunManager
+from genglossary_runs.runner import Runner
+
+opened = threading.Event()
+run = Runner(RunManager()).start(lambda context: opened.wait(60))
+try:
+    print("waiting", flush=True)
+    run.wait(60)
+except KeyboardInterrupt:
+    assert not run.wait(0)
+    opened.set()
+    assert run.wait(60) and run.status == "completed"
+    sys.exit(7)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 7
