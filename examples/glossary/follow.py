@@ -59,6 +59,9 @@ class Follower:
                     if step in bars:
                         progress.update(bars[step], **amount)
                     else:
+                        # Readers get the newest progress: a step's last may be replaced by the next one's first.
+                        for bar in bars.values():
+                            progress.update(bar, completed=progress.tasks[bar].total)
                         bars[step] = progress.add_task(step, **amount)
                 if "message" in event:
                     self._console.print(_line(event), soft_wrap=True)

@@ -19,7 +19,8 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def runner() -> Iterator[Runner]:
-    runner = Runner(RunManager())
+    # Each update, for the tests that look at them.
+    runner = Runner(RunManager(), progress_interval=0)
     yield runner
     assert runner.shutdown(PATIENCE)
 

@@ -73,7 +73,8 @@ def test_a_live_run_can_be_followed(slow_client: Client) -> None:
         assert next(frames).json()["step"] == "Reading"
         assert state(slow_client, run_id)["status"] == "running"
         slow_client.post(f"/runs/{run_id}/cancel")
-        (last,) = frames
+        requested, last = (frame for frame in frames if "step" not in frame.json())
+    assert requested.json()["cancel_requested"] is True
     assert (last.event, last.json()["status"]) == ("complete", "cancelled")
 
 
@@ -81,7 +82,12 @@ def test_a_run_can_be_cancelled_more_than_once(slow_client: Client) -> None:
     run_id = start(slow_client)
     response = slow_client.post(f"/runs/{run_id}/cancel")
     assert (response.status_code, response.json()["cancel_requested"]) == (202, True)
-    assert follow(slow_client, run_id)[-1].json() == {"run_id": run_id, "complete": True, "status": "cancelled"}
+    assert follow(slow_client, run_id)[-1].json() == {
+        "run_id": run_id,
+        "complete": True,
+        "status": "cancelled",
+        "cancel_requested": True,
+    }
     response = slow_client.post(f"/runs/{run_id}/cancel")
     assert (response.status_code, response.json()["status"]) == (202, "cancelled")
 
