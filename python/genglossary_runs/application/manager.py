@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from .connections import close, commit, in_transaction, roll_back
@@ -363,6 +364,11 @@ class RunManager(ProjectRuns):
         with database_connection(self.db_path) as conn, immediate_transaction(conn):
             return _update_if_active(conn, outcomes)
 
+    def _record_late(self, outcomes: Unrecorded) -> list[int]:
+        """As `_record_all`, from the watcher's thread: a name that a test has replaced by then is not for this call."""
+        with _ORIGINALS.database_connection(self.db_path) as conn, _ORIGINALS.immediate_transaction(conn):
+            return _update_if_active(conn, outcomes, _ORIGINALS.update_run_status_if_active)
+
     def _cleanup_run_resources(
         self, run_id: int, db_status: str | None = None, status_update_failed: bool = False
     ) -> None:
@@ -396,12 +402,14 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _update_if_active(conn: sqlite3.Connection, outcomes: Unrecorded) -> list[int]:
+def _update_if_active(
+    conn: sqlite3.Connection, outcomes: Unrecorded, update: Callable[..., object] | None = None
+) -> list[int]:
+    update = update or update_run_status_if_active
     return [
         run_id
         for run_id, outcome in outcomes.items()
-        if update_run_status_if_active(conn, run_id, outcome.status, error_message=outcome.error)
-        == RunUpdateResult.UPDATED
+        if update(conn, run_id, outcome.status, error_message=outcome.error) == RunUpdateResult.UPDATED
     ]
 
 
@@ -442,3 +450,9 @@ except ModuleNotFoundError as missing:
         "in any other application use genglossary_runs.RunManager or genglossary_runs.runner",
         name="genglossary",
     ) from missing
+
+_ORIGINALS = SimpleNamespace(
+    database_connection=database_connection,
+    immediate_transaction=immediate_transaction,
+    update_run_status_if_active=update_run_status_if_active,
+)

@@ -33,6 +33,7 @@ class Runs(Protocol):
     def cancel_run(self, run_id: int) -> bool: ...
     def finish_run(self, run_id: int, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool: ...
     def _record_all(self, outcomes: Unrecorded) -> list[int]: ...
+    def _record_late(self, outcomes: Unrecorded) -> list[int]: ...
 
 
 class Recovery:
@@ -105,8 +106,10 @@ class Recovery:
 
     def _check(self, run_id: int) -> bool:
         """Follow what other processes do to a run, or record its outcome. Returns whether to check again."""
+        if run_id in self.unrecorded:
+            return self._record_late(run_id)
         executed_here = self._runs.is_active(run_id)
-        if not (executed_here or run_id in self.unrecorded or run_id in self._runs.subscribed_runs()):
+        if not executed_here and run_id not in self._runs.subscribed_runs():
             return False
         # A connection would create a database that has vanished anew.
         row = self._runs.get_run(run_id) if os.path.exists(self._runs.db_path) else None
@@ -115,11 +118,19 @@ class Recovery:
             return True
         if row is None or row["status"] in TERMINAL_STATUSES:
             # Without its row, nobody will ever know how the run ended.
-            self.unrecorded.pop(run_id, None)
             self._runs.finish_run(run_id, terminal_event(run_id, row_status(row)), unless_active=True)
             return False
         self._recover(row)
         return True
+
+    def _record_late(self, run_id: int) -> bool:
+        """Try again to record an outcome. Returns whether to try once more."""
+        if not os.path.exists(self._runs.db_path):
+            self.unrecorded.pop(run_id, None)
+            return False
+        outcomes = dict(self.unrecorded)
+        self.announce(outcomes, self._runs._record_late(outcomes))
+        return False
 
     def _follow_cancel(self, run_id: int, row: sqlite3.Row | None) -> None:
         cancel_event = self._runs._cancel_events.get(run_id)

@@ -51,6 +51,10 @@ class ProjectRuns(_core.RunManager):
     def _record_all(self, outcomes: Unrecorded) -> list[int]:
         """Record these outcomes in the rows that are active. Returns the runs whose row was."""
 
+    @abstractmethod
+    def _record_late(self, outcomes: Unrecorded) -> list[int]:
+        """As `_record_all`, from the watcher's thread."""
+
     def open_run(self, run_id: int) -> _core.CancelEvent:
         """As `genglossary_runs.RunManager.open_run`; forgets what an earlier life of the id left."""
         self._recovery.unrecorded.pop(run_id, None)
