@@ -1,10 +1,10 @@
-//! What the core costs alone: `cargo bench --no-default-features`.
+//! The cost of the core alone: `cargo bench --no-default-features`.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use genglossary_runs::core::sync::share;
+use genglossary_runs::core::RunIdRef::Int;
 use genglossary_runs::core::{EventId, Limits, Payload, RunManager, Start, Subscription};
 
 const RUN: i64 = 1;
@@ -13,7 +13,7 @@ const TERMINAL: &str = r#"{"run_id":1,"complete":true,"db_status":"completed"}"#
 const CHUNK_LIMIT: usize = 64 << 10;
 
 fn payload(json: &str) -> Payload {
-    share(json.as_bytes())
+    Payload::new(None, json.as_bytes())
 }
 
 /// A manager with an open run whose history is full.
@@ -21,30 +21,30 @@ fn busy_manager() -> RunManager {
     let manager = RunManager::new(Limits::default());
     open(&manager);
     for _ in 0..manager.limits().log.events {
-        manager.publish(RUN, payload(MESSAGE));
+        manager.publish(Int(RUN), payload(MESSAGE));
     }
     manager
 }
 
 fn open(manager: &RunManager) {
-    assert!(manager.open(RUN).is_ok(), "the run was closed before");
+    assert!(manager.open(Int(RUN)).is_ok(), "the run was closed before");
 }
 
 fn subscribe(manager: &RunManager, after: Start) -> Subscription {
-    match manager.subscribe(RUN, after, false) {
+    match manager.subscribe(Int(RUN), after, false) {
         Ok(reader) => reader,
         Err(error) => unreachable!("{error}"),
     }
 }
 
-/// None of the readers waits: the cost must not depend on their number.
+/// No reader waits: the cost must not depend on their number.
 fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     for readers in [0, 1, 1000, 10_000] {
         let manager = busy_manager();
         let kept: Vec<Subscription> = (0..readers).map(|_| subscribe(&manager, Start::Newest)).collect();
         group.bench_function(BenchmarkId::from_parameter(readers), |bencher| {
-            bencher.iter(|| manager.publish(RUN, payload(black_box(MESSAGE))));
+            bencher.iter(|| manager.publish(Int(RUN), payload(black_box(MESSAGE))));
         });
         drop(kept);
     }
@@ -67,15 +67,15 @@ fn read(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A chunk of ready frames: built, for a reader that stands where nobody else does, and shared by those who follow.
+/// A chunk of ready frames: built, for a reader at a position of its own, and shared by the readers that follow.
 fn chunk(criterion: &mut Criterion) {
     let manager = busy_manager();
     let oldest = subscribe(&manager, Start::After(None));
-    let places = (0..2).map_while(|_| oldest.try_next().ok().map(|_| oldest.last_event_id()));
-    let places: Vec<EventId> = places.collect();
+    let positions = (0..2).map_while(|_| oldest.try_next().ok().map(|_| oldest.last_event_id()));
+    let positions: Vec<EventId> = positions.collect();
     let mut group = criterion.benchmark_group("chunk");
-    for (name, places) in [("built", places.as_slice()), ("shared", places.split_at(1).0)] {
-        let mut turns = places.iter().cycle().copied();
+    for (name, positions) in [("built", positions.as_slice()), ("shared", positions.split_at(1).0)] {
+        let mut turns = positions.iter().cycle().copied();
         group.bench_function(name, |bencher| {
             bencher.iter_batched_ref(
                 || subscribe(&manager, Start::After(turns.next())),
@@ -99,9 +99,9 @@ fn finish(criterion: &mut Criterion) {
     criterion.bench_function("open, publish, finish", |bencher| {
         bencher.iter(|| {
             run_id += 1;
-            let cancel = manager.open(run_id);
-            manager.publish(run_id, payload(MESSAGE));
-            manager.finish(run_id, payload(TERMINAL), false);
+            let cancel = manager.open(Int(run_id));
+            manager.publish(Int(run_id), payload(MESSAGE));
+            manager.finish(Int(run_id), payload(TERMINAL), false);
             cancel
         });
     });

@@ -1,4 +1,5 @@
-//! A run manager for long background jobs: `core` is pure Rust, `py` is its binding to Python.
+//! A run manager for long background jobs. [`core`] is pure Rust, [`host`] what concerns this machine, `py` the binding to
+//! Python.
 
 pub mod core;
 #[cfg(not(loom))]

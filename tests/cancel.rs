@@ -1,4 +1,4 @@
-//! The cancel event: a flag that is set once, who waits for it, what is called.
+//! The cancel event: a flag that is set once, its waiters and its callbacks.
 
 #![cfg(not(loom))]
 
@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, manager, payload, subscribe};
-use genglossary_runs::core::{Callback, CancelEvent, Port, Start};
+use genglossary_runs::core::RunIdRef::Int;
+use genglossary_runs::core::{Callback, CancelEvent, Key, Port, Start};
 
 /// Calls a closure.
 struct Call<F>(F);
@@ -33,8 +34,8 @@ fn counting(calls: &Arc<AtomicU32>) -> Box<dyn Callback> {
 
 #[test]
 fn an_event_is_set_once_and_for_all() {
-    let event = CancelEvent::new(7);
-    assert_eq!(event.key(), 7);
+    let event = CancelEvent::new(Key(7));
+    assert_eq!(event.key(), Key(7));
     assert!(!event.is_set());
     event.set();
     event.set();
@@ -43,8 +44,8 @@ fn an_event_is_set_once_and_for_all() {
 
 #[test]
 fn a_wait_ends_when_the_event_is_set() {
-    let events: Vec<CancelEvent> = (0..500).map(CancelEvent::new).collect();
-    let (waits, sets): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.key() % 2 == 0);
+    let events: Vec<CancelEvent> = (0..500).map(|number| CancelEvent::new(Key(number))).collect();
+    let (waits, sets): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.key().0 % 2 == 0);
     // Two threads that answer each other: a wake-up that is lost leaves both asleep.
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -62,7 +63,7 @@ fn a_wait_ends_when_the_event_is_set() {
 
 #[test]
 fn a_wait_ends_at_its_deadline() {
-    let event = CancelEvent::new(0);
+    let event = CancelEvent::new(Key(0));
     let deadline = Instant::now() + Duration::from_millis(20);
     assert!(!event.wait(Some(deadline)));
     assert!(Instant::now() >= deadline);
@@ -73,7 +74,7 @@ fn a_wait_ends_at_its_deadline() {
 
 #[test]
 fn callbacks_are_called_once_in_the_thread_that_sets_it() {
-    let event = CancelEvent::new(0);
+    let event = CancelEvent::new(Key(0));
     let threads = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..3 {
         let threads = threads.clone();
@@ -86,8 +87,8 @@ fn callbacks_are_called_once_in_the_thread_that_sets_it() {
 }
 
 #[test]
-fn a_callback_that_comes_late_is_called_at_once() {
-    let event = CancelEvent::new(0);
+fn a_callback_that_is_added_late_is_called_at_once() {
+    let event = CancelEvent::new(Key(0));
     event.set();
     let calls = Arc::new(AtomicU32::new(0));
     event.add_callback(counting(&calls));
@@ -95,10 +96,10 @@ fn a_callback_that_comes_late_is_called_at_once() {
     assert_eq!(Arc::strong_count(&calls), 1);
 }
 
-/// What a callback does must find no lock taken.
+/// No lock is held while a callback runs.
 #[test]
 fn a_callback_may_use_the_event() {
-    let event = Arc::new(CancelEvent::new(0));
+    let event = Arc::new(CancelEvent::new(Key(0)));
     let calls = Arc::new(AtomicU32::new(0));
     let (inner, inner_calls) = (event.clone(), calls.clone());
     event.add_callback(callback(move || {
@@ -115,33 +116,33 @@ fn a_callback_may_use_the_event() {
 #[test]
 fn a_callback_may_finish_the_run() {
     let manager = Arc::new(manager(10));
-    let event = manager.open(1).unwrap();
+    let event = manager.open(Int(1)).unwrap();
     let inner = manager.clone();
-    event.add_callback(callback(move || assert!(inner.finish(1, payload("cancelled"), false))));
-    assert!(manager.cancel(1));
-    assert_eq!(manager.terminal(1).as_deref(), Some(b"cancelled".as_slice()));
+    event.add_callback(callback(move || assert!(inner.finish(Int(1), payload("cancelled"), false))));
+    assert!(manager.cancel(Int(1)));
+    assert_eq!(manager.terminal(Int(1)).as_deref(), Some(b"cancelled".as_slice()));
 }
 
 #[test]
-fn an_abandoned_run_forgets_a_cancel_and_its_callbacks() {
+fn an_abandoned_run_drops_its_cancel_event_and_the_callbacks() {
     let manager = manager(10);
     let _reader = subscribe(&manager, 1, Start::Newest);
     let called = Arc::new(AtomicU32::new(0));
-    let old = manager.open(1).unwrap();
+    let old = manager.open(Int(1)).unwrap();
     old.set();
-    assert!(manager.abandon(1));
-    let second = manager.open(1).unwrap();
+    assert!(manager.abandon(Int(1)));
+    let second = manager.open(Int(1)).unwrap();
     assert!(!second.is_set());
     second.add_callback(counting(&called));
-    assert!(manager.abandon(1));
+    assert!(manager.abandon(Int(1)));
     second.set();
-    assert!(!manager.open(1).unwrap().is_set());
+    assert!(!manager.open(Int(1)).unwrap().is_set());
     assert_eq!(called.load(Ordering::Relaxed), 0);
 }
 
 #[test]
 fn callbacks_that_were_taken_out_are_not_called() {
-    let event = CancelEvent::new(0);
+    let event = CancelEvent::new(Key(0));
     let calls = Arc::new(AtomicU32::new(0));
     event.add_callback(counting(&calls));
     assert_eq!(event.take_callbacks().len(), 1);
@@ -151,20 +152,20 @@ fn callbacks_that_were_taken_out_are_not_called() {
 }
 
 #[test]
-fn a_run_that_ends_lets_go_of_its_callbacks() {
+fn finishing_a_run_drops_its_callbacks() {
     let manager = manager(10);
-    let event = manager.open(1).unwrap();
+    let event = manager.open(Int(1)).unwrap();
     let calls = Arc::new(AtomicU32::new(0));
     event.add_callback(counting(&calls));
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     assert_eq!(Arc::strong_count(&calls), 1);
     event.set();
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn every_visit_is_shown_all_callbacks_whoever_is_busy_with_the_event() {
-    let event = CancelEvent::new(0);
+fn every_visit_is_shown_all_callbacks_while_threads_use_the_event() {
+    let event = CancelEvent::new(Key(0));
     let calls = Arc::new(AtomicU32::new(0));
     event.add_callback(counting(&calls));
     event.add_callback(counting(&calls));
@@ -189,31 +190,30 @@ fn every_visit_is_shown_all_callbacks_whoever_is_busy_with_the_event() {
 }
 
 #[test]
-fn setting_rings_a_port_once() {
-    let rung = Arc::new(AtomicU32::new(0));
-    let count = rung.clone();
+fn setting_wakes_a_port_once() {
+    let woken = Arc::new(AtomicU32::new(0));
+    let count = woken.clone();
     let port = Arc::new(Port::new(Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed))));
-    let event = CancelEvent::new(7);
+    let event = CancelEvent::new(Key(7));
     assert!(event.arm(&port));
     assert!(event.arm(&port), "arming again changes nothing");
-    assert_eq!(rung.load(Ordering::Relaxed), 0);
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
     event.set();
     event.set();
-    assert_eq!(rung.load(Ordering::Relaxed), 1);
-    assert_eq!(port.take_ready(), [7]);
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    assert_eq!(port.take_ready(), [Key(7)]);
     assert!(!event.arm(&port), "it is set already");
 }
 
-/// Whoever is woken or called back finds the event set.
 #[test]
-fn who_is_told_finds_the_event_set() {
-    let event = Arc::new(CancelEvent::new(7));
-    let (rung, called) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
-    let (at_ring, seen) = (rung.clone(), event.clone());
-    let port = Arc::new(Port::new(Box::new(move || _ = at_ring.set(seen.is_set()))));
+fn a_woken_loop_and_a_callback_find_the_event_set() {
+    let event = Arc::new(CancelEvent::new(Key(7)));
+    let (woken, called) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+    let (at_wake, seen) = (woken.clone(), event.clone());
+    let port = Arc::new(Port::new(Box::new(move || _ = at_wake.set(seen.is_set()))));
     assert!(event.arm(&port));
     let (at_call, seen) = (called.clone(), event.clone());
     event.add_callback(callback(move || _ = at_call.set(seen.is_set())));
     event.set();
-    assert_eq!((rung.get(), called.get()), (Some(&true), Some(&true)));
+    assert_eq!((woken.get(), called.get()), (Some(&true), Some(&true)));
 }

@@ -1,4 +1,4 @@
-//! Chunks: what waits as server-sent events, in pieces of a bounded length that readers share.
+//! Chunks: unread events as server-sent events, in pieces of a bounded length that readers share.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)]
@@ -8,9 +8,10 @@ mod common;
 use std::sync::Arc;
 
 use common::sse::{Dispatched, parse};
-use common::{BEGINNING, limits, manager, payload, pending, publish, subscribe};
-use genglossary_runs::core::subscription::Chunk;
-use genglossary_runs::core::{NotReady, RunManager, Start, Subscription};
+use common::{BEGINNING, limits, manager, named, payload, pending, publish, subscribe};
+use genglossary_runs::core::RunIdRef::{Int, Text};
+use genglossary_runs::core::frame::Chunk;
+use genglossary_runs::core::{NotReady, RunManager, Seq, Start, Subscription};
 
 const PLENTY: usize = 1 << 20;
 
@@ -29,14 +30,14 @@ fn next(reader: &Subscription, limit: usize) -> Arc<Chunk> {
 }
 
 #[test]
-fn a_chunk_holds_all_that_waits() {
+fn a_chunk_holds_all_that_is_unread() {
     let manager = manager(10);
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a", "b"]);
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     assert_eq!(events(&next(&reader, PLENTY)), ["message 1 a", "message 2 b", "complete 3 done"]);
     assert_eq!(reader.try_next_chunk(PLENTY).err(), Some(NotReady::Ended));
-    assert_eq!(reader.last_event_id().seq, 3);
+    assert_eq!(reader.last_event_id().seq, Seq(3));
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn a_chunk_begins_with_the_gap_of_a_reader_that_fell_behind() {
 }
 
 #[test]
-fn own_messages_are_in_their_place() {
+fn private_messages_keep_their_position() {
     let manager = manager(10);
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
@@ -72,25 +73,25 @@ fn own_messages_are_in_their_place() {
 }
 
 #[test]
-fn readers_at_the_same_place_share_a_chunk() {
+fn readers_at_the_same_position_share_a_chunk() {
     let manager = manager(10);
     let readers = [subscribe(&manager, 1, Start::Newest), subscribe(&manager, 1, Start::Newest)];
     let late = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a", "b"]);
     let [one, two] = readers.each_ref().map(|reader| next(reader, PLENTY));
     assert!(Arc::ptr_eq(&one, &two));
-    one.attachment.set(Box::new("what the first made of it")).unwrap();
-    // One that stands there later gets the same, then what came meanwhile.
+    one.attachment.set(Box::new("made by the first reader")).unwrap();
+    // A reader that reaches this position later gets the same chunk, then what was published meanwhile.
     publish(&manager, 1, &["c"]);
     let shared = next(&late, PLENTY);
     assert!(Arc::ptr_eq(&one, &shared));
     let attachment = shared.attachment.get().unwrap().downcast_ref::<&str>();
-    assert_eq!(attachment, Some(&"what the first made of it"));
+    assert_eq!(attachment, Some(&"made by the first reader"));
     assert_eq!(events(&next(&late, PLENTY)), ["message 3 c"]);
 }
 
 #[test]
-fn readers_at_different_places_do_not_share() {
+fn readers_at_different_positions_do_not_share() {
     let manager = manager(10);
     let (behind, ahead) = (subscribe(&manager, 1, Start::Newest), subscribe(&manager, 1, Start::Newest));
     publish(&manager, 1, &["a", "b"]);
@@ -100,9 +101,9 @@ fn readers_at_different_places_do_not_share() {
 }
 
 #[test]
-fn a_reader_with_own_messages_or_closed_does_not_share() {
+fn a_reader_with_private_messages_or_closed_does_not_share() {
     let manager = manager(10);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     let readers = [(); 3].map(|()| subscribe(&manager, 1, Start::Newest));
     publish(&manager, 1, &["a"]);
     let shared = next(&readers[0], PLENTY);
@@ -149,31 +150,40 @@ fn a_reader_gets_no_chunk_longer_than_its_own_limit() {
     assert!(next(&small, 300).frames.len() <= 300);
 }
 
-/// Every frame there is, with the longest numbers it can have, and with limits around its length.
+/// Every kind of frame, with run ids and names of every length, and with limits around their length.
 #[test]
 fn no_kind_of_frame_breaks_the_limit() {
-    let run_id = i64::MIN;
-    for limit in 1..600 {
-        let manager = RunManager::new(limits(2, 1 << 20, 10, 1 << 20));
-        let reader = subscribe(&manager, run_id, Start::Newest);
-        reader.put(payload("x"), 10).unwrap();
-        publish(&manager, run_id, &["a", "b", "c", "d"]);
-        reader.put(payload("y"), 10).unwrap();
-        manager.finish(run_id, payload("done"), false);
-        while let Ok(chunk) = reader.try_next_chunk(limit) {
-            let frames = events(&chunk).len();
-            assert!(frames == 1 || chunk.frames.len() <= limit, "{} > {limit}", chunk.frames.len());
+    let (escaped, wide) = ("\"".repeat(200), "語".repeat(200));
+    let (short_name, long_name) = ("n", "n".repeat(255));
+    for (run_id, step) in [(Int(i64::MIN), 1), (Text("run"), 7), (Text(&escaped), 7), (Text(&wide), 7)] {
+        for limit in (1..2000).step_by(step) {
+            let manager = RunManager::new(limits(4, 1 << 20, 10, 1 << 20));
+            let reader = subscribe(&manager, run_id, Start::Newest);
+            reader.put(payload("x"), 10).unwrap();
+            publish(&manager, run_id, &["a", "b", "c"]);
+            manager.publish(run_id, named(short_name, "d")).unwrap();
+            manager.publish(run_id, named(&long_name, "e")).unwrap();
+            publish(&manager, run_id, &["f"]);
+            reader.put(payload("y"), 10).unwrap();
+            manager.finish(run_id, payload("done"), false);
+            let mut seen = 0;
+            while let Ok(chunk) = reader.try_next_chunk(limit) {
+                let frames = events(&chunk).len();
+                assert!(frames == 1 || chunk.frames.len() <= limit, "{} > {limit}", chunk.frames.len());
+                seen += frames;
+            }
+            assert_eq!(seen, 7, "a gap, four events and two private messages");
         }
     }
 }
 
 #[test]
-fn the_shared_chunk_goes_with_what_retention_lets_go() {
+fn the_shared_chunk_is_dropped_with_the_log_that_retention_evicts() {
     let manager = RunManager::new(limits(10, 1000, 0, 0));
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     let chunk = next(&reader, PLENTY);
     assert_eq!(Arc::strong_count(&chunk), 2);
     drop(reader);
@@ -182,33 +192,33 @@ fn the_shared_chunk_goes_with_what_retention_lets_go() {
 }
 
 #[test]
-fn the_shared_chunk_goes_with_the_end_of_the_run() {
+fn the_shared_chunk_is_dropped_when_the_run_finishes() {
     let manager = manager(10);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
     let chunk = next(&reader, PLENTY);
     assert_eq!(Arc::strong_count(&chunk), 2);
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     assert_eq!(Arc::strong_count(&chunk), 1);
 }
 
 #[test]
 fn a_finished_run_keeps_no_chunk_longer_than_the_limit() {
     let manager = manager(10);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     publish(&manager, 1, &[&"x".repeat(1000)]);
     let readers = [(); 2].map(|()| subscribe(&manager, 1, BEGINNING));
     let shared = readers.each_ref().map(|reader| next(reader, 100));
     assert!(Arc::ptr_eq(&shared[0], &shared[1]));
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     let late = subscribe(&manager, 1, BEGINNING);
     assert_eq!(Arc::strong_count(&next(&late, 100)), 1);
     assert_eq!(Arc::strong_count(&next(&late, 100)), 2);
 }
 
 #[test]
-fn the_shared_chunk_goes_with_the_last_reader_of_a_run_that_nobody_opened() {
+fn the_shared_chunk_is_dropped_with_the_last_reader_of_a_run_that_nobody_opened() {
     let manager = manager(10);
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);

@@ -1,6 +1,6 @@
 //! A forked child: what was made before the fork is left alone.
 //!
-//! The generation, and the files that are locked, are the process's, so this file has one test.
+//! The generation and the locked files belong to the process, so this file has one test.
 
 #![cfg(not(loom))]
 
@@ -10,14 +10,15 @@ use std::fs;
 use std::path::Path;
 
 use common::{manager, payload, publish, read, subscribe};
-use genglossary_runs::core::owner::{OwnerLock, close_in_child};
+use genglossary_runs::core::RunIdRef::Int;
 use genglossary_runs::core::{Start, fork};
+use genglossary_runs::host::owner::{OwnerLock, close_in_child};
 
 #[test]
 fn what_was_made_before_a_fork_is_left_alone() {
     let before = fork::generation();
     let manager = manager(10);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
     assert!(!reader.is_of_parent());
@@ -40,12 +41,12 @@ fn what_was_made_before_a_fork_is_left_alone() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "the parent");
 
     let childs = common::manager(10);
-    childs.open(1).unwrap();
+    childs.open(Int(1)).unwrap();
     let reader = subscribe(&childs, 1, Start::Newest);
     assert!(!reader.is_of_parent());
     publish(&childs, 1, &["b"]);
     assert_eq!(read(&reader), ["1 b"]);
     drop(reader);
     assert_eq!(childs.stats().subscribers, 0);
-    assert!(childs.finish(1, payload("done"), false));
+    assert!(childs.finish(Int(1), payload("done"), false));
 }

@@ -1,5 +1,5 @@
-//! Properties of what crosses the wire: whatever is published, a browser's parser reads it back; whatever a browser
-//! sends as an id, it is read without harm.
+//! Properties of what crosses the wire: a browser's parser reads back whatever was published, and whatever a browser
+//! sends as an id is harmless.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)]
@@ -7,9 +7,11 @@
 mod common;
 
 use common::sse::{Dispatched, parse};
-use common::{limits, payload, proptest_config, subscribe};
-use genglossary_runs::core::{Event, EventId, Gap, RunManager, Start};
+use common::{limits, named, payload, proptest_config, subscribe};
+use genglossary_runs::core::RunIdRef::Int;
+use genglossary_runs::core::{Event, EventId, EventName, Fence, Gap, RunId, RunIdRef, RunManager, Seq, Start};
 use proptest::collection::{btree_map, vec};
+use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Number, Value};
 
@@ -67,8 +69,23 @@ fn any_json_text() -> impl Strategy<Value = String> {
     btree_map(any_text(), any_json(), 0..6).prop_map(|map| Value::Object(map.into_iter().collect()).to_string())
 }
 
+/// A text without control characters, of 1 to `most` characters.
+fn any_line(most: usize) -> impl Strategy<Value = String> {
+    let line = move |text: String| text.chars().filter(|char| !char.is_control()).take(most).collect::<String>();
+    any_text().prop_map(line).prop_filter("an empty text", |line| !line.is_empty())
+}
+
+fn any_run_id() -> impl Strategy<Value = RunId> {
+    prop_oneof![any::<i64>().prop_map(RunId::Int), any_line(200).prop_map(|text| RunIdRef::of_text(&text).into())]
+}
+
+/// A name for an event: at most 63 characters, so it fits into 255 bytes.
+fn any_name() -> impl Strategy<Value = String> {
+    any_line(63).prop_filter("a name that is taken", |name| EventName::try_from(name.as_str()).is_ok())
+}
+
 /// The one event that the frame of `event` is to a browser.
-fn dispatched(event: &Event, run_id: i64) -> Dispatched {
+fn dispatched(event: &Event, run_id: &RunId) -> Dispatched {
     let mut frame = Vec::new();
     event.write_frame(run_id, &mut frame);
     let [only] = parse(&frame).unwrap().try_into().unwrap();
@@ -80,7 +97,7 @@ proptest! {
 
     #[test]
     fn an_id_is_read_back(fence: u64, seq: u64) {
-        let id = EventId { fence, seq };
+        let id = EventId { fence: Fence(fence), seq: Seq(seq) };
         prop_assert_eq!(id.to_string().parse(), Ok(id));
         prop_assert_eq!(Start::parse(Some(&id.to_string())), Start::After(Some(id)));
     }
@@ -98,65 +115,89 @@ proptest! {
         }
     }
 
-    /// Neither an error to a browser, nor silence: it gets everything, or what comes after its id.
+    /// A browser gets neither an error nor silence: it gets everything, or what comes after its id.
     #[test]
     fn any_last_event_id_is_a_start(text in any_text()) {
         let manager = RunManager::new(limits(10, 1 << 20, 1, 1 << 20));
-        manager.open(1).unwrap();
-        manager.publish(1, payload("{}")).unwrap();
+        manager.open(Int(1)).unwrap();
+        manager.publish(Int(1), payload("{}")).unwrap();
         let reader = subscribe(&manager, 1, Start::parse(Some(&text)));
         prop_assert_eq!(reader.unread(), 1);
     }
 
     #[test]
-    fn a_browser_reads_what_was_published(run_id: i64, fence: u64, seq: u64, json in any_json_text()) {
-        let id = EventId { fence, seq };
+    fn a_browser_reads_what_was_published(run_id in any_run_id(), fence: u64, seq: u64, json in any_json_text()) {
+        let id = EventId { fence: Fence(fence), seq: Seq(seq) };
         let last_event_id = id.to_string();
         let shared = payload(&json);
         prop_assert_eq!(
-            dispatched(&Event::Message(id, shared.clone()), run_id),
+            dispatched(&Event::Message(id, shared.clone()), &run_id),
             Dispatched { kind: "message".to_owned(), data: json.clone(), last_event_id: last_event_id.clone() }
         );
         prop_assert_eq!(
-            dispatched(&Event::Terminal(id, shared.clone()), run_id),
+            dispatched(&Event::Terminal(id, shared.clone()), &run_id),
             Dispatched { kind: "complete".to_owned(), data: json.clone(), last_event_id }
         );
         prop_assert_eq!(
-            dispatched(&Event::Own(shared), run_id),
+            dispatched(&Event::Private(shared), &run_id),
             Dispatched { kind: "message".to_owned(), data: json, last_event_id: String::new() }
         );
     }
 
     #[test]
-    fn a_browser_reads_what_was_missed(run_id: i64, from in 1..u64::MAX, more: u64) {
-        let gap = Gap { from, to: from.saturating_add(more) };
-        let event = dispatched(&Event::Gap(gap), run_id);
+    fn a_browser_reads_the_name_of_an_event(run_id in any_run_id(), fence: u64, seq: u64, name in any_name(), json in any_json_text()) {
+        let id = EventId { fence: Fence(fence), seq: Seq(seq) };
+        let payload = named(&name, &json);
+        prop_assert_eq!(payload.name(), Some(name.as_str()));
+        prop_assert_eq!(payload.json(), json.as_bytes());
+        prop_assert_eq!(
+            dispatched(&Event::Message(id, payload), &run_id),
+            Dispatched { kind: name, data: json, last_event_id: id.to_string() }
+        );
+    }
+
+    #[test]
+    fn a_browser_reads_what_was_missed(run_id in any_run_id(), from in 1..u64::MAX, more: u64) {
+        let gap = Gap { from: Seq(from), to: Seq(from.saturating_add(more)) };
+        let event = dispatched(&Event::Gap(gap), &run_id);
         prop_assert_eq!((event.kind.as_str(), event.last_event_id.as_str()), ("gap", ""));
         let data: Value = serde_json::from_str(&event.data).unwrap();
-        prop_assert_eq!(data["run_id"].as_i64(), Some(run_id));
+        let in_json = match &run_id {
+            RunId::Int(number) => Value::from(*number),
+            RunId::Text(text) => Value::from(&**text),
+        };
+        prop_assert_eq!(&data["run_id"], &in_json);
         prop_assert_eq!(data["level"].as_str(), Some("warning"));
         let number = |name: &str| data["gap"][name].as_u64();
-        prop_assert_eq!((number("from"), number("to"), number("missed")), (Some(gap.from), Some(gap.to), Some(gap.missed())));
+        prop_assert_eq!((number("from"), number("to"), number("missed")), (Some(gap.from.0), Some(gap.to.0), Some(gap.missed())));
         let missed = data["message"].as_str().unwrap().split(' ').next().unwrap();
         prop_assert_eq!(missed.parse(), Ok(gap.missed()));
     }
 
     #[test]
-    fn a_browser_reads_a_whole_run(events in vec(any_json_text(), 1..8), limit in 1..2000_usize) {
+    fn a_browser_reads_a_whole_run(
+        run_id in any_run_id(),
+        events in vec((option::of(any_name()), any_json_text()), 1..8),
+        limit in 1..2000_usize,
+    ) {
         let manager = RunManager::new(limits(100, 1 << 30, 1, 1 << 30));
-        let reader = subscribe(&manager, 1, Start::Newest);
-        for event in &events {
-            manager.publish(1, payload(event)).unwrap();
+        let reader = subscribe(&manager, run_id.as_ref(), Start::Newest);
+        for (name, json) in &events {
+            let payload = name.as_ref().map_or_else(|| payload(json), |name| named(name, json));
+            manager.publish(run_id.as_ref(), payload).unwrap();
         }
-        manager.finish(1, payload("{}"), false);
+        manager.finish(run_id.as_ref(), payload("{}"), false);
         let mut stream = Vec::new();
         while let Ok(chunk) = reader.try_next_chunk(limit) {
+            prop_assert!(chunk.frames.len() <= limit || parse(&chunk.frames).unwrap().len() == 1);
             stream.extend_from_slice(&chunk.frames);
         }
         let mut got = parse(&stream).unwrap();
         prop_assert_eq!(got.pop().unwrap().kind, "complete");
-        let got: Vec<String> = got.into_iter().map(|event| event.data).collect();
-        prop_assert_eq!(got, events);
+        let got: Vec<(String, String)> = got.into_iter().map(|event| (event.kind, event.data)).collect();
+        let kind = |name: Option<String>| name.unwrap_or_else(|| "message".to_owned());
+        let published: Vec<(String, String)> = events.into_iter().map(|(name, json)| (kind(name), json)).collect();
+        prop_assert_eq!(got, published);
     }
 }
 

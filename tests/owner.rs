@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
 
-use genglossary_runs::core::owner::OwnerLock;
+use genglossary_runs::host::owner::OwnerLock;
 
 /// A path of that test's own, where nothing is.
 fn nothing(test: &str) -> PathBuf {

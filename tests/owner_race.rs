@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use genglossary_runs::core::owner::OwnerLock;
+use genglossary_runs::host::owner::OwnerLock;
 
 /// How long it may take on a loaded machine before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);

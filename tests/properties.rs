@@ -1,7 +1,7 @@
 //! The manager beside a model of it: whatever is done to both in any order, they say the same.
 //!
 //! And of the manager alone: every seq is delivered or inside exactly one gap, the terminal event comes once and last,
-//! fences rise, and at the end nothing is left.
+//! fences rise, and at the end nothing is left. Runs are named by integers and texts, and so are some events.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -9,35 +9,40 @@
 mod common;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use common::model::{Claim, Model, Reader};
+use common::memory::Watch;
+use common::model::{Claim, Model, Published, Reader};
 use common::sse::parse;
-use common::{limits, payload, proptest_config, short};
+use common::{event_name, limits, proptest_config, short};
 use genglossary_runs::core::{
-    Error, Event, EventId, Limits, NotReady, Payload, RunId, RunManager, Start, Stats, Subscription,
+    Error, Event, EventId, Fence, Limits, NotReady, Payload, RunId, RunIdRef, RunManager, Seq, Start, Stats,
+    Subscription,
 };
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
 
-const RUNS: std::ops::Range<RunId> = -1..2;
-/// How many messages may be put to a reader.
-const OWN: usize = 3;
+/// The runs: the integers -1, 0 and 1, and texts.
+const RUNS: [&str; 5] = ["-1", "0", "1", "01", "a \"run\""];
+/// How many private messages a reader may have.
+const PRIVATE: usize = 3;
+/// The names of events.
+const NAMES: [&str; 3] = ["step", "gap 1", "用語"];
 
 #[derive(Debug, Clone)]
 enum Op {
     Open(RunId),
     Reserve(RunId),
     Abandon(RunId),
-    /// Publish an event of that length.
-    Publish(RunId, usize),
+    /// Publish an event of that length, perhaps with a name.
+    Publish(RunId, Option<&'static str>, usize),
     Finish(RunId, bool),
     Cancel(RunId),
     Subscribe(RunId, From, bool),
-    /// Make a reader that goes on where another stands.
+    /// Make a reader at the position of another.
     Resume(Index),
     /// Read so many events.
     Read(Index, usize),
@@ -52,8 +57,16 @@ enum Op {
 enum From {
     Newest,
     Beginning,
-    /// Behind that seq of that life of any run.
+    /// After that seq of that life of any run.
     Event(Index, u64),
+}
+
+fn any_run() -> impl Strategy<Value = RunId> {
+    prop::sample::select(RUNS.as_slice()).prop_map(|text| RunIdRef::of_text(text).into())
+}
+
+fn any_name() -> impl Strategy<Value = Option<&'static str>> {
+    option::weighted(0.3, prop::sample::select(NAMES.as_slice()))
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -65,13 +78,13 @@ fn any_op() -> impl Strategy<Value = Op> {
         ]
     };
     prop_oneof![
-        3 => RUNS.prop_map(Op::Open),
-        1 => RUNS.prop_map(Op::Reserve),
-        1 => RUNS.prop_map(Op::Abandon),
-        8 => (RUNS, 1..12_usize).prop_map(|(run, length)| Op::Publish(run, length)),
-        2 => (RUNS, any::<bool>()).prop_map(|(run, unless_open)| Op::Finish(run, unless_open)),
-        1 => RUNS.prop_map(Op::Cancel),
-        4 => (RUNS, from(), any::<bool>()).prop_map(|(run, from, must_exist)| Op::Subscribe(run, from, must_exist)),
+        3 => any_run().prop_map(Op::Open),
+        1 => any_run().prop_map(Op::Reserve),
+        1 => any_run().prop_map(Op::Abandon),
+        8 => (any_run(), any_name(), 1..12_usize).prop_map(|(run, name, length)| Op::Publish(run, name, length)),
+        2 => (any_run(), any::<bool>()).prop_map(|(run, unless_open)| Op::Finish(run, unless_open)),
+        1 => any_run().prop_map(Op::Cancel),
+        4 => (any_run(), from(), any::<bool>()).prop_map(|(run, from, must_exist)| Op::Subscribe(run, from, must_exist)),
         1 => any::<Index>().prop_map(Op::Resume),
         3 => (any::<Index>(), 1..6_usize).prop_map(|(reader, count)| Op::Read(reader, count)),
         3 => (any::<Index>(), 1..400_usize).prop_map(|(reader, limit)| Op::ReadChunk(reader, limit)),
@@ -96,7 +109,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 /// A reader, and what its events have told so far.
 struct Told {
     real: Subscription,
-    next: u64,
+    next: Seq,
     ended: bool,
 }
 
@@ -107,7 +120,7 @@ struct Pair {
     /// The same readers as the model's.
     readers: Vec<Told>,
     /// All payloads there ever were.
-    payloads: Vec<Weak<[u8]>>,
+    payloads: Vec<Watch>,
 }
 
 impl Pair {
@@ -116,46 +129,48 @@ impl Pair {
     }
 
     /// A payload of that length, which differs from its neighbours.
-    fn word(&mut self, length: usize) -> (Payload, String) {
+    fn word(&mut self, name: Option<&'static str>, length: usize) -> (Payload, String) {
         let letter = (b'a' + (self.payloads.len() % 26) as u8) as char;
         let word = letter.to_string().repeat(length);
-        let json = payload(&word);
-        self.payloads.push(Arc::downgrade(&json));
-        (json, word)
+        let payload = Payload::new(name.map(event_name), word.as_bytes());
+        self.payloads.push(Watch::new(&payload));
+        (payload, word)
     }
 
     fn apply(&mut self, op: Op) {
         match op {
             Op::Open(run) => {
-                let opened = self.real.open(run).map(|_| ());
-                assert_eq!(opened, self.model.open(run).then_some(()).ok_or(Error::RunActive(run)));
+                let opened = self.real.open(run.as_ref()).map(drop);
+                assert_eq!(opened, self.model.open(&run).then_some(()).ok_or(Error::RunActive(run)));
             }
             Op::Reserve(run) => {
-                self.model.reserve(run);
-                assert!(self.real.cancel_event(run, true).is_some());
+                self.model.reserve(&run);
+                let reserved = self.real.reserve(run.as_ref()).key();
+                assert_eq!(self.real.cancel_event(run.as_ref()).map(|event| event.key()), Some(reserved));
             }
-            Op::Abandon(run) => assert_eq!(self.real.abandon(run), self.model.abandon(run)),
-            Op::Publish(run, length) => self.publish(run, length),
+            Op::Abandon(run) => assert_eq!(self.real.abandon(run.as_ref()), self.model.abandon(&run)),
+            Op::Publish(run, name, length) => self.publish(&run, name, length),
             Op::Finish(run, unless_open) => {
-                let (json, word) = self.word(4);
-                let ended = self.real.finish(run, json, unless_open);
-                assert_eq!(ended, self.model.finish(run, word, unless_open));
+                let (payload, word) = self.word(None, 4);
+                let finished = self.real.finish(run.as_ref(), payload, unless_open);
+                assert_eq!(finished, self.model.finish(&run, word, unless_open));
             }
             Op::Cancel(run) => {
-                let cancelled = self.real.cancel(run);
-                assert_eq!(cancelled, self.model.claim(run) != Claim::None);
-                assert_eq!(self.real.cancel_event(run, false).map(|event| event.is_set()), cancelled.then_some(true));
+                let cancelled = self.real.cancel(run.as_ref());
+                assert_eq!(cancelled, self.model.claim(&run) != Claim::None);
+                let is_set = self.real.cancel_event(run.as_ref()).map(|event| event.is_set());
+                assert_eq!(is_set, cancelled.then_some(true));
             }
             Op::Subscribe(run, from, must_exist) => {
                 let id = match from {
-                    From::Newest => return self.subscribe(run, Start::Newest, must_exist),
+                    From::Newest => return self.subscribe(&run, Start::Newest, must_exist),
                     From::Beginning => None,
                     From::Event(life, seq) => {
-                        let fences: Vec<u64> = self.model.lives.iter().filter_map(|life| life.fence).collect();
-                        (!fences.is_empty()).then(|| EventId { fence: *life.get(&fences), seq })
+                        let fences: Vec<Fence> = self.model.lives.iter().filter_map(|life| life.fence).collect();
+                        (!fences.is_empty()).then(|| EventId { fence: *life.get(&fences), seq: Seq(seq) })
                     }
                 };
-                self.subscribe(run, Start::After(id), must_exist);
+                self.subscribe(&run, Start::After(id), must_exist);
             }
             Op::Resume(_) | Op::Read(..) | Op::ReadChunk(..) | Op::Put(_) | Op::Close(_) | Op::Drop(_) => {
                 if !self.readers.is_empty() {
@@ -170,7 +185,8 @@ impl Pair {
         match op {
             Op::Resume(reader) => {
                 let reader = &self.readers[reader.index(count)].real;
-                self.subscribe(reader.run_id(), Start::After(Some(reader.last_event_id())), false);
+                let (run, last) = (reader.run_id().clone(), reader.last_event_id());
+                self.subscribe(&run, Start::After(Some(last)), false);
             }
             Op::Read(reader, events) => (0..events).for_each(|_| self.read(reader.index(count))),
             Op::ReadChunk(reader, limit) => self.read_chunk(reader.index(count), limit),
@@ -190,11 +206,11 @@ impl Pair {
         }
     }
 
-    fn publish(&mut self, run: RunId, length: usize) {
-        let (json, word) = self.word(length);
-        match (self.real.publish(run, json), self.model.publish(run, word)) {
+    fn publish(&mut self, run: &RunId, name: Option<&'static str>, length: usize) {
+        let (payload, json) = self.word(name, length);
+        match (self.real.publish(run.as_ref(), payload), self.model.publish(run, Published { name, json })) {
             (Some(id), Some((seq, life))) => {
-                assert_eq!(id.seq, seq);
+                assert_eq!(id.seq, Seq(seq));
                 assert_eq!(*life.fence.get_or_insert(id.fence), id.fence);
             }
             (None, None) => {}
@@ -202,14 +218,15 @@ impl Pair {
         }
     }
 
-    fn subscribe(&mut self, run: RunId, start: Start, must_exist: bool) {
-        let real = match self.real.subscribe(run, start, must_exist) {
+    fn subscribe(&mut self, run: &RunId, start: Start, must_exist: bool) {
+        let real = match self.real.subscribe(run.as_ref(), start, must_exist) {
             Ok(real) => real,
             Err(refused) => {
-                assert_eq!(refused, Error::UnknownRun(run));
+                assert_eq!(refused, Error::UnknownRun(run.clone()));
                 return assert_eq!(self.model.life_to_read(run, must_exist), None);
             }
         };
+        assert_eq!(real.run_id(), run);
         let life = self.model.life_to_read(run, must_exist).unwrap();
         let known = &mut self.model.lives[life];
         let fence = real.last_event_id().fence;
@@ -217,11 +234,11 @@ impl Pair {
         let next = match start {
             Start::Newest if known.finished => known.last(),
             Start::Newest => known.last() + 1,
-            Start::After(Some(id)) if id.fence == fence && id.seq <= known.last() => id.seq + 1,
+            Start::After(Some(id)) if id.fence == fence && id.seq.0 <= known.last() => id.seq.0 + 1,
             Start::After(_) => 1,
         };
-        self.model.readers.push(Reader { life, next, own: VecDeque::new(), closed: false });
-        self.readers.push(Told { real, next, ended: false });
+        self.model.readers.push(Reader { life, next, private: VecDeque::new(), closed: false });
+        self.readers.push(Told { real, next: Seq(next), ended: false });
     }
 
     fn read(&mut self, reader: usize) {
@@ -229,6 +246,7 @@ impl Pair {
         match told.real.try_next() {
             Ok(event) => {
                 told.note(&event);
+                assert_eq!(told.real.last_event_name().as_deref(), event.name());
                 assert_eq!(Ok(short(&event)), self.model.read(reader));
             }
             Err(none) => assert_eq!(Err(matches!(none, NotReady::Pending(_))), self.model.read(reader)),
@@ -244,23 +262,23 @@ impl Pair {
                     assert_eq!(Ok(event), self.model.read(reader));
                 }
                 let told = &mut self.readers[reader];
-                told.next = told.real.last_event_id().seq + 1;
+                told.next = told.real.last_event_id().seq.next();
             }
             Err(none) => assert_eq!(Err(matches!(none, NotReady::Pending(_))), self.model.read(reader)),
         }
     }
 
     fn put(&mut self, reader: usize) {
-        let (json, word) = self.word(2);
-        let put = self.readers[reader].real.put(json, OWN);
+        let (payload, word) = self.word(None, 2);
+        let put = self.readers[reader].real.put(payload, PRIVATE);
         let model = &mut self.model.readers[reader];
         if model.closed {
             assert_eq!(put, Ok(()));
-        } else if model.own.len() == OWN {
-            assert_eq!(put, Err(Error::Full(OWN)));
+        } else if model.private.len() == PRIVATE {
+            assert_eq!(put, Err(Error::Full(PRIVATE)));
         } else {
             assert_eq!(put, Ok(()));
-            model.own.push_back((self.model.lives[model.life].last(), word));
+            model.private.push_back((self.model.lives[model.life].last(), word));
         }
     }
 
@@ -269,26 +287,28 @@ impl Pair {
         assert_eq!(self.real.stats(), self.model.stats());
         assert_eq!(self.real.claimed_runs(), self.model.runs_with(|_, claim| claim != Claim::None));
         assert_eq!(self.real.subscribed_runs(), self.model.subscribed_runs());
-        let retained: Vec<RunId> = self.model.retained.iter().map(|life| self.model.lives[*life].run_id).collect();
+        let retained: Vec<RunId> =
+            self.model.retained.iter().map(|life| self.model.lives[*life].run_id.clone()).collect();
         assert_eq!(self.real.retained_runs(), retained);
-        for run in RUNS {
-            assert_eq!(self.real.is_open(run), self.model.claim(run) == Claim::Open);
-            assert_eq!(self.real.cancel_event(run, false).is_some(), self.model.claim(run) != Claim::None);
-            let terminal = self.model.terminal(run).map(String::as_bytes);
+        for run in RUNS.map(RunIdRef::of_text) {
+            let id = RunId::from(run);
+            assert_eq!(self.real.is_open(run), self.model.claim(&id) == Claim::Open);
+            assert_eq!(self.real.cancel_event(run).is_some(), self.model.claim(&id) != Claim::None);
+            let terminal = self.model.terminal(&id).map(String::as_bytes);
             assert_eq!(self.real.terminal(run).as_deref(), terminal);
         }
         for (told, reader) in self.readers.iter().zip(&self.model.readers) {
             assert_eq!(told.real.unread(), self.model.unread(reader));
-            assert_eq!(told.real.last_event_id().seq, reader.next - 1);
+            assert_eq!(told.real.last_event_id().seq, Seq(reader.next - 1));
             assert_eq!(told.real.is_closed(), reader.closed);
             assert_eq!(told.real.is_ended(), self.model.is_ended(reader));
         }
     }
 
-    /// Read everything, let go of everything: nothing is left.
+    /// Read everything, drop everything: nothing is left.
     fn wind_up(mut self) {
         for run in RUNS {
-            self.apply(Op::Finish(run, false));
+            self.apply(Op::Finish(RunIdRef::of_text(run).into(), false));
         }
         for reader in 0..self.readers.len() {
             while self.model.unread(&self.model.readers[reader]) > 0 {
@@ -300,25 +320,25 @@ impl Pair {
         self.readers.clear();
         let Stats { active_runs, subscribed_runs, subscribers, .. } = self.real.stats();
         assert_eq!((active_runs, subscribed_runs, subscribers), (0, 0, 0));
-        let fences: Vec<u64> = self.model.lives.iter().filter_map(|life| life.fence).collect();
+        let fences: Vec<Fence> = self.model.lives.iter().filter_map(|life| life.fence).collect();
         assert!(fences.windows(2).all(|pair| pair[0] < pair[1]), "{fences:?}");
         drop(self.real);
-        assert!(self.payloads.iter().all(|payload| payload.strong_count() == 0));
+        assert!(self.payloads.iter().all(Watch::is_freed));
     }
 }
 
 impl Told {
-    /// Every seq is told of once, in order, as an event or in a gap, and nothing after the terminal one.
+    /// Every seq comes once, in order, as an event or in a gap, and nothing after the terminal one.
     fn note(&mut self, event: &Event) {
         let (from, to) = match event {
             Event::Message(id, _) | Event::Terminal(id, _) => (id.seq, id.seq),
             Event::Gap(gap) => (gap.from, gap.to),
-            Event::Own(_) => return,
+            Event::Private(_) => return,
         };
         assert!(!self.ended);
         assert_eq!(from, self.next);
         assert!(to >= from);
-        self.next = to + 1;
+        self.next = to.next();
         self.ended = matches!(event, Event::Terminal(..));
     }
 }
@@ -332,11 +352,12 @@ fn in_short(frames: &[u8]) -> Vec<String> {
         match event.kind.as_str() {
             "complete" => format!("end {seq} {}", event.data),
             "message" if has_id => format!("{seq} {}", event.data),
-            "message" => format!("own {}", event.data),
+            "message" => format!("private {}", event.data),
             "gap" => {
                 let data: Value = serde_json::from_str(&event.data).unwrap();
                 format!("gap {}-{}", data["gap"]["from"], data["gap"]["to"])
             }
+            name if has_id && NAMES.contains(&name) => format!("{seq} {name}: {}", event.data),
             kind => panic!("{kind}"),
         }
     });

@@ -7,13 +7,15 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::memory::Watch;
 use common::{BEGINNING, PATIENCE, manager, next, payload, pending, publish, read, short, subscribe};
-use genglossary_runs::core::{Error, EventId, NotReady, Start};
+use genglossary_runs::core::RunIdRef::Int;
+use genglossary_runs::core::{Error, EventId, NotReady, RunId, Seq, Start};
 
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn a_reader_gets_what_is_published_after_it_came() {
+fn a_reader_gets_what_is_published_after_it_subscribed() {
     let manager = manager(10);
     let early = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
@@ -21,7 +23,7 @@ fn a_reader_gets_what_is_published_after_it_came() {
     publish(&manager, 1, &["b"]);
     assert_eq!(read(&early), ["1 a", "2 b"]);
     assert_eq!(read(&late), ["2 b"]);
-    assert_eq!((early.run_id(), late.run_id()), (1, 1));
+    assert_eq!((early.run_id(), late.run_id()), (&RunId::Int(1), &RunId::Int(1)));
     assert_eq!(early.key(), late.key());
 }
 
@@ -49,17 +51,17 @@ fn a_reader_that_falls_behind_is_told_once_what_it_missed() {
 }
 
 #[test]
-fn a_reader_goes_on_where_another_stood() {
+fn a_reader_resumes_at_the_position_of_another() {
     let manager = manager(3);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a", "b", "c"]);
     assert_eq!(short(&reader.try_next().unwrap()), "1 a");
-    let stood = reader.last_event_id();
+    let last = reader.last_event_id();
     drop(reader);
-    assert_eq!(read(&subscribe(&manager, 1, Start::After(Some(stood)))), ["2 b", "3 c"]);
+    assert_eq!(read(&subscribe(&manager, 1, Start::After(Some(last)))), ["2 b", "3 c"]);
     publish(&manager, 1, &["d", "e"]);
-    assert_eq!(read(&subscribe(&manager, 1, Start::After(Some(stood)))), ["gap 2-2", "3 c", "4 d", "5 e"]);
+    assert_eq!(read(&subscribe(&manager, 1, Start::After(Some(last)))), ["gap 2-2", "3 c", "4 d", "5 e"]);
 }
 
 #[test]
@@ -67,9 +69,9 @@ fn the_last_event_id_is_that_of_the_last_event_read() {
     let manager = manager(2);
     let reader = subscribe(&manager, 1, Start::Newest);
     let before = reader.last_event_id();
-    assert_eq!(before.seq, 0);
-    let ids: Vec<EventId> = (0..4).map(|_| manager.publish(1, payload("a")).unwrap()).collect();
-    assert_eq!(ids[3], EventId { fence: before.fence, seq: 4 });
+    assert_eq!(before.seq, Seq(0));
+    let ids: Vec<EventId> = (0..4).map(|_| manager.publish(Int(1), payload("a")).unwrap()).collect();
+    assert_eq!(ids[3], EventId { fence: before.fence, seq: Seq(4) });
     assert_eq!(short(&reader.try_next().unwrap()), "gap 1-2");
     assert_eq!(reader.last_event_id(), ids[1]);
     reader.try_next().unwrap();
@@ -91,10 +93,10 @@ fn a_reader_that_resumes_at_the_newest_waits_for_more() {
 #[test]
 fn an_id_of_another_life_starts_at_the_oldest_held() {
     let manager = manager(2);
-    manager.open(1).unwrap();
-    let other = manager.publish(1, payload("a")).unwrap();
-    manager.finish(1, payload("done"), false);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
+    let other = manager.publish(Int(1), payload("a")).unwrap();
+    manager.finish(Int(1), payload("done"), false);
+    manager.open(Int(1)).unwrap();
     publish(&manager, 1, &["b"]);
     assert_eq!(read(&subscribe(&manager, 1, Start::After(Some(other)))), ["1 b"]);
     publish(&manager, 1, &["c", "d"]);
@@ -107,8 +109,8 @@ fn the_terminal_event_is_last_and_comes_once() {
     let manager = manager(2);
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a", "b", "c"]);
-    assert!(manager.finish(1, payload("done"), false));
-    assert_eq!(manager.publish(1, payload("late")), None);
+    assert!(manager.finish(Int(1), payload("done"), false));
+    assert_eq!(manager.publish(Int(1), payload("late")), None);
     assert_eq!(read(&reader), ["gap 1-2", "3 c", "end 4 done"]);
     assert_eq!(reader.try_next().unwrap_err(), NotReady::Ended);
     assert_eq!(reader.unread(), 0);
@@ -118,9 +120,9 @@ fn the_terminal_event_is_last_and_comes_once() {
 #[test]
 fn a_reader_that_comes_after_the_end_gets_the_terminal_event() {
     let manager = manager(10);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     publish(&manager, 1, &["a", "b"]);
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     let reader = subscribe(&manager, 1, Start::Newest);
     assert_eq!(read(&reader), ["end 3 done"]);
     assert_eq!(reader.try_next().unwrap_err(), NotReady::Ended);
@@ -130,57 +132,59 @@ fn a_reader_that_comes_after_the_end_gets_the_terminal_event() {
 }
 
 #[test]
-fn own_messages_are_read_in_the_place_where_they_were_put() {
+fn private_messages_are_read_at_the_position_where_they_were_put() {
     let manager = manager(10);
     let (reader, other) = (subscribe(&manager, 1, Start::Newest), subscribe(&manager, 1, Start::Newest));
     reader.put(payload("x"), 10).unwrap();
     publish(&manager, 1, &["a"]);
     reader.put(payload("y"), 10).unwrap();
     reader.put(payload("z"), 10).unwrap();
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     reader.put(payload("last"), 10).unwrap();
     assert_eq!(reader.unread(), 6);
-    assert_eq!(read(&reader), ["own x", "1 a", "own y", "own z", "end 2 done", "own last"]);
+    assert_eq!(read(&reader), ["private x", "1 a", "private y", "private z", "end 2 done", "private last"]);
     assert_eq!(read(&other), ["1 a", "end 2 done"]);
 }
 
 #[test]
-fn own_messages_of_a_reader_that_fell_behind_come_after_the_gap() {
+fn private_messages_of_a_reader_that_fell_behind_come_after_the_gap() {
     let manager = manager(2);
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a"]);
     reader.put(payload("x"), 10).unwrap();
     publish(&manager, 1, &["b", "c", "d"]);
     assert_eq!(reader.unread(), 3);
-    assert_eq!(read(&reader), ["gap 1-2", "own x", "3 c", "4 d"]);
+    assert_eq!(read(&reader), ["gap 1-2", "private x", "3 c", "4 d"]);
 }
 
 #[test]
-fn own_messages_have_a_bound_of_their_own() {
+fn private_messages_have_a_limit_of_their_own() {
     let manager = manager(2);
     let reader = subscribe(&manager, 1, Start::Newest);
     publish(&manager, 1, &["a", "b"]);
     reader.put(payload("x"), 2).unwrap();
     reader.put(payload("y"), 2).unwrap();
     assert_eq!(reader.put(payload("z"), 2), Err(Error::Full(2)));
-    assert_eq!(read(&reader), ["1 a", "2 b", "own x", "own y"]);
+    assert_eq!(read(&reader), ["1 a", "2 b", "private x", "private y"]);
     reader.put(payload("z"), 2).unwrap();
-    assert_eq!(read(&reader), ["own z"]);
+    assert_eq!(read(&reader), ["private z"]);
 }
 
 #[test]
 fn a_closed_reader_has_and_receives_nothing() {
     let manager = manager(10);
     let reader = subscribe(&manager, 1, Start::Newest);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     publish(&manager, 1, &["a"]);
-    let own = payload("x");
-    reader.put(own.clone(), 10).unwrap();
+    let private = payload("x");
+    let watch = Watch::new(&private);
+    reader.put(private, 10).unwrap();
+    assert!(!watch.is_freed());
     assert!(!reader.is_closed());
     reader.close();
     reader.close();
     assert!(reader.is_closed());
-    assert_eq!(std::sync::Arc::strong_count(&own), 1, "what was put to it is let go");
+    assert!(watch.is_freed(), "its private messages are dropped");
     assert_eq!(reader.put(payload("y"), 0), Ok(()));
     assert_eq!(reader.unread(), 0);
     assert_eq!(reader.try_next().unwrap_err(), NotReady::Ended);
@@ -197,7 +201,7 @@ fn a_reader_has_ended_when_nothing_more_comes() {
     publish(&manager, 1, &["a"]);
     read(&reader);
     assert!(!reader.is_ended());
-    manager.finish(1, payload("done"), false);
+    manager.finish(Int(1), payload("done"), false);
     assert!(!reader.is_ended(), "the terminal event is yet to be read");
     read(&reader);
     assert!(reader.is_ended());
@@ -229,7 +233,7 @@ fn a_wait_ends_at_once_if_something_has_changed() {
     let epoch = pending(&reader);
     reader.put(payload("x"), 10).unwrap();
     reader.wait(epoch, None);
-    assert_eq!(read(&reader), ["own x"]);
+    assert_eq!(read(&reader), ["private x"]);
     reader.close();
     reader.wait(epoch, None);
 }
@@ -246,7 +250,7 @@ fn a_reader_that_waits_is_woken_by_each_event() {
                 assert_eq!(short(&next(&ping).unwrap()), format!("{seq} ping"));
                 publish(&manager, 2, &["pong"]);
             }
-            manager.finish(2, payload("done"), false);
+            manager.finish(Int(2), payload("done"), false);
         });
         for seq in 1..=rounds {
             publish(&manager, 1, &["ping"]);
@@ -263,13 +267,13 @@ fn a_reader_that_waits_is_woken_by_put() {
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..500 {
-                assert_eq!(short(&next(&ping).unwrap()), "own ping");
+                assert_eq!(short(&next(&ping).unwrap()), "private ping");
                 pong.put(payload("pong"), 1).unwrap();
             }
         });
         for _ in 0..500 {
             ping.put(payload("ping"), 1).unwrap();
-            assert_eq!(short(&next(&pong).unwrap()), "own pong");
+            assert_eq!(short(&next(&pong).unwrap()), "private pong");
         }
     });
 }
@@ -308,7 +312,7 @@ fn threads_that_share_a_reader_share_its_events() {
         for _ in 0..300 {
             publish(&manager, 1, &["a"]);
         }
-        manager.finish(1, payload("done"), false);
+        manager.finish(Int(1), payload("done"), false);
         readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
     });
     let mut expected: Vec<String> = (1..=300).map(|seq| format!("{seq} a")).collect();

@@ -1,4 +1,4 @@
-//! Event loops: a port is rung once a burst, for every kind of change, and never for nobody.
+//! Event loops: a port is woken once a burst, for every kind of change, and never if nobody waits.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)]
@@ -9,92 +9,95 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{manager, payload, pending, publish, read, subscribe};
+use genglossary_runs::core::RunIdRef::Int;
+use genglossary_runs::core::subscription::Waiting;
 use genglossary_runs::core::{Port, RunManager, Start, Subscription};
 
-/// An event loop that only counts how often it was rung.
+/// An event loop that only counts how often it was woken.
 struct Loop {
     port: Arc<Port>,
-    rung: Arc<AtomicU32>,
+    woken: Arc<AtomicU32>,
 }
 
 impl Loop {
     fn new() -> Self {
-        let rung = Arc::new(AtomicU32::new(0));
-        let count = rung.clone();
-        Self { port: Arc::new(Port::new(Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed)))), rung }
+        let woken = Arc::new(AtomicU32::new(0));
+        let count = woken.clone();
+        Self { port: Arc::new(Port::new(Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed)))), woken }
     }
 
-    fn rung(&self) -> u32 {
-        self.rung.load(Ordering::Relaxed)
+    fn woken(&self) -> u32 {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// Have this loop wait for a reader that has nothing to read, for as long as the result is kept.
+    fn arm<'a>(&self, reader: &'a Subscription) -> Waiting<&'a Subscription> {
+        Subscription::arm(reader, pending(reader), &self.port).unwrap()
     }
 }
 
 fn one_reader() -> (RunManager, Subscription, Loop) {
     let manager = manager(10);
-    manager.open(1).unwrap();
+    manager.open(Int(1)).unwrap();
     let reader = subscribe(&manager, 1, Start::Newest);
     (manager, reader, Loop::new())
 }
 
 #[test]
-fn a_burst_rings_an_armed_loop_once() {
+fn a_burst_wakes_an_armed_loop_once() {
     let (manager, reader, event_loop) = one_reader();
-    assert!(reader.arm(pending(&reader), &event_loop.port));
-    assert_eq!(event_loop.rung(), 0);
+    let waiting = event_loop.arm(&reader);
+    assert_eq!(event_loop.woken(), 0);
     publish(&manager, 1, &["a", "b", "c"]);
-    assert_eq!(event_loop.rung(), 1);
+    assert_eq!(event_loop.woken(), 1);
     assert_eq!(event_loop.port.take_ready(), [reader.key()]);
     assert_eq!(event_loop.port.take_ready(), []);
-    reader.end_wait();
+    drop(waiting);
     assert_eq!(read(&reader), ["1 a", "2 b", "3 c"]);
-    assert!(reader.arm(pending(&reader), &event_loop.port));
+    let _waiting = event_loop.arm(&reader);
     publish(&manager, 1, &["d"]);
-    assert_eq!(event_loop.rung(), 2);
+    assert_eq!(event_loop.woken(), 2);
 }
 
 #[test]
-fn many_readers_of_a_loop_ring_it_once() {
+fn many_readers_of_a_loop_wake_it_once() {
     let (manager, first, event_loop) = one_reader();
     let mut readers: Vec<_> = (0..9).map(|_| subscribe(&manager, 1, Start::Newest)).collect();
     readers.push(first);
-    for reader in &readers {
-        assert!(reader.arm(pending(reader), &event_loop.port));
-    }
+    let _waiting: Vec<_> = readers.iter().map(|reader| event_loop.arm(reader)).collect();
     publish(&manager, 1, &["a", "b"]);
-    assert_eq!(event_loop.rung(), 1);
+    assert_eq!(event_loop.woken(), 1);
     assert_eq!(event_loop.port.take_ready(), [readers[0].key()]);
 }
 
 #[test]
-fn each_loop_is_rung() {
+fn each_loop_is_woken() {
     let (manager, reader, one) = one_reader();
     let (other, two) = (subscribe(&manager, 1, Start::Newest), Loop::new());
-    assert!(reader.arm(pending(&reader), &one.port));
-    assert!(other.arm(pending(&other), &two.port));
+    let _waiting = (one.arm(&reader), two.arm(&other));
     publish(&manager, 1, &["a"]);
-    assert_eq!((one.rung(), two.rung()), (1, 1));
+    assert_eq!((one.woken(), two.woken()), (1, 1));
 }
 
 #[test]
-fn a_loop_that_has_not_looked_yet_is_not_rung_again() {
+fn a_loop_that_has_not_looked_yet_is_not_woken_again() {
     let (manager, one, event_loop) = one_reader();
-    manager.open(2).unwrap();
+    manager.open(Int(2)).unwrap();
     let two = subscribe(&manager, 2, Start::Newest);
-    assert!(one.arm(pending(&one), &event_loop.port));
-    assert!(two.arm(pending(&two), &event_loop.port));
+    let _waiting = (event_loop.arm(&one), event_loop.arm(&two));
     publish(&manager, 1, &["a"]);
     publish(&manager, 2, &["b"]);
-    assert_eq!(event_loop.rung(), 1);
+    assert_eq!(event_loop.woken(), 1);
     assert_eq!(event_loop.port.take_ready(), [one.key(), two.key()]);
 }
 
 #[test]
-fn nobody_is_rung_who_does_not_wait() {
+fn no_loop_is_woken_if_nobody_waits() {
     let (manager, reader, event_loop) = one_reader();
     publish(&manager, 1, &["a"]);
     read(&reader);
-    manager.finish(1, payload("done"), false);
-    assert_eq!(event_loop.rung(), 0);
+    manager.finish(Int(1), payload("done"), false);
+    assert_eq!(event_loop.woken(), 0);
 }
 
 #[test]
@@ -102,95 +105,123 @@ fn a_loop_is_not_armed_for_what_has_happened_already() {
     let (manager, reader, event_loop) = one_reader();
     let epoch = pending(&reader);
     publish(&manager, 1, &["a"]);
-    assert!(!reader.arm(epoch, &event_loop.port));
+    assert!(Subscription::arm(&reader, epoch, &event_loop.port).is_none());
     read(&reader);
     let epoch = pending(&reader);
     reader.put(payload("x"), 1).unwrap();
-    assert!(!reader.arm(epoch, &event_loop.port));
+    assert!(Subscription::arm(&reader, epoch, &event_loop.port).is_none());
     read(&reader);
     let epoch = pending(&reader);
     reader.close();
-    assert!(!reader.arm(epoch, &event_loop.port));
+    assert!(Subscription::arm(&reader, epoch, &event_loop.port).is_none());
     publish(&manager, 1, &["b"]);
-    assert_eq!(event_loop.rung(), 0);
+    assert_eq!(event_loop.woken(), 0);
 }
 
 #[test]
-fn the_end_of_the_run_rings() {
+fn finishing_the_run_wakes_a_loop() {
     let (manager, reader, event_loop) = one_reader();
-    assert!(reader.arm(pending(&reader), &event_loop.port));
-    manager.finish(1, payload("done"), false);
-    assert_eq!(event_loop.rung(), 1);
+    let _waiting = event_loop.arm(&reader);
+    manager.finish(Int(1), payload("done"), false);
+    assert_eq!(event_loop.woken(), 1);
     assert_eq!(event_loop.port.take_ready(), [reader.key()]);
 }
 
 #[test]
-fn put_and_close_ring_a_reader_that_waits() {
+fn put_and_close_wake_a_reader_that_waits() {
     let (_manager, reader, event_loop) = one_reader();
-    assert!(reader.arm(pending(&reader), &event_loop.port));
+    let waiting = event_loop.arm(&reader);
     reader.put(payload("x"), 1).unwrap();
-    reader.end_wait();
-    assert_eq!(event_loop.rung(), 1);
+    drop(waiting);
+    assert_eq!(event_loop.woken(), 1);
     assert_eq!(event_loop.port.take_ready(), [reader.key()]);
     read(&reader);
-    assert!(reader.arm(pending(&reader), &event_loop.port));
+    let waiting = event_loop.arm(&reader);
     reader.close();
-    reader.end_wait();
-    assert_eq!(event_loop.rung(), 2);
+    drop(waiting);
+    assert_eq!(event_loop.woken(), 2);
 }
 
-/// Waking costs every reader of the run a look, so those who change only themselves do it only if they wait.
+/// Waking makes every reader of the run look, so a reader that changes only itself does it only if it waits.
 #[test]
-fn put_and_close_of_a_reader_that_does_not_wait_disturb_nobody() {
+fn put_and_close_of_a_reader_that_does_not_wait_wake_nobody() {
     let (manager, reader, event_loop) = one_reader();
     let other = subscribe(&manager, 1, Start::Newest);
     // The other has waited, and been refused once; neither is waiting any more.
-    assert!(other.arm(pending(&other), &event_loop.port));
+    let past = pending(&other);
+    let waiting = event_loop.arm(&other);
     publish(&manager, 1, &["a"]);
-    other.end_wait();
+    drop(waiting);
     assert_eq!(read(&other), ["1 a"]);
-    assert!(!other.arm(0, &event_loop.port));
+    assert!(Subscription::arm(&other, past, &event_loop.port).is_none());
     event_loop.port.take_ready();
     read(&reader);
-    assert!(reader.arm(pending(&reader), &event_loop.port));
+    let _waiting = event_loop.arm(&reader);
     other.put(payload("x"), 1).unwrap();
     drop(other);
-    assert_eq!(event_loop.rung(), 1);
+    assert_eq!(event_loop.woken(), 1);
     publish(&manager, 1, &["b"]);
-    assert_eq!(event_loop.rung(), 2);
+    assert_eq!(event_loop.woken(), 2);
+}
+
+/// Several threads or loops may wait on one reader: it waits until the last of them does not.
+#[test]
+fn a_reader_waits_until_each_of_its_waits_has_ended() {
+    let (_manager, reader, event_loop) = one_reader();
+    let (first, second) = (event_loop.arm(&reader), event_loop.arm(&reader));
+    drop(first);
+    reader.put(payload("x"), 2).unwrap();
+    assert_eq!(event_loop.woken(), 1, "one of them waits still");
+    drop(second);
+    event_loop.port.take_ready();
+    read(&reader);
+    drop(event_loop.arm(&reader));
+    reader.put(payload("y"), 2).unwrap();
+    assert_eq!(event_loop.woken(), 1, "none of them waits any more");
+}
+
+/// A wait owns a shared reader, so that one that is dropped by everyone else is still there to be woken.
+#[test]
+fn a_wait_keeps_a_shared_reader() {
+    let (manager, reader, event_loop) = one_reader();
+    let reader = Arc::new(reader);
+    let waiting = Subscription::arm(reader.clone(), pending(&reader), &event_loop.port).unwrap();
+    drop(reader);
+    assert_eq!(manager.stats().subscribers, 1);
+    drop(waiting);
+    assert_eq!(manager.stats().subscribers, 0);
 }
 
 #[test]
-fn a_loop_that_is_gone_is_left_out() {
+fn a_loop_that_was_dropped_is_left_out() {
     let (manager, reader, event_loop) = one_reader();
     for _ in 0..3 {
         let short_lived = Loop::new();
-        assert!(reader.arm(pending(&reader), &short_lived.port));
-        reader.end_wait();
+        drop(short_lived.arm(&reader));
         assert_eq!(Arc::strong_count(&short_lived.port), 1, "waiting keeps no loop alive");
     }
-    assert!(reader.arm(pending(&reader), &event_loop.port));
+    let _waiting = event_loop.arm(&reader);
     publish(&manager, 1, &["a"]);
-    assert_eq!(event_loop.rung(), 1);
+    assert_eq!(event_loop.woken(), 1);
 }
 
-/// What rings finds no lock taken, and sees what it is rung for.
+/// No lock is held while a loop is woken, and it finds what it is woken for.
 #[test]
-fn whoever_is_rung_may_read_at_once() {
+fn a_loop_that_is_woken_may_read_at_once() {
     let (manager, reader, _) = one_reader();
     let manager = Arc::new(manager);
     let reader = Arc::new(reader);
-    let (ring_manager, ring_reader) = (manager.clone(), reader.clone());
-    let (read_at_ring, done) = std::sync::mpsc::channel();
+    let (its_manager, its_reader) = (manager.clone(), reader.clone());
+    let (read_when_woken, done) = std::sync::mpsc::channel();
     let port = Arc::new(Port::new(Box::new(move || {
-        ring_manager.stats();
-        read_at_ring.send(read(&ring_reader)).unwrap();
+        its_manager.stats();
+        read_when_woken.send(read(&its_reader)).unwrap();
     })));
-    assert!(reader.arm(pending(&reader), &port));
+    let _first = Subscription::arm(&*reader, pending(&reader), &port).unwrap();
     publish(&manager, 1, &["a"]);
     assert_eq!(done.recv().unwrap(), ["1 a"]);
     port.take_ready();
-    assert!(reader.arm(pending(&reader), &port));
-    manager.finish(1, payload("done"), false);
+    let _second = Subscription::arm(&*reader, pending(&reader), &port).unwrap();
+    manager.finish(Int(1), payload("done"), false);
     assert_eq!(done.recv().unwrap(), ["end 2 done"]);
 }

@@ -9,9 +9,19 @@
 import importlib
 from types import ModuleType
 
-from ._core import CancelEvent, RunActiveError, RunManager, Subscription, UnknownRunError
+from ._core import CancelEvent, RunManager, Subscription
+from .errors import InvalidRunIdError, RunActiveError, RunsError, SubscriptionEnded, UnknownRunError
 
-__all__ = ["CancelEvent", "RunActiveError", "RunManager", "Subscription", "UnknownRunError"]
+__all__ = [
+    "CancelEvent",
+    "InvalidRunIdError",
+    "RunActiveError",
+    "RunManager",
+    "RunsError",
+    "Subscription",
+    "SubscriptionEnded",
+    "UnknownRunError",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,28 +1,15 @@
 """The Rust core of genglossary_runs."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
-__all__ = [
-    "CancelEvent",
-    "OwnerLock",
-    "RunActiveError",
-    "RunManager",
-    "StreamGroup",
-    "Subscription",
-    "UnknownRunError",
-    "stream_stats",
-]
+from .types import RunId
 
-class RunActiveError(RuntimeError):
-    """The run is already open; finish it, or choose another id, before opening it again."""
-
-class UnknownRunError(LookupError):
-    """No such run is open, subscribed to or retained."""
+__all__ = ["CancelEvent", "OwnerLock", "RunManager", "StreamGroup", "Subscription", "stream_stats"]
 
 @type_check_only
 class Stats(TypedDict):
@@ -33,7 +20,7 @@ class Stats(TypedDict):
     subscribed_runs: int
     """Entries of runs that have not started: somebody subscribed, or put a cancel event there."""
     subscribers: int
-    """Subscriptions registered on all of these."""
+    """Subscriptions to all of these."""
     retained_runs: int
     """Finished runs kept for late readers."""
     events_held: int
@@ -49,22 +36,25 @@ class Stats(TypedDict):
 class RunManager:
     """Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
 
-    Run ids are integers of 64 bits; others raise `OverflowError`.
+    A run is named by an int of 64 bits or by a str of 1 to 200 characters without control characters; a `uuid.UUID`
+    is its text, and a str that is the decimal form of such an int is that int. Methods that make a run refuse any
+    other id: with `TypeError` one of another type (a bool or a float, too), else with `InvalidRunIdError`. To all
+    others, which find runs, it is the id of an unknown one.
 
     A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
     reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
     After a fork the child's manager is empty.
 
     Args:
-        history: events a run's log holds at most, 1 to 2**31 - 1; the oldest go first. Also how many messages
+        history: events a run's log holds at most, 1 to 2**31 - 1; the oldest are evicted first. Also how many messages
             `Subscription.put_nowait` takes before `queue.Full`.
         history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
             alone is larger.
         retained_runs: finished runs kept for late readers, 0 or more.
         retained_bytes: bytes of JSON these may hold together, 0 or more.
-        retention: seconds a finished run is kept, 0 to 1e9. No thread looks after it: what is too old goes with the
+        retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
             next call of any method but `publish` and `cancel_run`.
-        default: called with a value that JSON has no form for; returns one to be written instead. None refuses it.
+        default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
         args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
             them with `TypeError`.
 
@@ -83,49 +73,52 @@ class RunManager:
         default: Callable[[Any], Any] | None = None,
         **kwargs: Any,
     ) -> Self: ...
-    def open_run(self, run_id: int) -> CancelEvent:
+    def open_run(self, run_id: RunId) -> CancelEvent:
         """Open a run and return its cancel event.
 
-        Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. What an earlier
-        life of the id left is forgotten.
+        Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. An earlier life of the
+        id is not retained any longer.
 
         Args:
             run_id: the run.
 
         Raises:
             RunActiveError: the run is open.
+            InvalidRunIdError, TypeError: the id cannot name a run.
         """
 
-    def publish(self, run_id: int, event: Mapping[str, Any], /) -> str | None:
+    def publish(self, run_id: RunId, event: Mapping[str, Any], /, *, name: str | None = None) -> str | None:
         """Append an event to the run's log and wake its readers.
 
         Args:
             run_id: a run that is open, subscribed to, or has a cancel event.
-            event: a dict or another mapping. NaN and infinities become null, lone surrogates U+FFFD, keys what
-                `json.dumps` makes of them. Besides what JSON has a form for, values may be dates and times (ISO 8601),
-                UUID, Decimal and Path (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and
-                sets of any kind, and NumPy scalars and arrays. Anything else goes through the manager's `default`.
+            event: a dict or another mapping. NaN and infinities become null, lone surrogates U+FFFD, keys as in
+                `json.dumps`. Besides what has a JSON form, values may be dates and times (ISO 8601), UUID, Decimal and
+                Path (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and sets of any kind,
+                and NumPy scalars and arrays. Anything else goes through the manager's `default`.
+            name: the field `event:` of the server-sent event, by which a page tells kinds of events apart: 1 to 255
+                bytes of UTF-8 without line ends and control characters, other than `gap` and `complete`. None for none.
 
         Returns:
-            The event's id, `<fence>-<seq>`; or None where no reader could ever get it: the run is unknown or
+            The event's id, `<fence>-<seq>`; None if no reader could ever get the event, because the run is unknown or
             finished.
 
         Raises:
-            TypeError: the event is no mapping, or has a value or key that cannot be written, such as bytes (the message
-                names where). Nothing is published.
-            ValueError: the event is nested deeper than 128 levels, refers to itself, or has an integer of more
-                than 4,300 digits, or more than Python prints. Nothing is published.
+            TypeError: the event is not a mapping, or has a value or key that cannot be written, such as bytes (the
+                message says where). Nothing is published.
+            ValueError: the name is not within its bounds; or the event is nested deeper than 128 levels, refers to
+                itself, or has an integer of more than 4,300 digits, or more than Python prints. Nothing is published.
         """
 
-    def cancel_run(self, run_id: int) -> bool:
+    def cancel_run(self, run_id: RunId) -> bool:
         """Set the run's cancel event.
 
         Returns:
-            Whether there was a run to cancel. Unknown and finished runs are none.
+            Whether there was a run to cancel: False for unknown and finished runs.
         """
 
-    def finish_run(self, run_id: int, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
-        """End the run with this terminal event and clear every entry of it, as one step for everyone else.
+    def finish_run(self, run_id: RunId, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
+        """Finish the run with this terminal event and clear every entry of it, as one step for everyone else.
 
         A run that was never opened is recorded as finished, so that a later reader learns its outcome.
 
@@ -135,60 +128,64 @@ class RunManager:
             unless_active: leave a run that is open alone.
 
         Returns:
-            Whether this call ended the run. False where it had ended before: its first terminal event stays.
+            Whether this call finished the run. False if it had finished before: its first terminal event stays.
 
         Raises:
-            TypeError, ValueError: as for `publish`; the run is not ended.
+            TypeError, ValueError: as for `publish`; the run has not finished.
+            InvalidRunIdError, TypeError: the id cannot name a run.
         """
 
-    def subscribe(self, run_id: int, after: str | None = None, *, must_exist: bool = False) -> Subscription:
+    def subscribe(self, run_id: RunId, after: str | None = None, *, must_exist: bool = False) -> Subscription:
         """Make a reader of the run.
 
-        A run nobody knows is waited for, unless `must_exist`. On a finished run that is retained, a reader without
-        `after` gets the terminal event at once.
+        An unknown run is waited for, unless `must_exist`. On a finished run that is retained, a reader without `after`
+        gets the terminal event at once.
 
         Args:
             run_id: the run.
             after: None for new events only; the id of an event of this life of the run for those after it; anything
-                else (`"0"`, an id of another life, nonsense) for all from the oldest, with a gap first if the
-                oldest are gone.
+                else (`"0"`, an id of another life, text that is not an id) for all from the oldest, with a gap first if
+                the oldest have been evicted.
             must_exist: refuse a run that is not open, subscribed to or retained.
 
         Raises:
-            UnknownRunError: with `must_exist`; and for a number that no run can have.
+            UnknownRunError: with `must_exist`; and for an id that no run can have.
         """
 
     def unsubscribe(self, subscription: Subscription, /) -> bool:
-        """Close a subscription that this manager has made; whether it has."""
+        """Close a subscription that this manager has made. Returns whether it has made it."""
 
-    def abandon_run(self, run_id: int) -> bool:
-        """Take back `open_run`, as if the run had never been opened; its subscribers wait on.
+    def abandon_run(self, run_id: RunId) -> bool:
+        """Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
 
         Returns:
             Whether the run was open.
         """
 
-    def cancel_event(self, run_id: int, *, create: bool = False) -> CancelEvent | None:
+    def cancel_event(self, run_id: RunId, *, create: bool = False) -> CancelEvent | None:
         """The cancel event of a run that is open, or for which it was made before by `create`; else None.
 
         Args:
             run_id: the run.
             create: make the event, and the run's entry, if there is none; `open_run` takes it over.
+
+        Raises:
+            InvalidRunIdError, TypeError: with `create`, if the id cannot name a run.
         """
 
-    def terminal_event(self, run_id: int) -> dict[str, Any] | None:
+    def terminal_event(self, run_id: RunId) -> dict[str, Any] | None:
         """The terminal event of a finished run, while it is retained."""
 
-    def is_active(self, run_id: int) -> bool:
+    def is_active(self, run_id: RunId) -> bool:
         """Whether the run is open."""
 
-    def active_runs(self) -> list[int]:
-        """The ids of the runs that are open, or that have a cancel event before they open, in rising order."""
+    def active_runs(self) -> list[int | str]:
+        """The ids of the runs that are open, or have a cancel event before they open: rising ints, then strs."""
 
-    def subscribed_runs(self) -> list[int]:
-        """The ids of the runs, open or yet to start, that have a subscription, in rising order."""
+    def subscribed_runs(self) -> list[int | str]:
+        """The ids of the runs, open or yet to start, that have a subscription: rising ints, then strs."""
 
-    def retained_runs(self) -> list[int]:
+    def retained_runs(self) -> list[int | str]:
         """The ids of the finished runs that are retained, oldest first."""
 
     def stats(self) -> Stats:
@@ -198,22 +195,26 @@ class RunManager:
 class Subscription:
     """A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
 
-    Made by `RunManager.subscribe`. Dropping it unregisters it; nothing else is needed. A reader that fell too far
-    behind gets one dict that names the gap, then goes on with the oldest event still held. After the terminal event
-    nothing more comes, and reading raises `queue.Empty` at once.
+    Made by `RunManager.subscribe`. Dropping it closes it; nothing else is needed. A reader that fell too far behind
+    gets one dict that names the gap, then continues with the oldest event still held. After the terminal event
+    nothing more comes, and reading raises `SubscriptionEnded`, which is a `queue.Empty`, at once.
     """
 
     @property
-    def run_id(self) -> int:
+    def run_id(self) -> int | str:
         """The run it reads."""
 
     @property
     def last_event_id(self) -> str:
-        """The id that, passed as `after`, lets another subscription go on where this one stands."""
+        """The id that, passed as `after`, lets another subscription continue from the position of this one."""
+
+    @property
+    def last_event_name(self) -> str | None:
+        """The name of the last event read, as `RunManager.publish` was given it; None if it has none."""
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed or unregistered."""
+        """Whether it has been closed."""
 
     @property
     def ended(self) -> bool:
@@ -222,19 +223,20 @@ class Subscription:
     def get(self, block: bool = True, timeout: float | None = None) -> dict[str, Any]:
         """Return the next event as a dict.
 
-        Lets go of the GIL while it waits, notices Ctrl-C within 100 ms, and ends when the subscription is closed.
+        Releases the GIL while it waits, notices Ctrl-C within 100 ms, and ends when the subscription is closed.
 
         Args:
             block: wait for an event if there is none.
             timeout: seconds to wait at most, 0 or more; None waits without end.
 
         Raises:
-            queue.Empty: no event came in time; at once when closed, or after the terminal event.
+            queue.Empty: no event came in time.
+            SubscriptionEnded: there will be none; it is closed, or the terminal event has been read.
             ValueError: a negative timeout.
         """
 
     def get_nowait(self) -> dict[str, Any]:
-        """Return the next event as a dict, or raise `queue.Empty`."""
+        """Return the next event as a dict, or raise `queue.Empty`; `SubscriptionEnded` if there will be none."""
 
     def empty(self) -> bool:
         """Whether `get_nowait` would raise `queue.Empty`."""
@@ -243,10 +245,10 @@ class Subscription:
         """Whether `qsize()` has reached the manager's `history`."""
 
     def qsize(self) -> int:
-        """How many messages wait to be read; the notice of a gap, which comes before them, is not counted."""
+        """How many messages are ready to be read; a gap, which comes before them, does not count."""
 
     def put_nowait(self, message: Mapping[str, Any], /) -> None:
-        """Give this reader alone a message, read in the place where it was put.
+        """Give this reader alone a private message, read after what has been published so far.
 
         A closed subscription ignores it.
 
@@ -256,14 +258,15 @@ class Subscription:
         """
 
     def close(self) -> None:
-        """Unregister: nothing more is received, and a blocked `get` ends with `queue.Empty`. May be repeated."""
+        """Close: nothing more is received, and a blocked `get` ends with `SubscriptionEnded`. May be repeated."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
     def __next__(self) -> dict[str, Any]:
         """Wait for the next event; iteration ends after the terminal event, or when closed."""
 
-    def aget(self, timeout: float | None = None) -> Awaitable[dict[str, Any]]:
-        """Await the next event as a dict; to be called where an event loop runs. `ensure_future` makes a task of it.
+    def aget(self, timeout: float | None = None) -> Coroutine[Any, None, dict[str, Any]]:
+        """Await the next event as a dict; to be called where an event loop runs. Returns a coroutine-like
+        object, which `asyncio.create_task` takes.
 
         A subscription belongs to the event loop that first awaits it. A cancelled await loses no event.
 
@@ -271,16 +274,17 @@ class Subscription:
             timeout: seconds to wait at most, 0 or more; None waits without end.
 
         Raises:
-            queue.Empty: no event came in time; at once when closed, or after the terminal event.
+            queue.Empty: no event came in time.
+            SubscriptionEnded: there will be none; it is closed, or the terminal event has been read.
             RuntimeError: another event loop has awaited it before.
             ValueError: a negative timeout.
         """
 
     def frames(self, heartbeat: float | None = 15.0) -> Frames:
-        """Iterate over ready server-sent events: everything that waits as one chunk of at most 64 KiB.
+        """Iterate over ready server-sent events, as chunks of at most 64 KiB.
 
-        Each event has its id, a gap `event: gap` without one, the terminal event `event: complete`; the iteration ends
-        after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
+        Each event has its id and name, a gap `event: gap` without an id, the terminal event `event: complete`; the
+        iteration ends after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
 
         Args:
             heartbeat: seconds without an event after which a comment line is given, more than 0; None for never.
@@ -291,9 +295,20 @@ class Subscription:
         """
 
     def __aiter__(self) -> Self: ...
-    def __anext__(self) -> Awaitable[dict[str, Any]]:
+    def __anext__(self) -> Coroutine[Any, None, dict[str, Any]]:
         """Await the next event; iteration ends after the terminal event, or when closed."""
 
+    def aclose(self) -> Coroutine[Any, None, None]:
+        """Close, for `contextlib.aclosing`. To be awaited."""
+
+    def __aenter__(self) -> Coroutine[Any, None, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, None, None]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -305,17 +320,21 @@ class Subscription:
 
 @type_check_only
 class Frames(AsyncIterator[bytes]):
-    """What `Subscription.frames` gives: an asynchronous iterator that can also be polled, but not both at a time."""
+    """What `Subscription.frames` returns: an asynchronous iterator that can also be polled, but not both at a time."""
 
     def __aiter__(self) -> Self: ...
-    def __anext__(self) -> Awaitable[bytes]: ...
+    def __anext__(self) -> Coroutine[Any, None, bytes]: ...
+    def aclose(self) -> Coroutine[Any, None, None]:
+        """Close the subscription, which ends the iteration. To be awaited."""
+
     def poll(self, callback: Callable[[], object], /, *, chunked: bool = False) -> bytes | None:
         """Take the next chunk without a task; to be called where an event loop runs.
 
         Args:
-            callback: what the loop calls, once and without arguments, as soon as polling again may give a chunk or a
+            callback: what the loop calls, once and without arguments, as soon as polling again may return a chunk or a
                 heartbeat; only if None is returned.
-            chunked: give it in HTTP/1.1's chunked transfer coding (RFC 9112, 7.1), ready to be written to a connection.
+            chunked: return it in HTTP/1.1's chunked transfer coding (RFC 9112, 7.1), ready to be written to a
+                connection.
 
         Returns:
             A chunk or a heartbeat; empty bytes at the end; None if there is nothing yet.
@@ -429,7 +448,7 @@ class CancelEvent:
 
     def __new__(cls) -> Self: ...
     def set(self) -> None:
-        """Set it, wake who waits, and call the callbacks, in this thread. Later calls do nothing."""
+        """Set it, wake the waiters, and call the callbacks in this thread. Later calls do nothing."""
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -437,10 +456,10 @@ class CancelEvent:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set.
 
-        Lets go of the GIL while it waits and notices Ctrl-C within 100 ms.
+        Releases the GIL while it waits and notices Ctrl-C within 100 ms.
 
         Args:
-            timeout: seconds to wait at most; None waits without end, 0 and less do not wait.
+            timeout: seconds to wait at most; None is no limit, 0 and less do not wait.
 
         Returns:
             Whether it is set.

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc as StdArc;
 use std::time::Instant;
 
-use super::sync::{AtomicBool, Condvar, Mutex, Ordering, is_past};
-use super::wake::{Port, Waiters};
+use super::sync::{AtomicBool, Bell, Mutex, Ordering};
+use super::wake::{Key, Port, Waitable, Waiters};
 
 /// What is called once when a [`CancelEvent`] is set.
 pub trait Callback: Any + Send {
@@ -13,14 +13,13 @@ pub trait Callback: Any + Send {
     fn call(self: Box<Self>);
 }
 
-/// A flag that is set once, with those who wait for it and callbacks.
+/// A flag that is set once, with waiters and callbacks.
 pub struct CancelEvent {
     /// Never goes back to false. Set under `state`, read without.
     set: AtomicBool,
     state: Mutex<State>,
-    /// Goes with `state`.
-    changed: Condvar,
-    key: u64,
+    bell: Bell,
+    key: Key,
 }
 
 /// Guarded by `CancelEvent.state`.
@@ -31,17 +30,17 @@ struct State {
 
 impl CancelEvent {
     /// An event that is not set; `key` names it among the things a [`Port`] reports.
-    pub fn new(key: u64) -> Self {
+    pub fn new(key: Key) -> Self {
         Self {
             set: AtomicBool::new(false),
             state: Mutex::new(State { callbacks: Vec::new(), waiters: Waiters::new(key) }),
-            changed: Condvar::new(),
+            bell: Bell::new(),
             key,
         }
     }
 
     /// Its name among the things a [`Port`] reports.
-    pub fn key(&self) -> u64 {
+    pub fn key(&self) -> Key {
         self.key
     }
 
@@ -50,7 +49,7 @@ impl CancelEvent {
         self.set.load(Ordering::Acquire)
     }
 
-    /// Set it, wake who waits, then call the callbacks in this thread. Only the first call does anything.
+    /// Set it, wake the waiters, then call the callbacks in this thread. Only the first call does anything.
     pub fn set(&self) {
         let mut state = self.state.lock();
         if self.is_set() {
@@ -60,31 +59,30 @@ impl CancelEvent {
         let callbacks = std::mem::take(&mut state.callbacks);
         let wakeup = state.waiters.changed();
         drop(state);
-        wakeup.send(&self.changed);
+        wakeup.send(&self.bell);
         for callback in callbacks {
             callback.call();
         }
     }
 
-    /// Wait until it is set, until `deadline` at most; whether it is set.
+    /// Wait until it is set, until `deadline` at most. Returns whether it is set. Not to be called with the GIL or a lock
+    /// held.
     pub fn wait(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.state.lock();
-        state.waiters.begin_wait();
-        while !self.is_set() && !is_past(deadline) {
-            state = self.changed.wait(state, deadline);
+        let unset = Some(self.state.lock().waiters.epoch()).filter(|_| !self.is_set());
+        if let Some(epoch) = unset {
+            self.sleep(epoch, deadline);
         }
-        state.waiters.end_wait();
         self.is_set()
     }
 
-    /// Have `port` rung when it is set; `false` if it is set already.
+    /// Register `port` for when it is set. Returns whether it is registered; if not, the event is set already.
     pub fn arm(&self, port: &StdArc<Port>) -> bool {
         let mut state = self.state.lock();
         let epoch = state.waiters.epoch();
         !self.is_set() && state.waiters.arm(epoch, port)
     }
 
-    /// Have `callback` called when it is set; at once, in this thread, if it is set already.
+    /// Call `callback` when it is set; at once, in this thread, if it is set already.
     pub fn add_callback(&self, callback: Box<dyn Callback>) {
         let mut state = self.state.lock();
         if !self.is_set() {
@@ -100,10 +98,20 @@ impl CancelEvent {
         std::mem::take(&mut self.state.lock().callbacks)
     }
 
-    /// Show each callback to `visit`: for a garbage collector, which must be shown the same at each look. Nobody who
-    /// holds the lock waits for one.
+    /// Show each callback to `visit`: for a garbage collector, which must be shown the same each time. No thread waits for
+    /// a collection while it holds this lock.
     pub fn visit_callbacks(&self, mut visit: impl FnMut(&dyn Callback)) {
         let state = self.state.lock();
         state.callbacks.iter().for_each(|callback| visit(callback.as_ref()));
+    }
+}
+
+impl Waitable for CancelEvent {
+    fn with_waiters<T>(&self, act: impl FnOnce(&mut Waiters) -> T) -> T {
+        act(&mut self.state.lock().waiters)
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.bell
     }
 }

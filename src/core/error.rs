@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
-use super::event::RunId;
+use super::id::RunId;
 
-/// Every error of the core.
+/// Every error of the manager and its readers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// A run was opened that is open.
@@ -13,15 +13,7 @@ pub enum Error {
     /// A reader asked for a run that must exist.
     #[error("run {0} is unknown; open it first, or subscribe without must_exist to wait for it")]
     UnknownRun(RunId),
-    /// A subscription's own messages have reached their bound.
+    /// A reader has as many private messages as it may.
     #[error("{0} messages put to this subscription are unread; read some before putting more")]
     Full(usize),
-    /// A limit of the manager is out of its bounds.
-    #[error("{name} must be {bounds}")]
-    Limit {
-        /// The limit's name.
-        name: &'static str,
-        /// What it may be.
-        bounds: &'static str,
-    },
 }

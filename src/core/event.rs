@@ -1,81 +1,136 @@
-//! Events, their ids, and their form on the wire.
+//! Events: what a publisher gives, and what a reader gets.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io::Write;
-use std::str::FromStr;
+use std::ops::Deref;
 
-use super::sync::Arc;
+use super::id::{EventId, RunId, Seq};
+use super::sync::{Arc, share};
 
-/// What names a run.
-pub type RunId = i64;
+/// The most bytes an event's name has in UTF-8.
+pub const MAX_EVENT_NAME: usize = 255;
 
-/// The JSON object of one event: UTF-8, one line. Shared by the log and every reader.
-pub type Payload = Arc<[u8]>;
+/// The names of events that the log itself makes.
+const TAKEN_NAMES: [&str; 2] = ["gap", "complete"];
 
-/// The name of an event: what the SSE field `id:` says and what `Last-Event-ID` brings back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct EventId {
-    /// Tells this life of the run id from any other: milliseconds since 1970, never reused or falling in a manager.
-    pub fence: u64,
-    /// 1, 2, 3 … without holes; 0 is the place before the first event.
-    pub seq: u64,
-}
-
-impl EventId {
-    /// The most bytes an id has as text.
-    pub const MAX_LEN: usize = 41;
-
-    /// The id as text, written to the beginning of `buffer`.
-    pub fn encode(self, buffer: &mut [u8; Self::MAX_LEN]) -> &str {
-        let (mut fence, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let mut rest = buffer.as_mut_slice();
-        for part in [fence.format(self.fence), "-", seq.format(self.seq)] {
-            // There is room for the longest.
-            let _ = rest.write_all(part.as_bytes());
-        }
-        let len = Self::MAX_LEN - rest.len();
-        buffer.get(..len).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.encode(&mut [0; Self::MAX_LEN]))
-    }
-}
-
-/// A text that is no event id.
+/// The name of an event: the SSE field `event:` (WHATWG HTML, 9.2.6), by which a page can tell kinds of events apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoEventId;
+pub struct EventName<'a>(&'a str);
 
-impl FromStr for EventId {
-    type Err = NoEventId;
+/// Why a text cannot name an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEventName {
+    /// It has no characters, or too many.
+    #[error("an event's name has 1 to {MAX_EVENT_NAME} bytes of UTF-8")]
+    Length,
+    /// It has a line end, or another control character.
+    #[error("an event's name cannot contain line ends or control characters")]
+    ControlCharacter,
+    /// It is a name that the log itself gives.
+    #[error("'gap' and 'complete' name events that the run's log makes; choose another name")]
+    Taken,
+}
 
-    fn from_str(text: &str) -> Result<Self, NoEventId> {
-        let number = |digits: &str| {
-            // `u64::from_str` takes a leading plus sign, which no id has.
-            let plain = digits.bytes().all(|b| b.is_ascii_digit());
-            digits.parse().ok().filter(|_| plain).ok_or(NoEventId)
-        };
-        let (fence, seq) = text.split_once('-').ok_or(NoEventId)?;
-        Ok(Self { fence: number(fence)?, seq: number(seq)? })
+impl<'a> TryFrom<&'a str> for EventName<'a> {
+    type Error = InvalidEventName;
+
+    fn try_from(name: &'a str) -> Result<Self, InvalidEventName> {
+        if !(1..=MAX_EVENT_NAME).contains(&name.len()) {
+            Err(InvalidEventName::Length)
+        } else if name.chars().any(char::is_control) {
+            Err(InvalidEventName::ControlCharacter)
+        } else if TAKEN_NAMES.contains(&name) {
+            Err(InvalidEventName::Taken)
+        } else {
+            Ok(Self(name))
+        }
     }
 }
 
-/// The events a reader can no longer get: all from `from` to `to`.
+/// What was published: an event's name, if it has one, and its JSON object in UTF-8 and one line. Cheap to clone; the
+/// log and every reader share one allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// The length of the name in one byte, the name, the JSON.
+    bytes: Arc<[u8]>,
+}
+
+impl Payload {
+    /// The payload of an event.
+    pub fn new(name: Option<EventName<'_>>, json: &[u8]) -> Self {
+        let mut encoded = Vec::with_capacity(1 + json.len());
+        Self::begin(name, &mut encoded);
+        encoded.extend_from_slice(json);
+        Self::share(&encoded)
+    }
+
+    /// Begin a payload in `encoded`, which is empty; what is appended is its JSON. [`Payload::share`] ends it.
+    pub fn begin(name: Option<EventName<'_>>, encoded: &mut Vec<u8>) {
+        let name = name.map_or("", |name| name.0);
+        // A name is not longer than a byte can say.
+        encoded.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        encoded.extend_from_slice(name.as_bytes());
+    }
+
+    /// The payload that [`Payload::begin`] has begun.
+    pub fn share(encoded: &[u8]) -> Self {
+        Self { bytes: share(encoded) }
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> Option<&str> {
+        let (length, rest) = self.bytes.split_first()?;
+        let name = rest.get(..usize::from(*length)).filter(|name| !name.is_empty())?;
+        str::from_utf8(name).ok()
+    }
+
+    /// Bytes of the name and the JSON, and one more.
+    pub fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The event's JSON object.
+    pub fn json(&self) -> &[u8] {
+        let skipped = self.bytes.first().map_or(0, |length| 1 + usize::from(*length));
+        self.bytes.get(skipped..).unwrap_or_default()
+    }
+}
+
+/// Dereferences to the JSON.
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.json()
+    }
+}
+
+/// The events that a reader can no longer get: all from `from` to `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// The first missed seq.
-    pub from: u64,
-    /// The last missed seq, at least `from`.
-    pub to: u64,
+    /// The first event missed.
+    pub from: Seq,
+    /// The last event missed, at least `from`.
+    pub to: Seq,
 }
 
 impl Gap {
     /// How many events it names.
     pub fn missed(&self) -> u64 {
-        self.to - self.from + 1
+        self.to.since(self.from) + 1
+    }
+
+    /// The gap as a JSON object, which a log view can show as a line.
+    fn json(&self, run_id: &RunId) -> Vec<u8> {
+        let Self { from, to } = self;
+        let missed = self.missed();
+        let plural = if missed == 1 { "message was" } else { "messages were" };
+        let mut json = b"{\"run_id\":".to_vec();
+        run_id.write_json(&mut json);
+        let rest = format!(
+            r#","level":"warning","message":"{missed} log {plural} dropped","gap":{{"from":{from},"to":{to},"missed":{missed}}}}}"#
+        );
+        json.extend_from_slice(rest.as_bytes());
+        json
     }
 }
 
@@ -86,43 +141,28 @@ pub enum Event {
     Message(EventId, Payload),
     /// The last event of the run.
     Terminal(EventId, Payload),
-    /// A message put to this reader alone; it has no id.
-    Own(Payload),
+    /// A private message of this reader; it has no id.
+    Private(Payload),
     /// The reader fell behind.
     Gap(Gap),
 }
 
 impl Event {
     /// The event as a JSON object.
-    pub fn json(&self, run_id: RunId) -> Cow<'_, [u8]> {
+    pub fn json(&self, run_id: &RunId) -> Cow<'_, [u8]> {
         match self {
-            Self::Message(_, json) | Self::Terminal(_, json) | Self::Own(json) => Cow::Borrowed(json),
-            Self::Gap(gap) => Cow::Owned(gap_json(run_id, gap).into_bytes()),
+            Self::Message(_, payload) | Self::Terminal(_, payload) | Self::Private(payload) => {
+                Cow::Borrowed(payload.json())
+            }
+            Self::Gap(gap) => Cow::Owned(gap.json(run_id)),
         }
     }
 
-    /// Append the event as a server-sent event (WHATWG HTML, 9.2.5 and 9.2.6) to `out`.
-    ///
-    /// JSON escapes line ends, so the data is always one line. A gap has no id: a client that goes away after it
-    /// resumes from the last event it really got.
-    pub fn write_frame(&self, run_id: RunId, out: &mut Vec<u8>) {
-        // Writing to a `Vec` cannot fail.
-        let _ = match self {
-            Self::Message(id, _) => write!(out, "id: {id}\ndata: "),
-            Self::Terminal(id, _) => write!(out, "id: {id}\nevent: complete\ndata: "),
-            Self::Own(_) => out.write_all(b"data: "),
-            Self::Gap(_) => out.write_all(b"event: gap\ndata: "),
-        };
-        out.extend_from_slice(&self.json(run_id));
-        out.extend_from_slice(b"\n\n");
+    /// The name that its publisher gave it.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Message(_, payload) => payload.name(),
+            Self::Terminal(..) | Self::Private(_) | Self::Gap(_) => None,
+        }
     }
-}
-
-fn gap_json(run_id: RunId, gap: &Gap) -> String {
-    let missed = gap.missed();
-    let plural = if missed == 1 { "message was" } else { "messages were" };
-    format!(
-        r#"{{"run_id":{run_id},"level":"warning","message":"{missed} log {plural} dropped","gap":{{"from":{},"to":{},"missed":{missed}}}}}"#,
-        gap.from, gap.to
-    )
 }

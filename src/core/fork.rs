@@ -1,18 +1,122 @@
-//! Which process this is, counted by forks.
+//! Forks: which process this is, and the gate that keeps threads away from locks while one happens.
 //!
-//! A fork copies locks that other threads of the parent may hold, so in the child no lock made before the fork may be
-//! taken. Everything with a lock remembers the generation it was made in and is left alone in any later one.
+//! # The generation
+//!
+//! What was made before a fork is the parent's. Everything with a lock remembers the generation it was made in and is
+//! left alone in any later one: the child makes its own.
+//!
+//! # The gate
+//!
+//! `parking_lot` keeps the threads that wait for a lock in one table of the process. A fork that copies this table while
+//! another thread has a part of it locked leaves a child that hangs even on locks that it has made itself. So **no thread
+//! may be at a lock of the core when a fork happens**:
+//!
+//! - Threads that hold the GIL are not: the thread that forks holds it. (Without a GIL, CPython stops all threads that
+//!   run Python before it forks, and none of them is stopped in the midst of Rust code.)
+//! - All others run in [`detached`]. There each [`Mutex`](super::sync::Mutex) takes a share of the gate before it is
+//!   locked and gives it back when it is unlocked, and [`close_gate`], called before a fork, waits for all shares. So a
+//!   share is held for a critical section only: never while its thread sleeps, and never while it needs the GIL, which
+//!   the thread that forks has. What takes the GIL meanwhile does so in [`attached`], where there is no gate.
+//!
+//! A share is taken once a thread, however many locks it holds: the gate lets no new share in while it is being closed,
+//! and a second share of the same thread would wait for ever.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+static GATE: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// Whether this thread runs without the GIL.
+    static DETACHED: Cell<bool> = const { Cell::new(false) };
+    /// How many locks it holds, or waits for, that need a share of the gate.
+    static LOCKS: Cell<u32> = const { Cell::new(0) };
+    static SHARE: Cell<Option<RwLockReadGuard<'static, ()>>> = const { Cell::new(None) };
+    static CLOSED: Cell<Option<RwLockWriteGuard<'static, ()>>> = const { Cell::new(None) };
+}
 
 /// The number of forks between the process that loaded this module and this one.
 pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// To be called once in the child of each fork, before anything else of this module.
+/// Note that this is the child of a fork. Call it once in each, before anything else of this crate.
 pub fn entered_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Wait until no thread without the GIL is at a lock, and keep them away. Call it before a fork, holding the GIL.
+pub fn close_gate() {
+    let closed = CLOSED.take();
+    CLOSED.set(Some(closed.unwrap_or_else(|| GATE.write().unwrap_or_else(PoisonError::into_inner))));
+}
+
+/// Let threads go to locks again. Call it after a fork, in the parent and in the child, in the thread that forked.
+pub fn open_gate() {
+    drop(CLOSED.take());
+}
+
+/// Run `work`, which does not hold the GIL, so that a fork waits while it is at a lock.
+pub fn detached<T>(work: impl FnOnce() -> T) -> T {
+    let _restored = Restore::after_setting(true);
+    work()
+}
+
+/// Run `work`, which holds the GIL though the thread around it does not.
+pub fn attached<T>(work: impl FnOnce() -> T) -> T {
+    let _restored = Restore::after_setting(false);
+    work()
+}
+
+/// Sets what `DETACHED` was, also if the work panics.
+struct Restore(bool);
+
+impl Restore {
+    fn after_setting(detached: bool) -> Self {
+        Self(DETACHED.replace(detached))
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        DETACHED.set(self.0);
+    }
+}
+
+/// The right to be at a lock; of a thread without the GIL a share of the gate.
+#[derive(Debug)]
+pub(super) struct Pass {
+    needs_share: bool,
+}
+
+impl Pass {
+    /// Wait until the gate is open, if this thread needs a share of it.
+    #[inline]
+    pub(super) fn new() -> Self {
+        let needs_share = DETACHED.get();
+        if needs_share {
+            let locks = LOCKS.get();
+            if locks == 0 {
+                SHARE.set(Some(GATE.read().unwrap_or_else(PoisonError::into_inner)));
+            }
+            LOCKS.set(locks + 1);
+        }
+        Self { needs_share }
+    }
+}
+
+impl Drop for Pass {
+    #[inline]
+    fn drop(&mut self) {
+        if self.needs_share {
+            let locks = LOCKS.get() - 1;
+            LOCKS.set(locks);
+            if locks == 0 {
+                drop(SHARE.take());
+            }
+        }
+    }
 }

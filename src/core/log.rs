@@ -1,121 +1,115 @@
-//! The log of one run: numbered, bounded, the oldest events go first.
+//! The log of one run: numbered, bounded, the oldest events are evicted first.
 
 use std::collections::VecDeque;
 
-use super::event::{EventId, Gap, Payload};
-
-/// How much a run's log holds. The newest event is held even if it alone is more.
-#[derive(Debug, Clone, Copy)]
-pub struct LogLimits {
-    /// Events, at least 1.
-    pub events: usize,
-    /// Bytes of JSON, at least 1.
-    pub bytes: usize,
-}
+use super::event::{Gap, Payload};
+use super::id::{EventId, Fence, Seq};
+use super::limits::LogLimits;
 
 /// The events of one run. Seqs count from 1 without holes; `first..=last()` are held.
 #[derive(Debug)]
 pub struct RunLog {
     events: VecDeque<Payload>,
     /// The seq of the oldest event held; of the next one if none is.
-    first: u64,
+    first: Seq,
+    /// Bytes of JSON held.
     bytes: usize,
     finished: bool,
     limits: LogLimits,
 }
 
-/// What stands at one place of a log.
+/// What a log has at one seq.
 #[derive(Debug)]
-pub enum Place<'a> {
-    /// Shed: the reader goes on behind the gap.
+pub enum Lookup<'a> {
+    /// Evicted: the reader continues after the gap.
     Gap(Gap),
     /// An event, and whether it is the terminal one.
     Event(&'a Payload, bool),
     /// Nothing yet.
     Pending,
-    /// Nothing ever: the terminal event is before this place.
+    /// Nothing ever: the terminal event comes before this seq.
     Ended,
 }
 
 impl RunLog {
     /// An empty log.
     pub fn new(limits: LogLimits) -> Self {
-        Self { events: VecDeque::new(), first: 1, bytes: 0, finished: false, limits }
+        Self { events: VecDeque::new(), first: Seq::FIRST, bytes: 0, finished: false, limits }
     }
 
-    /// Add an event and return its seq; `None` once the log has its terminal event.
-    pub fn append(&mut self, json: Payload) -> Option<u64> {
+    /// Append an event and return its seq; `None` once the log has its terminal event.
+    pub fn append(&mut self, payload: Payload) -> Option<Seq> {
         if self.finished {
             return None;
         }
-        self.bytes += json.len();
-        self.events.push_back(json);
+        self.bytes += payload.len();
+        self.events.push_back(payload);
         while self.events.len() > 1 && (self.events.len() > self.limits.events || self.bytes > self.limits.bytes) {
-            self.shed_oldest();
+            self.evict_oldest();
         }
         Some(self.last())
     }
 
-    /// Add the terminal event; `false` if there is one already.
-    pub fn finish(&mut self, json: Payload) -> bool {
-        let added = self.append(json).is_some();
+    /// Append the terminal event. Returns whether there was none before.
+    pub fn finish(&mut self, payload: Payload) -> bool {
+        let added = self.append(payload).is_some();
         self.finished = true;
         added
     }
 
-    /// Shed everything but the newest event, which in a finished log is the terminal one.
-    pub fn shed(&mut self) {
+    /// Evict all events but the newest, which in a finished log is the terminal one.
+    pub fn evict_all_but_newest(&mut self) {
         while self.events.len() > 1 {
-            self.shed_oldest();
+            self.evict_oldest();
         }
         self.events.shrink_to_fit();
     }
 
-    /// Shed every event: nobody can read them any more.
+    /// Evict every event, once nobody can read any.
     pub fn clear(&mut self) {
-        self.shed();
-        self.shed_oldest();
+        self.evict_all_but_newest();
+        self.evict_oldest();
     }
 
-    fn shed_oldest(&mut self) {
-        if let Some(json) = self.events.pop_front() {
-            self.bytes -= json.len();
-            self.first += 1;
+    fn evict_oldest(&mut self) {
+        if let Some(payload) = self.events.pop_front() {
+            self.bytes -= payload.len();
+            self.first = self.first.next();
         }
     }
 
-    /// What stands at `seq`.
-    pub fn at(&self, seq: u64) -> Place<'_> {
+    /// What the log has at `seq`.
+    pub fn at(&self, seq: Seq) -> Lookup<'_> {
         if seq < self.first {
-            return Place::Gap(Gap { from: seq, to: self.first - 1 });
+            return Lookup::Gap(Gap { from: seq, to: self.first.previous() });
         }
-        let index = usize::try_from(seq - self.first).unwrap_or(usize::MAX);
+        let index = usize::try_from(seq.since(self.first)).unwrap_or(usize::MAX);
         match self.events.get(index) {
-            Some(json) => Place::Event(json, self.finished && seq == self.last()),
-            None if self.finished => Place::Ended,
-            None => Place::Pending,
+            Some(payload) => Lookup::Event(payload, self.finished && seq == self.last()),
+            None if self.finished => Lookup::Ended,
+            None => Lookup::Pending,
         }
     }
 
-    /// Where a reader starts that asks for what comes after `id`, of which `Some(fence)` is this log's.
+    /// The seq that a reader starts at who wants the events after `id`, in a life of the run with this `fence`.
     ///
-    /// An id of another life, or one this log has not given out, is no place in it: such a reader starts at the
-    /// beginning.
-    pub fn after(&self, id: Option<EventId>, fence: u64) -> u64 {
+    /// No id, an id of another life and one that this log has not given out are not positions in it: such a reader
+    /// starts at the first event.
+    pub fn after(&self, id: Option<EventId>, fence: Fence) -> Seq {
         match id {
-            Some(id) if id.fence == fence && id.seq <= self.last() => id.seq + 1,
-            _ => 1,
+            Some(id) if id.fence == fence && id.seq <= self.last() => id.seq.next(),
+            _ => Seq::FIRST,
         }
     }
 
-    /// Where a reader starts that wants new events only: behind the newest, or at the terminal event.
-    pub fn newest(&self) -> u64 {
-        if self.finished { self.last() } else { self.last() + 1 }
+    /// The seq that a reader starts at who wants new events only: after the newest, or at the terminal event.
+    pub fn newest(&self) -> Seq {
+        if self.finished { self.last() } else { self.last().next() }
     }
 
     /// The seq of the newest event; 0 if there has been none.
-    pub fn last(&self) -> u64 {
-        self.first + self.events.len() as u64 - 1
+    pub fn last(&self) -> Seq {
+        self.first.plus(self.events.len()).previous()
     }
 
     /// Whether it has its terminal event.
@@ -128,9 +122,9 @@ impl RunLog {
         self.events.back().filter(|_| self.finished)
     }
 
-    /// How many events a reader at `seq` would get. The notice of a gap is none; behind it there is an event.
-    pub fn unread(&self, seq: u64) -> usize {
-        let events = (self.last() + 1).saturating_sub(seq.max(self.first));
+    /// How many events a reader at `seq` would get. A gap before them does not count; there is an event after it.
+    pub fn unread(&self, seq: Seq) -> usize {
+        let events = self.last().next().since(seq.max(self.first));
         usize::try_from(events).unwrap_or(usize::MAX)
     }
 

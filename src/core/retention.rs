@@ -1,41 +1,34 @@
 //! What is kept of finished runs for late readers: bounded by count, bytes and age.
 //!
-//! Readers that were there before a run's end may still be reading what is let go for want of room. They have as long as
-//! retention keeps a run, [`LINGER`] at most; then the log is shed down to its terminal event, however long somebody keeps
-//! a reader of it.
+//! Readers that were attached when a run finished may still be reading after it is evicted. They have as long as retention
+//! keeps a run, [`LINGER`] at most; then the log is evicted down to its terminal event, however long somebody keeps a
+//! reader of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 
-use super::event::RunId;
+use super::id::{RunId, RunIdRef};
+use super::limits::RetentionLimits;
 use super::run::Run;
 use super::sync::Arc;
 
-/// How long the readers of a run that is not retained may read on after its end, if retention is not shorter.
+/// How long the attached readers of a run that is not retained may read after it has finished, unless runs are retained
+/// for less.
 pub const LINGER: Duration = Duration::from_secs(10);
 
-/// How much is kept of finished runs, and how long.
-#[derive(Debug, Clone, Copy)]
-pub struct RetentionLimits {
-    /// Runs.
-    pub runs: usize,
-    /// Bytes of JSON in all of them.
-    pub bytes: usize,
-    /// Time since a run's end.
-    pub age: Duration,
-}
-
-/// The finished runs that are kept. What it lets go it hands to the caller, to be shed when no lock is held.
+/// The finished runs that are kept. Runs that it evicts are returned to the caller, whose logs are to be evicted when no
+/// lock is held.
 pub struct Retention {
     limits: RetentionLimits,
     /// Oldest first; the same runs as in `by_id`.
     order: VecDeque<Finished>,
-    by_id: FxHashMap<RunId, Arc<Run>>,
+    by_id: HashMap<RunId, Arc<Run>, FxBuildHasher>,
     bytes: usize,
-    /// Let go while somebody else held it, and to be shed after its time.
-    leaving: Vec<Finished>,
+    /// Evicted while somebody else held them; their logs are evicted later.
+    lingering: Vec<Finished>,
 }
 
 struct Finished {
@@ -53,18 +46,20 @@ impl Finished {
 impl Retention {
     /// Nothing is kept yet.
     pub fn new(limits: RetentionLimits) -> Self {
-        Self { limits, order: VecDeque::new(), by_id: FxHashMap::default(), bytes: 0, leaving: Vec::new() }
+        let by_id = HashMap::with_hasher(FxBuildHasher);
+        Self { limits, order: VecDeque::new(), by_id, bytes: 0, lingering: Vec::new() }
     }
 
-    /// Keep a run that has just finished, whose log holds `bytes`; an earlier life of its id has been forgotten.
+    /// Keep a run that has just finished, whose log holds `bytes`; an earlier life of its id has been removed. Returns
+    /// the runs whose logs are to be evicted.
     pub fn insert(&mut self, run: Arc<Run>, bytes: usize, now: Instant) -> Vec<Arc<Run>> {
         self.bytes += bytes;
-        self.by_id.insert(run.id, run.clone());
+        self.by_id.insert(run.id.clone(), run.clone());
         self.order.push_back(Finished { run, at: now, bytes });
         self.expire(now)
     }
 
-    /// Let go what is over the bounds at `now`. Returns the runs to be shed.
+    /// Evict the runs over a limit at `now`. Returns the runs whose logs are to be evicted.
     pub fn expire(&mut self, now: Instant) -> Vec<Arc<Run>> {
         while let Some(oldest) = self.order.front() {
             let old = oldest.age(now) >= self.limits.age;
@@ -73,36 +68,36 @@ impl Retention {
             }
             if let Some(oldest) = self.order.pop_front() {
                 self.bytes -= oldest.bytes;
-                self.by_id.remove(&oldest.run.id);
-                self.leaving.push(oldest);
+                self.by_id.remove(&oldest.run.id.as_ref());
+                self.lingering.push(oldest);
             }
         }
-        // A retention of no time is said of late readers; those that were there would otherwise lose every run's end.
+        // Age 0 keeps nothing for late readers; attached readers still get LINGER to read the terminal event.
         let linger = if self.limits.age.is_zero() { LINGER } else { self.limits.age.min(LINGER) };
-        let mut gone = Vec::new();
-        self.leaving.retain(|finished| {
+        let mut evicted = Vec::new();
+        self.lingering.retain(|finished| {
             let lingers = finished.age(now) < linger && Arc::strong_count(&finished.run) > 1;
             if !lingers {
-                gone.push(finished.run.clone());
+                evicted.push(finished.run.clone());
             }
             lingers
         });
-        gone
+        evicted
     }
 
-    /// Let go one run, if it is kept.
-    pub fn forget(&mut self, id: RunId) {
+    /// Stop keeping a run, if it is kept.
+    pub fn remove(&mut self, id: RunIdRef<'_>) {
         if self.by_id.remove(&id).is_some()
-            && let Some(index) = self.order.iter().position(|finished| finished.run.id == id)
+            && let Some(index) = self.order.iter().position(|finished| finished.run.id.as_ref() == id)
             && let Some(finished) = self.order.remove(index)
         {
             self.bytes -= finished.bytes;
-            self.leaving.push(finished);
+            self.lingering.push(finished);
         }
     }
 
     /// A run that is kept.
-    pub fn get(&self, id: RunId) -> Option<&Arc<Run>> {
+    pub fn get(&self, id: RunIdRef<'_>) -> Option<&Arc<Run>> {
         self.by_id.get(&id)
     }
 

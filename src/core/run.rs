@@ -1,34 +1,27 @@
-//! One life of a run id: its log behind a lock, and those who wait on it.
+//! One life of a run id: its log behind a lock, and the waiters for it.
 
 use std::sync::Arc as StdArc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use super::event::{EventId, Payload, RunId};
+use super::event::Payload;
 use super::fork;
-use super::log::{LogLimits, RunLog};
-use super::subscription::SharedChunk;
-use super::sync::{Condvar, Mutex, MutexGuard, is_past};
-use super::wake::{Port, Waiters, Wakeup};
-
-/// A name that no other run or cancel event of this process has, for a [`Port`] to report.
-pub fn new_key() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
+use super::frame::SharedChunk;
+use super::id::{EventId, Fence, RunId};
+use super::limits::LogLimits;
+use super::log::RunLog;
+use super::sync::{Bell, Mutex, MutexGuard};
+use super::wake::{Epoch, Key, Port, Waitable, Waiters, Wakeup};
 
 /// A run, shared by the manager and the run's readers.
 pub struct Run {
-    /// What names it.
+    /// Its name.
     pub id: RunId,
     /// What tells this life of the id from any other.
-    pub fence: u64,
+    pub fence: Fence,
     /// Its name among the things a [`Port`] reports.
-    pub key: u64,
+    pub key: Key,
     generation: u32,
     state: Mutex<State>,
-    /// Goes with `state`.
-    changed: Condvar,
+    bell: Bell,
 }
 
 /// Guarded by `Run.state`.
@@ -40,34 +33,34 @@ pub struct State {
     waiters: Waiters,
 }
 
-/// What is to be done about the end of a run once no lock is held.
+/// What is left to do after a run has got its terminal event, once no lock is held.
 pub struct Finish {
     /// For [`Run::wake`].
     pub wakeup: Wakeup,
-    /// What the log holds.
+    /// Bytes of JSON that the log holds.
     pub bytes: usize,
     /// To be dropped: what a finished run keeps is counted.
     pub chunk: SharedChunk,
 }
 
 impl State {
-    /// The number of changes so far, for [`Run::wait`] and [`Run::arm`].
-    pub fn epoch(&self) -> u64 {
+    /// The number of changes so far, for [`Run::sleep`](Waitable::sleep) and [`Run::arm`].
+    pub fn epoch(&self) -> Epoch {
         self.waiters.epoch()
     }
 }
 
 impl Run {
     /// A run without events.
-    pub fn new(id: RunId, fence: u64, limits: LogLimits) -> Self {
-        let key = new_key();
+    pub fn new(id: RunId, fence: Fence, limits: LogLimits) -> Self {
+        let key = Key::new();
         Self {
             id,
             fence,
             key,
             generation: fork::generation(),
             state: Mutex::new(State { log: RunLog::new(limits), chunk: None, waiters: Waiters::new(key) }),
-            changed: Condvar::new(),
+            bell: Bell::new(),
         }
     }
 
@@ -81,36 +74,36 @@ impl Run {
         self.state.lock()
     }
 
-    /// Add an event and wake the readers; `None` if the run has ended.
-    pub fn publish(&self, json: Payload) -> Option<EventId> {
+    /// Append an event and wake the readers; `None` if the run has finished.
+    pub fn publish(&self, payload: Payload) -> Option<EventId> {
         let mut state = self.lock();
-        let seq = state.log.append(json)?;
+        let seq = state.log.append(payload)?;
         let wakeup = state.waiters.changed();
         drop(state);
         self.wake(wakeup);
         Some(EventId { fence: self.fence, seq })
     }
 
-    /// Add the terminal event, if there is none.
-    pub fn finish(&self, json: Payload) -> Finish {
+    /// Append the terminal event, if there is none.
+    pub fn finish(&self, payload: Payload) -> Finish {
         let mut state = self.lock();
-        state.log.finish(json);
+        state.log.finish(payload);
         Finish { wakeup: state.waiters.changed(), bytes: state.log.bytes(), chunk: state.chunk.take() }
     }
 
-    /// Shed everything but the newest event.
-    pub fn shed(&self) {
-        let mut state = self.lock();
-        state.log.shed();
-        let chunk = state.chunk.take();
-        drop(state);
-        drop(chunk);
+    /// Evict all events but the newest.
+    pub fn evict_all_but_newest(&self) {
+        self.evict(RunLog::evict_all_but_newest);
     }
 
-    /// Shed every event.
+    /// Evict every event.
     pub fn clear(&self) {
+        self.evict(RunLog::clear);
+    }
+
+    fn evict(&self, evict: impl FnOnce(&mut RunLog)) {
         let mut state = self.lock();
-        state.log.clear();
+        evict(&mut state.log);
         let chunk = state.chunk.take();
         drop(state);
         drop(chunk);
@@ -124,21 +117,21 @@ impl Run {
 
     /// Wake the readers. The lock must not be held.
     pub fn wake(&self, wakeup: Wakeup) {
-        wakeup.send(&self.changed);
+        wakeup.send(&self.bell);
     }
 
-    /// Wait until something has changed since `epoch`, until `deadline` at most.
-    pub fn wait(&self, epoch: u64, deadline: Option<Instant>) {
-        let mut state = self.lock();
-        state.waiters.begin_wait();
-        while state.epoch() == epoch && !is_past(deadline) {
-            state = self.changed.wait(state, deadline);
-        }
-        state.waiters.end_wait();
-    }
-
-    /// Have `port` rung at the next change after `epoch`; `false` if that has been already.
-    pub fn arm(&self, epoch: u64, port: &StdArc<Port>) -> bool {
+    /// Register `port` for the next change after `epoch`. Returns whether it is; if not, there was one already.
+    pub fn arm(&self, epoch: Epoch, port: &StdArc<Port>) -> bool {
         self.lock().waiters.arm(epoch, port)
+    }
+}
+
+impl Waitable for Run {
+    fn with_waiters<T>(&self, act: impl FnOnce(&mut Waiters) -> T) -> T {
+        act(&mut self.lock().waiters)
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.bell
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Falling behind
 //!
-//! A reader whose next event has been shed gets one gap, then goes on with the oldest event held: every seq is either
+//! A reader whose next event has been evicted gets one gap, then continues with the oldest event held: every seq is either
 //! delivered or inside exactly one gap.
 //!
 //! # Ending
@@ -10,29 +10,25 @@
 //! After the terminal event, or once closed, [`Subscription::try_next`] says [`NotReady::Ended`]. Dropping a
 //! subscription closes it.
 
-use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc as StdArc, OnceLock};
+use std::sync::Arc as StdArc;
 use std::time::Instant;
 
 use super::error::Error;
-use super::event::{Event, EventId, Payload, RunId};
-use super::log::Place;
-use super::manager::Shared;
+use super::event::{Event, Payload};
+use super::frame::{Chunk, event_bound, gap_bound};
+use super::id::{EventId, RunId, Seq};
+use super::log::Lookup;
+use super::registry::Registry;
 use super::run::{Run, State};
 use super::sync::{Arc, Mutex};
-use super::wake::Port;
-
-/// No less than the length of a frame without its data: its fields' names, and an id of two 20-digit numbers.
-const FRAME_BOUND: usize = 80;
-/// No less than the length of a gap's data.
-const GAP_BOUND: usize = 224;
+use super::wake::{Epoch, Key, Port, Waitable};
 
 /// Why there is nothing to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotReady {
-    /// Nothing yet; what to give to [`Subscription::wait`] or [`Subscription::arm`].
-    Pending(u64),
+    /// Nothing yet; the epoch is for [`Subscription::wait`] and [`Subscription::arm`].
+    Pending(Epoch),
     /// Nothing ever again.
     Ended,
 }
@@ -40,81 +36,73 @@ pub enum NotReady {
 /// A reader of one run. May be used from several threads; each event goes to one of them.
 pub struct Subscription {
     run: Arc<Run>,
-    manager: Arc<Shared>,
+    registry: Arc<Registry>,
     cursor: Mutex<Cursor>,
 }
 
 /// Guarded by `Subscription.cursor`.
 struct Cursor {
     /// The seq to read next.
-    next: u64,
+    next: Seq,
     closed: bool,
-    /// Those who wait, to be woken when this reader is closed or put to.
+    /// How many wait, to be woken when this reader is closed or gets a private message.
     waiting: u32,
-    /// Messages put to this reader alone, each with the seq of the event behind which it is read.
-    #[expect(clippy::box_collection, reason = "hardly any reader has such messages, and each pays for the place")]
-    own: Option<Box<VecDeque<(u64, Payload)>>>,
+    /// The name of the last event read.
+    name: Option<Box<str>>,
+    /// Private messages, each with the seq of the event after which it is read.
+    #[expect(clippy::box_collection, reason = "hardly any reader has such messages, and each pays for the field")]
+    private: Option<Box<VecDeque<(Seq, Payload)>>>,
 }
 
 impl Cursor {
-    fn own_is_next(&self) -> bool {
-        self.own.as_ref().and_then(|own| own.front()).is_some_and(|(place, _)| *place < self.next)
+    /// The private message that is to be read before the next event.
+    fn next_private(&self) -> Option<&Payload> {
+        let (after, payload) = self.private.as_ref()?.front()?;
+        (*after < self.next).then_some(payload)
     }
 
-    fn own_len(&self) -> usize {
-        self.own.as_ref().map_or(0, |own| own.len())
+    fn private_len(&self) -> usize {
+        self.private.as_ref().map_or(0, |private| private.len())
     }
 
-    /// No less than the length of the next frame.
-    fn next_frame_bound(&self, state: &State) -> usize {
-        let json = match self.own.as_ref().and_then(|own| own.front()).filter(|_| self.own_is_next()) {
-            Some((_, json)) => json.len(),
-            None => match state.log.at(self.next) {
-                Place::Event(json, _) => json.len(),
-                Place::Gap(_) => GAP_BOUND,
-                Place::Pending | Place::Ended => 0,
-            },
-        };
-        json + FRAME_BOUND
+    /// At least the length of the next frame.
+    fn next_frame_bound(&self, run_id: &RunId, state: &State) -> usize {
+        if let Some(payload) = self.next_private() {
+            return event_bound(payload);
+        }
+        match state.log.at(self.next) {
+            Lookup::Event(payload, _) => event_bound(payload),
+            Lookup::Gap(_) => gap_bound(run_id),
+            Lookup::Pending | Lookup::Ended => 0,
+        }
     }
-}
 
-/// Consecutive events of a run as server-sent events, built once for all readers that stand at the same place.
-pub struct Chunk {
-    /// The frames.
-    pub frames: Vec<u8>,
-    /// The seq behind them.
-    next: u64,
-    /// Whatever form of the frames a reader wants to share with the others.
-    pub attachment: OnceLock<Box<dyn Any + Send + Sync>>,
-}
-
-/// The chunk that a run keeps for its readers, and the seq it begins with; guarded by `Run.state`.
-pub type SharedChunk = Option<(u64, StdArc<Chunk>)>;
-
-impl Chunk {
-    fn new(frames: Vec<u8>, next: u64) -> StdArc<Self> {
-        StdArc::new(Self { frames, next, attachment: OnceLock::new() })
+    fn note_name(&mut self, name: Option<&str>) {
+        if self.name.as_deref() != name {
+            self.name = name.map(Box::from);
+        }
     }
 }
 
 impl Subscription {
-    pub(super) fn new(run: Arc<Run>, manager: Arc<Shared>, next: u64) -> Self {
-        let cursor = Mutex::new(Cursor { next, closed: false, waiting: 0, own: None });
-        Self { run, manager, cursor }
+    /// A reader of `run` at `next`, which is counted as its subscriber already.
+    pub fn new(run: Arc<Run>, registry: Arc<Registry>, next: Seq) -> Self {
+        let cursor = Mutex::new(Cursor { next, closed: false, waiting: 0, name: None, private: None });
+        Self { run, registry, cursor }
     }
 
     /// The run it reads.
-    pub fn run_id(&self) -> RunId {
-        self.run.id
+    pub fn run_id(&self) -> &RunId {
+        &self.run.id
     }
 
-    pub(super) fn is_of(&self, manager: &Arc<Shared>) -> bool {
-        Arc::ptr_eq(&self.manager, manager)
+    /// Whether its run is of this registry.
+    pub fn is_of(&self, registry: &Arc<Registry>) -> bool {
+        Arc::ptr_eq(&self.registry, registry)
     }
 
     /// The run's name among the things a [`Port`] reports.
-    pub fn key(&self) -> u64 {
+    pub fn key(&self) -> Key {
         self.run.key
     }
 
@@ -123,9 +111,14 @@ impl Subscription {
         self.run.is_of_parent()
     }
 
-    /// The id behind which it goes on.
+    /// The id of the event before its cursor.
     pub fn last_event_id(&self) -> EventId {
-        EventId { fence: self.run.fence, seq: self.cursor.lock().next - 1 }
+        EventId { fence: self.run.fence, seq: self.cursor.lock().next.previous() }
+    }
+
+    /// The name of the event that was read last, if it has one.
+    pub fn last_event_name(&self) -> Option<Box<str>> {
+        self.cursor.lock().name.clone()
     }
 
     /// Whether it has been closed.
@@ -136,7 +129,7 @@ impl Subscription {
     /// Whether nothing more comes: it has been closed, or the terminal event has been read.
     pub fn is_ended(&self) -> bool {
         let cursor = self.cursor.lock();
-        cursor.closed || (cursor.own_len() == 0 && matches!(self.run.lock().log.at(cursor.next), Place::Ended))
+        cursor.closed || (cursor.private_len() == 0 && matches!(self.run.lock().log.at(cursor.next), Lookup::Ended))
     }
 
     /// The next event.
@@ -146,32 +139,34 @@ impl Subscription {
     /// [`NotReady`] if there is none.
     pub fn try_next(&self) -> Result<Event, NotReady> {
         let mut cursor = self.cursor.lock();
-        self.step(&mut cursor, &self.run.lock())
+        let event = self.step(&mut cursor, &self.run.lock())?;
+        cursor.note_name(event.name());
+        Ok(event)
     }
 
-    /// Everything that waits, as server-sent events of `limit` bytes at most, unless a single one is longer.
+    /// All events that are ready as server-sent events, of `limit` bytes at most unless a single one is longer.
     ///
     /// # Errors
     ///
-    /// [`NotReady`] if nothing waits.
+    /// [`NotReady`] if there is none.
     pub fn try_next_chunk(&self, limit: usize) -> Result<StdArc<Chunk>, NotReady> {
         let mut cursor = self.cursor.lock();
         let mut state = self.run.lock();
         let start = cursor.next;
-        let shareable = !cursor.closed && cursor.own_len() == 0 && matches!(state.log.at(start), Place::Event(..));
+        let shareable = !cursor.closed && cursor.private_len() == 0 && matches!(state.log.at(start), Lookup::Event(..));
         if !shareable {
             let frames = self.fill(&mut cursor, &state, limit)?;
             return Ok(Chunk::new(frames, cursor.next));
         }
-        if let Some((place, chunk)) = &state.chunk
-            && *place == start
-            && (chunk.frames.len() <= limit || chunk.next == start + 1)
+        if let Some((first, chunk)) = &state.chunk
+            && *first == start
+            && (chunk.frames.len() <= limit || chunk.next == start.next())
         {
             cursor.next = chunk.next;
             return Ok(chunk.clone());
         }
         let frames = self.fill(&mut cursor, &state, limit)?;
-        // What is kept with a finished run is bounded with the others, this only by the limit.
+        // What a finished run keeps counts against retention, which knows only the log; so it keeps no chunk over the limit.
         let keep = frames.len() <= limit || !state.log.is_finished();
         let chunk = Chunk::new(frames, cursor.next);
         let replaced = if keep { state.chunk.replace((start, chunk.clone())) } else { None };
@@ -181,76 +176,32 @@ impl Subscription {
         Ok(chunk)
     }
 
-    /// How many events and own messages a reader would get now; the notice of a gap before them is not counted.
+    /// How many events and private messages a reader would get now; a gap before them does not count.
     pub fn unread(&self) -> usize {
         let cursor = self.cursor.lock();
         if cursor.closed {
             return 0;
         }
         let events = self.run.lock().log.unread(cursor.next);
-        events + cursor.own_len()
+        events + cursor.private_len()
     }
 
-    /// Give this reader alone a message, read in the place where it is put. A closed reader ignores it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] if `limit` of them are unread.
-    pub fn put(&self, json: Payload, limit: usize) -> Result<(), Error> {
-        let mut cursor = self.cursor.lock();
-        if cursor.closed {
-            return Ok(());
-        }
-        if cursor.own_len() >= limit {
-            return Err(Error::Full(limit));
-        }
-        let place = self.run.lock().log.last();
-        cursor.own.get_or_insert_default().push_back((place, json));
-        let waiting = cursor.waiting > 0;
-        drop(cursor);
-        if waiting {
-            self.run.touch();
-        }
-        Ok(())
-    }
-
-    /// Wait until there may be more to read than [`NotReady::Pending`] said, until `deadline` at most.
-    pub fn wait(&self, epoch: u64, deadline: Option<Instant>) {
-        if self.begin_wait() {
-            self.run.wait(epoch, deadline);
-            self.end_wait();
+    /// Wait until there may be more to read than [`NotReady::Pending`] said, until `deadline` at most. Not to be called
+    /// with the GIL or a lock held.
+    pub fn wait(&self, epoch: Epoch, deadline: Option<Instant>) {
+        if let Some(_waiting) = Waiting::new(self) {
+            self.run.sleep(epoch, deadline);
         }
     }
 
-    /// Have `port` rung when there may be more to read than [`NotReady::Pending`] said; `false` if there may be
-    /// already. Each `true` is to be followed by one [`Subscription::end_wait`].
-    pub fn arm(&self, epoch: u64, port: &StdArc<Port>) -> bool {
-        if !self.begin_wait() {
-            return false;
-        }
-        let armed = self.run.arm(epoch, port);
-        if !armed {
-            self.end_wait();
-        }
-        armed
+    /// Register `port` for when there may be more to read than [`NotReady::Pending`] said. It is registered as long as
+    /// what this returns is kept; `None` if there may be more already.
+    pub fn arm<R: AsRef<Self>>(reader: R, epoch: Epoch, port: &StdArc<Port>) -> Option<Waiting<R>> {
+        let waiting = Waiting::new(reader)?;
+        waiting.reader.as_ref().run.arm(epoch, port).then_some(waiting)
     }
 
-    /// Count one who waits, so that `close` and `put` wake it; `false` if they came before.
-    fn begin_wait(&self) -> bool {
-        let mut cursor = self.cursor.lock();
-        if cursor.closed || cursor.own_is_next() {
-            return false;
-        }
-        cursor.waiting += 1;
-        true
-    }
-
-    /// One who waited does not any more.
-    pub fn end_wait(&self) {
-        self.cursor.lock().waiting -= 1;
-    }
-
-    /// Unregister: nothing more is received, and whoever waits is woken. May be repeated.
+    /// Close: nothing more is received, and waiters are woken. May be repeated.
     pub fn close(&self) {
         if self.is_of_parent() {
             return;
@@ -260,11 +211,11 @@ impl Subscription {
             return;
         }
         cursor.closed = true;
-        let own = cursor.own.take();
+        let private = cursor.private.take();
         let waiting = cursor.waiting > 0;
         drop(cursor);
-        drop(own);
-        self.manager.unregister(&self.run);
+        drop(private);
+        self.registry.unsubscribe(&self.run);
         if waiting {
             self.run.touch();
         }
@@ -273,12 +224,12 @@ impl Subscription {
     fn fill(&self, cursor: &mut Cursor, state: &State, limit: usize) -> Result<Vec<u8>, NotReady> {
         let mut frames = Vec::new();
         loop {
-            if !frames.is_empty() && frames.len() + cursor.next_frame_bound(state) > limit {
+            if !frames.is_empty() && frames.len() + cursor.next_frame_bound(&self.run.id, state) > limit {
                 return Ok(frames);
             }
             match self.step(cursor, state) {
-                Ok(event) => event.write_frame(self.run.id, &mut frames),
-                Err(none) if frames.is_empty() => return Err(none),
+                Ok(event) => event.write_frame(&self.run.id, &mut frames),
+                Err(not_ready) if frames.is_empty() => return Err(not_ready),
                 Err(_) => return Ok(frames),
             }
         }
@@ -288,31 +239,90 @@ impl Subscription {
         if cursor.closed {
             return Err(NotReady::Ended);
         }
-        if cursor.own_is_next()
-            && let Some((_, json)) = cursor.own.as_mut().and_then(|own| own.pop_front())
+        if cursor.next_private().is_some()
+            && let Some((_, payload)) = cursor.private.as_mut().and_then(|private| private.pop_front())
         {
-            return Ok(Event::Own(json));
+            return Ok(Event::Private(payload));
         }
         let id = EventId { fence: self.run.fence, seq: cursor.next };
         match state.log.at(cursor.next) {
-            Place::Gap(gap) => {
-                cursor.next = gap.to + 1;
-                self.manager.count_missed(gap.missed());
+            Lookup::Gap(gap) => {
+                cursor.next = gap.to.next();
+                self.registry.counters.count_missed(gap.missed());
                 Ok(Event::Gap(gap))
             }
-            Place::Event(json, terminal) => {
-                cursor.next += 1;
-                let json = json.clone();
-                Ok(if terminal { Event::Terminal(id, json) } else { Event::Message(id, json) })
+            Lookup::Event(payload, terminal) => {
+                cursor.next = cursor.next.next();
+                let payload = payload.clone();
+                Ok(if terminal { Event::Terminal(id, payload) } else { Event::Message(id, payload) })
             }
-            Place::Pending => Err(NotReady::Pending(state.epoch())),
-            Place::Ended => Err(NotReady::Ended),
+            Lookup::Pending => Err(NotReady::Pending(state.epoch())),
+            Lookup::Ended => Err(NotReady::Ended),
         }
+    }
+}
+
+/// Private messages, which only the GenGlossary application has.
+impl Subscription {
+    /// Give this reader alone a message, read at its present position. A closed reader ignores it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if `limit` of them are unread.
+    pub fn put(&self, payload: Payload, limit: usize) -> Result<(), Error> {
+        let mut cursor = self.cursor.lock();
+        if cursor.closed {
+            return Ok(());
+        }
+        if cursor.private_len() >= limit {
+            return Err(Error::Full(limit));
+        }
+        let after = self.run.lock().log.last();
+        cursor.private.get_or_insert_default().push_back((after, payload));
+        let waiting = cursor.waiting > 0;
+        drop(cursor);
+        if waiting {
+            self.run.touch();
+        }
+        Ok(())
+    }
+}
+
+impl AsRef<Subscription> for Subscription {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// A reader that waits, and so is woken by its own `close` and `put`, until this is dropped.
+pub struct Waiting<R: AsRef<Subscription>> {
+    reader: R,
+}
+
+impl<R: AsRef<Subscription>> Waiting<R> {
+    /// `None` if `close` or `put` came before.
+    fn new(reader: R) -> Option<Self> {
+        let mut cursor = reader.as_ref().cursor.lock();
+        if cursor.closed || cursor.next_private().is_some() {
+            return None;
+        }
+        cursor.waiting += 1;
+        drop(cursor);
+        Some(Self { reader })
+    }
+}
+
+impl<R: AsRef<Subscription>> Drop for Waiting<R> {
+    fn drop(&mut self) {
+        let reader = self.reader.as_ref();
+        if !reader.is_of_parent() {
+            reader.cursor.lock().waiting -= 1;
+        }
     }
 }

@@ -1,79 +1,146 @@
-//! Locks and shared pointers: `std`'s, or loom's under `cfg(loom)` so that every interleaving of the core can be explored.
+//! Locks and shared pointers: parking_lot's and std's, or loom's under `cfg(loom)`, which explores every interleaving.
 //!
-//! `std`'s locks have no state but their own. Those of `parking_lot` share one table in the process, which a fork may
-//! copy while another thread has a part of it locked: then a child hangs even on locks that it has made itself.
-//!
-//! A lock that was held during a panic is taken all the same: the core does not panic, and what it guards is whole
-//! between any two statements.
+//! A [`Mutex`] is held for a few statements at most; nobody sleeps with one. Threads that wait for something to happen
+//! sleep on a [`Bell`] of the thing they wait for.
 
-use std::sync::{PoisonError, TryLockError};
+use std::ops::{Deref, DerefMut};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 #[cfg(loom)]
-use loom::sync as locks;
+use loom::sync as std_sync;
 #[cfg(not(loom))]
-use std::sync as locks;
+use std::sync as std_sync;
 
-pub use locks::atomic::{AtomicBool, AtomicU64, Ordering};
-pub use locks::{Arc, MutexGuard};
+#[cfg(not(loom))]
+use super::fork::Pass;
 
-/// A lock.
+pub use std_sync::Arc;
+pub use std_sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+#[cfg(loom)]
+type RawMutex<T> = loom::sync::Mutex<T>;
+#[cfg(loom)]
+type RawGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+#[cfg(not(loom))]
+type RawMutex<T> = parking_lot::Mutex<T>;
+#[cfg(not(loom))]
+type RawGuard<'a, T> = parking_lot::MutexGuard<'a, T>;
+
+/// A lock that a fork waits for; see [`fork`](super::fork).
 #[derive(Debug, Default)]
-pub struct Mutex<T>(locks::Mutex<T>);
+pub struct Mutex<T>(RawMutex<T>);
 
-/// What threads wait on for what a [`Mutex`] guards.
-#[derive(Debug, Default)]
-pub struct Condvar(locks::Condvar);
+/// A locked [`Mutex`].
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    // Dropped in this order: unlocked, then away from the gate.
+    guard: RawGuard<'a, T>,
+    #[cfg(not(loom))]
+    _pass: Pass,
+}
 
 impl<T> Mutex<T> {
     /// A lock that nobody holds.
     #[cfg(not(loom))]
     pub const fn new(value: T) -> Self {
-        Self(locks::Mutex::new(value))
+        Self(parking_lot::const_mutex(value))
     }
 
     /// A lock that nobody holds.
     #[cfg(loom)]
     pub fn new(value: T) -> Self {
-        Self(locks::Mutex::new(value))
+        Self(RawMutex::new(value))
     }
 
     /// Wait for the lock.
+    #[cfg(not(loom))]
+    #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let pass = Pass::new();
+        MutexGuard { guard: self.0.lock(), _pass: pass }
+    }
+
+    /// Wait for the lock.
+    #[cfg(loom)]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Take the lock if nobody holds it.
+    #[cfg(not(loom))]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+        let pass = Pass::new();
+        Some(MutexGuard { guard: self.0.try_lock()?, _pass: pass })
+    }
+
+    /// Take the lock if nobody holds it.
+    #[cfg(loom)]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        Some(MutexGuard { guard: self.0.try_lock().ok()? })
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+/// What threads sleep on until the epoch of the thing they wait for has passed. Waking costs the same for one thread and
+/// for a thousand.
+///
+/// A condition variable of std, with a lock of its own: neither has state outside of itself that a fork could copy.
+#[derive(Debug)]
+pub struct Bell {
+    /// The newest epoch that was rung.
+    rung: std_sync::Mutex<u64>,
+    changed: std_sync::Condvar,
+}
+
+impl Bell {
+    /// A bell that has not been rung.
+    pub fn new() -> Self {
+        Self { rung: std_sync::Mutex::new(0), changed: std_sync::Condvar::new() }
+    }
+
+    /// Wake every thread that waits for an epoch before `epoch` to pass.
+    pub fn ring(&self, epoch: u64) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        *rung = epoch.max(*rung);
+        drop(rung);
+        self.changed.notify_all();
+    }
+
+    /// Sleep until an epoch after `epoch` has been rung, or until `deadline`; never until a deadline under loom.
+    pub fn sleep(&self, epoch: u64, deadline: Option<Instant>) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while *rung <= epoch && !is_past(deadline) {
+            rung = match deadline {
+                #[cfg(not(loom))]
+                Some(deadline) => {
+                    let rest = deadline.saturating_duration_since(Instant::now());
+                    self.changed.wait_timeout(rung, rest).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 }
 
-impl Condvar {
-    /// One that nobody waits on.
-    pub fn new() -> Self {
-        Self(locks::Condvar::new())
-    }
-
-    /// Wait until woken, or until `deadline`; perhaps for less. Never times out under loom.
-    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>, deadline: Option<Instant>) -> MutexGuard<'a, T> {
-        match deadline {
-            #[cfg(not(loom))]
-            Some(deadline) => {
-                let patience = deadline.saturating_duration_since(Instant::now());
-                self.0.wait_timeout(guard, patience).unwrap_or_else(PoisonError::into_inner).0
-            }
-            _ => self.0.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-
-    /// Wake all who wait.
-    pub fn notify_all(&self) {
-        self.0.notify_all();
+impl Default for Bell {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

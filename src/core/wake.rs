@@ -1,4 +1,4 @@
-//! Who waits for something to change: threads on a condition variable, event loops on a port.
+//! Waiting for something to change: threads on a bell, event loops on a port.
 //!
 //! # No lost wake-up
 //!
@@ -7,93 +7,108 @@
 //!
 //! # What a publisher pays
 //!
-//! One notification for all threads, and one ring for each event loop that is armed. A loop is armed by its first reader
-//! that waits and disarmed by the first change, so a burst rings it once.
+//! One notification for all threads, and one wake-up for each event loop that is armed. A loop is armed by its first
+//! waiting reader and disarmed by the first change, so a burst wakes it once.
 
-use std::sync::{Arc as StdArc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use super::sync::{Condvar, Mutex};
+use super::sync::{Bell, Mutex, is_past};
+
+/// What names a thing that can be waited for; no other thing of this process has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub u64);
+
+impl Key {
+    /// A key that nothing has yet.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The number of changes of a thing that can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(u64);
 
 /// One event loop: how to wake it, and what has changed since it was last awake.
 pub struct Port {
-    /// Names of what has changed (`Waiters::key`); guarded by its own lock, a leaf.
-    ready: Mutex<Vec<u64>>,
-    ring: Box<dyn Fn() + Send + Sync>,
+    /// Keys of what has changed; this lock is a leaf.
+    ready: Mutex<Vec<Key>>,
+    wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Port {
-    /// A port whose loop is woken by `ring`, called by whatever thread makes a change, holding no lock.
-    pub fn new(ring: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self { ready: Mutex::new(Vec::new()), ring }
+    /// A port whose loop is woken by `wake`, which is called by whichever thread makes a change, with no lock held.
+    pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self { ready: Mutex::new(Vec::new()), wake }
     }
 
-    /// Take the keys of what has changed. Whatever changes after this rings again.
-    pub fn take_ready(&self) -> Vec<u64> {
+    /// Take the keys of what has changed. Any change after this wakes the loop again.
+    pub fn take_ready(&self) -> Vec<Key> {
         std::mem::take(&mut *self.ready.lock())
     }
 
-    fn notify(&self, key: u64) {
+    fn notify(&self, key: Key) {
         let mut ready = self.ready.lock();
         let asleep = ready.is_empty();
         ready.push(key);
         drop(ready);
         if asleep {
-            (self.ring)();
+            (self.wake)();
         }
     }
 }
 
-/// Those who wait for one thing to change; guarded by the lock of that thing.
+/// The waiters of one thing; guarded by the lock of that thing.
 pub struct Waiters {
-    key: u64,
-    epoch: u64,
-    /// The loops to ring at the next change. Weak, so that a loop that is gone costs nothing but its place here.
+    key: Key,
+    epoch: Epoch,
+    /// The loops to wake at the next change. Weak, so that a loop that has gone costs nothing but its entry here.
     ports: Vec<Weak<Port>>,
-    /// How many threads wait: notifying costs a system call even if there is none.
+    /// How many threads wait: ringing costs a system call even if none does.
     threads: usize,
 }
 
-/// Whom to wake, taken out under the lock, to be sent after it.
-#[must_use = "those who wait sleep until this is sent"]
+/// Whom to wake; taken out under the lock, to be sent after it.
+#[must_use = "the waiters sleep until this is sent"]
 pub struct Wakeup {
-    key: u64,
+    key: Key,
+    epoch: Epoch,
     ports: Vec<Weak<Port>>,
     threads: bool,
 }
 
 impl Waiters {
-    /// Nobody waits for the thing named `key`.
-    pub fn new(key: u64) -> Self {
-        Self { key, epoch: 0, ports: Vec::new(), threads: 0 }
+    /// No waiters of the thing named `key`.
+    pub fn new(key: Key) -> Self {
+        Self { key, epoch: Epoch(0), ports: Vec::new(), threads: 0 }
     }
 
     /// The number of changes so far.
-    pub fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// Note a change.
     pub fn changed(&mut self) -> Wakeup {
-        self.epoch += 1;
-        Wakeup { key: self.key, ports: std::mem::take(&mut self.ports), threads: self.threads > 0 }
+        self.epoch.0 += 1;
+        Wakeup { key: self.key, epoch: self.epoch, ports: std::mem::take(&mut self.ports), threads: self.threads > 0 }
     }
 
-    /// Count a thread that waits on the condition variable until [`Waiters::end_wait`].
-    pub fn begin_wait(&mut self) {
-        self.threads += 1;
-    }
-
-    /// A thread that waited does not any more.
-    pub fn end_wait(&mut self) {
-        self.threads -= 1;
-    }
-
-    /// Have `port` rung at the next change after `epoch`; `false` if that has been already.
-    pub fn arm(&mut self, epoch: u64, port: &StdArc<Port>) -> bool {
+    /// Register `port` for the next change after `epoch`. Returns whether it is; if not, there was one already.
+    pub fn arm(&mut self, epoch: Epoch, port: &Arc<Port>) -> bool {
         if epoch != self.epoch {
             return false;
         }
-        let port = StdArc::downgrade(port);
+        let port = Arc::downgrade(port);
         if !self.ports.iter().any(|armed| armed.ptr_eq(&port)) {
             self.ports.retain(|armed| armed.strong_count() > 0);
             self.ports.push(port);
@@ -103,15 +118,46 @@ impl Waiters {
 }
 
 impl Wakeup {
-    /// Wake the threads, which wait on `changed`, and ring the loops. The lock that guards the waiters must not be held.
-    pub fn send(self, changed: &Condvar) {
+    /// Wake the threads, which sleep on `bell`, and the loops. The lock that guards the waiters must not be held.
+    pub fn send(self, bell: &Bell) {
         if self.threads {
-            changed.notify_all();
+            bell.ring(self.epoch.0);
         }
         for port in &self.ports {
             if let Some(port) = port.upgrade() {
                 port.notify(self.key);
             }
         }
+    }
+}
+
+/// A thing whose waiters are behind a lock.
+pub trait Waitable {
+    /// Use the waiters, under the lock.
+    fn with_waiters<T>(&self, act: impl FnOnce(&mut Waiters) -> T) -> T;
+
+    /// What its threads sleep on.
+    fn bell(&self) -> &Bell;
+
+    /// Sleep until the first change after `epoch`, or until `deadline`. Not to be called with the GIL or a lock held.
+    fn sleep(&self, epoch: Epoch, deadline: Option<Instant>) {
+        let waits = self.with_waiters(|waiters| {
+            let waits = waiters.epoch == epoch && !is_past(deadline);
+            waiters.threads += usize::from(waits);
+            waits
+        });
+        if waits {
+            let _counted = Counted(self);
+            self.bell().sleep(epoch.0, deadline);
+        }
+    }
+}
+
+/// A thread that is counted among the waiters, until dropped.
+struct Counted<'a, W: Waitable + ?Sized>(&'a W);
+
+impl<W: Waitable + ?Sized> Drop for Counted<'_, W> {
+    fn drop(&mut self) {
+        self.0.with_waiters(|waiters| waiters.threads -= 1);
     }
 }

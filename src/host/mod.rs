@@ -1,3 +1,4 @@
-//! What concerns this host: sockets. No Python, and nothing the core needs.
+//! What concerns this host: files and sockets. No Python, and nothing the core needs.
 
+pub mod owner;
 pub mod streams;

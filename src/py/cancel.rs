@@ -6,13 +6,11 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
-use super::awaitable::Awaitable;
+use super::awaitable::{Awaitable, Wish};
 use super::fork::PerProcess;
-use super::gate;
-use super::logging::TARGET;
-use crate::core::run::new_key;
+use super::{TARGET, gate};
 use crate::core::sync::{Arc, is_past};
-use crate::core::{self, Callback};
+use crate::core::{self, Callback, Key};
 
 /// A flag that is set once, as `threading.Event` without `clear`, with callbacks.
 ///
@@ -26,9 +24,9 @@ struct PyCallback(Py<PyAny>);
 
 impl Callback for PyCallback {
     fn call(self: Box<Self>) {
-        Python::attach(|py| {
+        gate::attach(|py| {
             if let Err(error) = self.0.bind(py).call0()
-                && !gate::pass_on_interrupt(py, &error)
+                && !gate::forward_interrupt(py, &error)
             {
                 let trace = error.traceback(py).and_then(|trace| trace.format().ok()).unwrap_or_default();
                 log::error!(target: TARGET, "a callback of a cancel event raised {error}\n{trace}");
@@ -47,7 +45,7 @@ impl CancelEvent {
     /// The event; in a forked child one of its own, which is set if the parent's was.
     pub fn core(&self) -> &Arc<core::CancelEvent> {
         self.cores.get(|parent| {
-            let child = Arc::new(core::CancelEvent::new(new_key()));
+            let child = Arc::new(core::CancelEvent::new(Key::new()));
             if parent.is_set() {
                 child.set();
             }
@@ -55,7 +53,7 @@ impl CancelEvent {
         })
     }
 
-    /// Whether nobody else has the event: neither a run nor another wrapper. Only then are its callbacks this object's.
+    /// Whether nothing else has the event: neither a run nor another wrapper. Only then are its callbacks this object's.
     fn is_sole_owner(&self) -> bool {
         Arc::strong_count(self.core()) == 1
     }
@@ -65,10 +63,10 @@ impl CancelEvent {
 impl CancelEvent {
     #[new]
     fn new() -> Self {
-        Self::from(Arc::new(core::CancelEvent::new(new_key())))
+        Self::from(Arc::new(core::CancelEvent::new(Key::new())))
     }
 
-    /// Set it, wake who waits, and call the callbacks, in this thread. Later calls do nothing.
+    /// Set it, wake the waiters, and call the callbacks in this thread. Later calls do nothing.
     fn set(&self) {
         self.core().set();
     }
@@ -80,10 +78,10 @@ impl CancelEvent {
 
     /// Wait until it is set.
     ///
-    /// Lets go of the GIL while it waits and notices Ctrl-C within 100 ms.
+    /// Releases the GIL while it waits and notices Ctrl-C within 100 ms.
     ///
     /// Args:
-    ///     timeout: seconds to wait at most; None waits without end, 0 and less do not wait.
+    ///     timeout: seconds to wait at most; None is no limit, 0 and less do not wait.
     ///
     /// Returns:
     ///     Whether it is set.
@@ -98,7 +96,8 @@ impl CancelEvent {
 
     /// Wait on an event loop until it is set; True.
     fn __await__(slf: Bound<'_, Self>) -> Awaitable {
-        Awaitable::set(slf.unbind())
+        let core = Arc::downgrade(slf.get().core());
+        Awaitable::new(Wish::Set(slf.into_any().unbind(), core), None)
     }
 
     /// Call `callback()` once when the event is set; at once, in this thread, if it already is.
@@ -115,7 +114,7 @@ impl CancelEvent {
     }
 
     fn __hash__(&self) -> u64 {
-        self.core().key()
+        self.core().key().0
     }
 
     fn __repr__(&self) -> String {

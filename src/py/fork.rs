@@ -1,26 +1,38 @@
-//! What a forked child finds: everything made before the fork is left alone, and made anew where it is asked for.
+//! What a forked child finds: everything made before the fork is left alone, and made anew when it is needed.
 
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::core::fork::{entered_child, generation};
-use crate::core::owner::close_in_child;
-use crate::host::streams;
+use crate::core::fork::{close_gate, entered_child, generation, open_gate};
+use crate::host::{owner, streams};
 
-/// Have Python tell the core of each fork.
+/// Have Python report each fork.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let kwargs = PyDict::new(py);
-    kwargs.set_item("after_in_child", wrap_pyfunction!(note_fork, py)?)?;
+    kwargs.set_item("before", wrap_pyfunction!(before_fork, py)?)?;
+    kwargs.set_item("after_in_parent", wrap_pyfunction!(after_fork_in_parent, py)?)?;
+    kwargs.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, py)?)?;
     py.import("os")?.call_method("register_at_fork", (), Some(&kwargs))?;
     Ok(())
 }
 
 #[pyfunction]
-fn note_fork() {
+fn before_fork() {
+    close_gate();
+}
+
+#[pyfunction]
+fn after_fork_in_parent() {
+    open_gate();
+}
+
+#[pyfunction]
+fn after_fork_in_child() {
+    open_gate();
     entered_child();
-    close_in_child();
+    owner::close_in_child();
     streams::close_in_child();
 }
 

@@ -1,25 +1,41 @@
-//! The one way to block: without the GIL, in slices short enough to notice Ctrl-C.
+//! The one way to let the GIL go, to take it, and to block.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::logging::TARGET;
+use super::TARGET;
+use super::once::intern;
+use crate::core::fork;
 
 /// How long the main thread waits before it looks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// The end of a wait of `timeout` seconds; `None` for one without end, or longer than the clock reaches.
+/// Run `work` without the GIL, and with a fork waiting while it is at a lock.
+pub fn detach<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    py.detach(|| fork::detached(work))
+}
+
+/// Run `work` with the GIL, from wherever the thread is.
+pub fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+    fork::attached(|| Python::attach(work))
+}
+
+/// Run `work` with the GIL; `None` if the interpreter is not there, or finalizes.
+pub fn try_attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
+    fork::attached(|| Python::try_attach(work))
+}
+
+/// The end of a wait of `timeout` seconds; `None` for one without end, or later than the clock reaches.
 pub fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout else { return Ok(None) };
     check_timeout(seconds)?;
     Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait)))
 }
 
-/// Refuse a number of seconds that is none to wait.
+/// Refuse a negative number of seconds, and NaN.
 pub fn check_timeout(seconds: f64) -> PyResult<()> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(PyValueError::new_err("'timeout' must be a non-negative number"));
@@ -28,7 +44,7 @@ pub fn check_timeout(seconds: f64) -> PyResult<()> {
 }
 
 /// Let `wait` block until the time it is given, which is `deadline` or sooner, then raise what a signal's handler
-/// raised. The caller looks whether what it waits for has come, and waits again if not.
+/// raised. The caller checks whether what it waits for has come, and waits again if not.
 pub fn block<T: Send>(
     py: Python<'_>,
     deadline: Option<Instant>,
@@ -38,11 +54,11 @@ pub fn block<T: Send>(
     if on_main_thread(py)? {
         let slice = Instant::now() + SLICE;
         let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-        let waited = py.detach(|| wait(Some(until)));
+        let waited = detach(py, || wait(Some(until)));
         py.check_signals()?;
         return Ok(waited);
     }
-    Ok(py.detach(|| wait(deadline)))
+    Ok(detach(py, || wait(deadline)))
 }
 
 /// Log once in a process that a thread is about to block its running event loop.
@@ -54,7 +70,7 @@ pub fn warn_if_loop_runs(py: Python<'_>) -> PyResult<()> {
     // Where it has not been imported no loop runs, and a program without loops need not load it.
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
     let Ok(events) = modules.get_item(intern!(py, "asyncio.events")) else { return Ok(()) };
-    // It may be half imported, by another thread.
+    // Another thread may have imported half of it.
     let Ok(running) = events.call_method0(intern!(py, "_get_running_loop")) else { return Ok(()) };
     if !running.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
@@ -67,8 +83,8 @@ pub fn warn_if_loop_runs(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Have the main thread raise a `KeyboardInterrupt` that came where nothing can be raised; whether it was one.
-pub fn pass_on_interrupt(py: Python<'_>, error: &PyErr) -> bool {
+/// Forward a KeyboardInterrupt to the main thread, because it cannot propagate here. Returns whether `error` was one.
+pub fn forward_interrupt(py: Python<'_>, error: &PyErr) -> bool {
     let interrupted = error.is_instance_of::<PyKeyboardInterrupt>(py);
     if interrupted && let Err(failed) = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main")) {
         failed.write_unraisable(py, None);

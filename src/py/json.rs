@@ -8,16 +8,14 @@ use std::cell::Cell;
 
 use jiter::{PythonParse, StringCacheMode, map_json_error};
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use serde::Serialize;
 use serde_json::to_writer;
 
 use super::native;
-use crate::core::Payload;
-use crate::core::sync::share;
+use super::once::{Once, intern};
+use crate::core::{EventName, Payload};
 
 /// How deep objects and arrays may be nested, the outermost counted as 1.
 const MAX_DEPTH: usize = 128;
@@ -37,12 +35,17 @@ thread_local! {
 /// What is asked for a plainer object where JSON has no form for a value: the `default` of a manager.
 type Fallback<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
-/// The JSON object of an event.
-pub fn encode<'py>(event: &Bound<'py, PyAny>, default: Fallback<'_, 'py>) -> PyResult<Payload> {
+/// The payload of an event: its name, and its JSON object.
+pub fn encode<'py>(
+    name: Option<EventName<'_>>,
+    event: &Bound<'py, PyAny>,
+    default: Fallback<'_, 'py>,
+) -> PyResult<Payload> {
     let mut out = BUFFER.take();
     out.clear();
+    Payload::begin(name, &mut out);
     let written = write_event(event, &mut out, default);
-    let shared = written.map(|()| share(&out));
+    let shared = written.map(|()| Payload::share(&out));
     if out.capacity() <= KEPT_BUFFER {
         BUFFER.set(out);
     }
@@ -277,11 +280,8 @@ fn write_changing_list<'py>(
 /// lets other threads run.
 #[inline]
 fn is_free_threaded(py: Python<'_>) -> bool {
-    static FREE_THREADED: PyOnceLock<bool> = PyOnceLock::new();
-    match FREE_THREADED.get(py) {
-        Some(known) => *known,
-        None => *FREE_THREADED.get_or_init(py, || is_built_free_threaded(py)),
-    }
+    static FREE_THREADED: Once<bool> = Once::new();
+    *FREE_THREADED.get_or_make(py, || is_built_free_threaded(py))
 }
 
 /// Asked of the build: such a CPython has the GIL for a while at an import, which may be now.
@@ -469,8 +469,8 @@ fn type_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(value.get_type().name()?.to_string())
 }
 
-/// A key as it is shown in an error, at most 60 characters of it.
-fn short_repr(key: &Bound<'_, PyAny>) -> String {
+/// An object as it is shown in an error, at most 60 characters of it.
+pub fn short_repr(key: &Bound<'_, PyAny>) -> String {
     let shown = key.repr().map(|repr| repr.to_string_lossy().into_owned()).unwrap_or_else(|_| "?".to_owned());
     match shown.char_indices().nth(60) {
         Some((end, _)) => shown.get(..end).unwrap_or_default().to_owned() + "…",

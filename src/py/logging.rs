@@ -6,10 +6,7 @@ use pyo3_log::{Caching, Logger};
 
 use super::gate;
 
-/// The logger's name.
-pub const TARGET: &str = "genglossary_runs";
-
-/// pyo3-log, but what a handler raises goes to `sys.unraisablehook`, and not into whatever call wrote the record.
+/// pyo3-log, but an exception of a handler goes to `sys.unraisablehook`, and not into the call that wrote the record.
 struct PythonLog(Logger);
 
 impl Log for PythonLog {
@@ -18,11 +15,11 @@ impl Log for PythonLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        Python::attach(|py| {
+        gate::attach(|py| {
             let pending = PyErr::take(py);
             self.0.log(record);
             if let Some(raised) = PyErr::take(py)
-                && !gate::pass_on_interrupt(py, &raised)
+                && !gate::forward_interrupt(py, &raised)
             {
                 raised.write_unraisable(py, None);
             }
@@ -35,10 +32,10 @@ impl Log for PythonLog {
     fn flush(&self) {}
 }
 
-/// Send records to Python. Levels are asked for at each record, so that one changed at run time takes effect.
+/// Send records to Python. The level is asked for at each record, so a change at run time takes effect.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let logger = Logger::new(py, Caching::Loggers)?.filter(LevelFilter::Debug);
-    // Only this module logs here, so one that is there is its own, of an earlier import.
+    // Only this module logs here, so a logger that is there is its own, of an earlier import.
     let _ = log::set_boxed_logger(Box::new(PythonLog(logger)));
     log::set_max_level(LevelFilter::Debug);
     Ok(())

@@ -2,19 +2,28 @@
 
 mod awaitable;
 mod cancel;
-mod error;
+mod coding;
+mod errors;
 mod fork;
+mod frames;
 mod gate;
 mod json;
 mod logging;
+mod loops;
 mod manager;
 mod native;
+mod once;
 mod owner;
+mod reader;
+mod run_id;
 mod streams;
 mod subscription;
-mod wake;
 
 use pyo3::prelude::*;
+use pyo3::types::PyMapping;
+
+/// The name of the logger that Rust's records go to.
+const TARGET: &str = "genglossary_runs";
 
 /// The Rust core of genglossary_runs.
 #[pymodule(gil_used = false)]
@@ -23,8 +32,6 @@ mod _core {
 
     #[pymodule_export]
     use super::cancel::CancelEvent;
-    #[pymodule_export]
-    use super::error::{RunActiveError, UnknownRunError};
     #[pymodule_export]
     use super::manager::RunManager;
     #[pymodule_export]
@@ -36,7 +43,20 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        logging::install(module.py())?;
-        fork::install(module.py())
+        let py = module.py();
+        make_early(py)?;
+        logging::install(py)?;
+        fork::install(py)
     }
+}
+
+/// Make what pyo3 would make, under locks that a fork must not meet (see [`once`]), when it is first needed.
+fn make_early(py: Python<'_>) -> PyResult<()> {
+    errors::import(py)?;
+    loops::import(py);
+    py.get_type::<awaitable::Awaitable>();
+    py.get_type::<frames::Frames>();
+    // Asked of an object that is no dict, this imports `collections.abc.Mapping`.
+    let _ = py.None().bind(py).cast::<PyMapping>();
+    Ok(())
 }

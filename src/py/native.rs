@@ -5,25 +5,21 @@
 //! Bytes have no one text and are left to `default=`.
 
 use pyo3::exceptions::PyException;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyType};
 
-/// A class of the standard library, imported when it is first asked for.
-struct Class {
-    module: &'static str,
-    name: &'static str,
-    cell: PyOnceLock<Py<PyType>>,
-}
+use super::once::{Imported, intern};
+
+/// A class of the standard library.
+struct Class(Imported);
 
 impl Class {
     const fn new(module: &'static str, name: &'static str) -> Self {
-        Self { module, name, cell: PyOnceLock::new() }
+        Self(Imported::new(module, name))
     }
 
     fn has(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        value.is_instance(self.cell.import(value.py(), self.module, self.name)?)
+        value.is_instance(&self.0.get(value.py())?)
     }
 }
 

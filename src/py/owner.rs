@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use crate::core::owner;
+use crate::host::owner;
 
 /// A lock on a file that the operating system releases when the process ends, however it ends.
 ///

@@ -58,7 +58,7 @@ impl StreamGroup {
         // descriptor was closed and another is open by now, that one is duplicated: memory stays safe.
         let borrowed = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) });
         let borrowed = borrowed.ok_or_else(|| PyValueError::new_err("'fd' must not be negative"))?;
-        streams::hand_over(borrowed.try_clone_to_owned()?, subscription.get().share(), options, &self.group)?;
+        streams::hand_over(borrowed.try_clone_to_owned()?, subscription.get().reader().share(), options, &self.group)?;
         Ok(())
     }
 

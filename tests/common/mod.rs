@@ -1,18 +1,20 @@
-//! What the tests of the core share.
+//! Shared by the tests of the core.
 
-// Every test file uses its part of this.
+// Each test file uses its part of this.
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+pub mod memory;
 pub mod model;
 pub mod sse;
+pub mod worker;
 
 use std::time::{Duration, Instant};
 
-use genglossary_runs::core::log::LogLimits;
-use genglossary_runs::core::retention::RetentionLimits;
-use genglossary_runs::core::sync::share;
-use genglossary_runs::core::{Event, Limits, NotReady, Payload, RunManager, Start, Subscription};
+use genglossary_runs::core::limits::{LogLimits, RetentionLimits};
+use genglossary_runs::core::{
+    Epoch, Event, EventName, Limits, NotReady, Payload, RunId, RunIdRef, RunManager, Start, Subscription,
+};
 use proptest::test_runner::{Config as ProptestConfig, FileFailurePersistence};
 
 /// How long anything may take on a loaded machine before it counts as hung.
@@ -27,9 +29,23 @@ pub fn proptest_config() -> ProptestConfig {
 /// From the first event still held.
 pub const BEGINNING: Start = Start::After(None);
 
-/// The core looks into no payload, so a word will do for one.
+/// The core does not look into a payload, so a word will do for one.
 pub fn payload(text: &str) -> Payload {
-    share(text.as_bytes())
+    Payload::new(None, text.as_bytes())
+}
+
+/// The payload of an event with a name.
+pub fn named(name: &str, text: &str) -> Payload {
+    Payload::new(Some(event_name(name)), text.as_bytes())
+}
+
+pub fn event_name(name: &str) -> EventName<'_> {
+    EventName::try_from(name).expect("a valid name")
+}
+
+/// The ids of runs that are named by integers.
+pub fn ints<const N: usize>(numbers: [i64; N]) -> [RunId; N] {
+    numbers.map(RunId::Int)
 }
 
 /// Limits that no test reaches by chance.
@@ -51,24 +67,28 @@ pub fn manager(events: usize) -> RunManager {
 }
 
 /// Publish each word as an event.
-pub fn publish(manager: &RunManager, run_id: i64, words: &[&str]) {
+pub fn publish<'a>(manager: &RunManager, run_id: impl Into<RunIdRef<'a>>, words: &[&str]) {
+    let run_id = run_id.into();
     for word in words {
         manager.publish(run_id, payload(word)).expect("somebody can read it");
     }
 }
 
 /// Make a reader of a run that may be unknown.
-pub fn subscribe(manager: &RunManager, run_id: i64, after: Start) -> Subscription {
-    manager.subscribe(run_id, after, false).expect("a run that need not exist")
+pub fn subscribe<'a>(manager: &RunManager, run_id: impl Into<RunIdRef<'a>>, start: Start) -> Subscription {
+    manager.subscribe(run_id.into(), start, false).expect("a run that need not exist")
 }
 
-/// An event in short: `3 word`, `end 4 word`, `own word`, `gap 1-2`.
+/// An event in short: `3 word`, `3 name: word`, `end 4 word`, `private word`, `gap 1-2`.
 pub fn short(event: &Event) -> String {
-    let text = |json: &Payload| String::from_utf8_lossy(json).into_owned();
+    let text = |payload: &Payload| {
+        let name = payload.name().map(|name| format!("{name}: ")).unwrap_or_default();
+        name + &String::from_utf8_lossy(payload)
+    };
     match event {
-        Event::Message(id, json) => format!("{} {}", id.seq, text(json)),
-        Event::Terminal(id, json) => format!("end {} {}", id.seq, text(json)),
-        Event::Own(json) => format!("own {}", text(json)),
+        Event::Message(id, payload) => format!("{} {}", id.seq, text(payload)),
+        Event::Terminal(id, payload) => format!("end {} {}", id.seq, text(payload)),
+        Event::Private(payload) => format!("private {}", text(payload)),
         Event::Gap(gap) => format!("gap {}-{}", gap.from, gap.to),
     }
 }
@@ -78,8 +98,8 @@ pub fn read(reader: &Subscription) -> Vec<String> {
     std::iter::from_fn(|| reader.try_next().ok()).map(|event| short(&event)).collect()
 }
 
-/// What a reader that has nothing to read is to wait for.
-pub fn pending(reader: &Subscription) -> u64 {
+/// The epoch of a reader that has nothing to read.
+pub fn pending(reader: &Subscription) -> Epoch {
     match reader.try_next() {
         Err(NotReady::Pending(epoch)) => epoch,
         other => panic!("expected nothing yet, found {other:?}"),
@@ -94,5 +114,14 @@ pub fn next(reader: &Subscription) -> Result<Event, NotReady> {
             Err(NotReady::Pending(epoch)) if Instant::now() < deadline => reader.wait(epoch, Some(deadline)),
             found => return found,
         }
+    }
+}
+
+/// Wait for `condition`; panics once that takes too long.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
     }
 }

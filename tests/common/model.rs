@@ -2,16 +2,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use genglossary_runs::core::{Limits, RunId, Stats};
+use genglossary_runs::core::{Fence, Limits, RunId, Stats};
+
+/// An event that was published.
+pub struct Published {
+    pub name: Option<&'static str>,
+    pub json: String,
+}
 
 /// One life of a run id.
 pub struct Life {
     pub run_id: RunId,
     /// All that was ever published to it.
-    pub events: Vec<String>,
+    pub events: Vec<Published>,
     pub finished: bool,
-    /// Known as soon as somebody was told.
-    pub fence: Option<u64>,
+    /// Known once the manager has told it.
+    pub fence: Option<Fence>,
 }
 
 /// Who wants a run, apart from its readers.
@@ -25,8 +31,10 @@ pub enum Claim {
 /// A reader of the life with that index.
 pub struct Reader {
     pub life: usize,
+    /// The seq it reads next.
     pub next: u64,
-    pub own: VecDeque<(u64, String)>,
+    /// Private messages, each with the seq of the event after which it is read.
+    pub private: VecDeque<(u64, String)>,
     pub closed: bool,
 }
 
@@ -48,11 +56,11 @@ impl Life {
         self.events.len() as u64
     }
 
-    /// The seq of the oldest event within the bounds.
+    /// The seq of the oldest event within the limits.
     fn first(&self, limits: &Limits) -> u64 {
         let (mut held, mut bytes) = (0, 0);
         for event in self.events.iter().rev() {
-            bytes += event.len();
+            bytes += event.json.len();
             if held > 0 && (held == limits.log.events || bytes > limits.log.bytes) {
                 break;
             }
@@ -61,12 +69,12 @@ impl Life {
         self.last() - held as u64 + 1
     }
 
-    fn held(&self, limits: &Limits) -> &[String] {
+    fn held(&self, limits: &Limits) -> &[Published] {
         &self.events[self.first(limits) as usize - 1..]
     }
 
     fn bytes(&self, limits: &Limits) -> usize {
-        self.held(limits).iter().map(String::len).sum()
+        self.held(limits).iter().map(|event| event.json.len()).sum()
     }
 }
 
@@ -84,35 +92,35 @@ impl Model {
     }
 
     /// The life of a run that is yet to finish, made if there is none.
-    fn entry(&mut self, run_id: RunId) -> &mut (usize, Claim) {
-        self.live.entry(run_id).or_insert_with(|| {
-            self.lives.push(Life { run_id, events: Vec::new(), finished: false, fence: None });
+    fn entry(&mut self, run_id: &RunId) -> &mut (usize, Claim) {
+        self.live.entry(run_id.clone()).or_insert_with_key(|run_id| {
+            self.lives.push(Life { run_id: run_id.clone(), events: Vec::new(), finished: false, fence: None });
             (self.lives.len() - 1, Claim::None)
         })
     }
 
-    pub fn claim(&self, run_id: RunId) -> Claim {
-        self.live.get(&run_id).map_or(Claim::None, |(_, claim)| *claim)
+    pub fn claim(&self, run_id: &RunId) -> Claim {
+        self.live.get(run_id).map_or(Claim::None, |(_, claim)| *claim)
     }
 
-    fn retained_life(&self, run_id: RunId) -> Option<usize> {
-        self.retained.iter().copied().find(|life| self.lives[*life].run_id == run_id)
+    fn retained_life(&self, run_id: &RunId) -> Option<usize> {
+        self.retained.iter().copied().find(|life| self.lives[*life].run_id == *run_id)
     }
 
-    fn forget(&mut self, run_id: RunId) {
-        self.retained.retain(|life| self.lives[*life].run_id != run_id);
+    fn stop_retaining(&mut self, run_id: &RunId) {
+        self.retained.retain(|life| self.lives[*life].run_id != *run_id);
     }
 
-    pub fn open(&mut self, run_id: RunId) -> bool {
+    pub fn open(&mut self, run_id: &RunId) -> bool {
         if self.claim(run_id) == Claim::Open {
             return false;
         }
         self.entry(run_id).1 = Claim::Open;
-        self.forget(run_id);
+        self.stop_retaining(run_id);
         true
     }
 
-    pub fn abandon(&mut self, run_id: RunId) -> bool {
+    pub fn abandon(&mut self, run_id: &RunId) -> bool {
         let open = self.claim(run_id) == Claim::Open;
         if open {
             self.entry(run_id).1 = Claim::None;
@@ -121,7 +129,7 @@ impl Model {
         open
     }
 
-    pub fn reserve(&mut self, run_id: RunId) {
+    pub fn reserve(&mut self, run_id: &RunId) {
         let (_, claim) = self.entry(run_id);
         if *claim == Claim::None {
             *claim = Claim::Reserved;
@@ -129,16 +137,16 @@ impl Model {
     }
 
     /// The seq, and the life it is in.
-    pub fn publish(&mut self, run_id: RunId, event: String) -> Option<(u64, &mut Life)> {
-        let (life, _) = self.live.get(&run_id)?;
+    pub fn publish(&mut self, run_id: &RunId, event: Published) -> Option<(u64, &mut Life)> {
+        let (life, _) = self.live.get(run_id)?;
         let life = &mut self.lives[*life];
         life.events.push(event);
         self.published += 1;
         Some((life.last(), life))
     }
 
-    pub fn finish(&mut self, run_id: RunId, event: String, unless_open: bool) -> bool {
-        let refused = match self.live.get(&run_id) {
+    pub fn finish(&mut self, run_id: &RunId, json: String, unless_open: bool) -> bool {
+        let refused = match self.live.get(run_id) {
             Some((_, claim)) => unless_open && *claim == Claim::Open,
             None => self.retained_life(run_id).is_some(),
         };
@@ -146,10 +154,10 @@ impl Model {
             return false;
         }
         let (life, _) = *self.entry(run_id);
-        self.publish(run_id, event);
+        self.publish(run_id, Published { name: None, json });
         self.lives[life].finished = true;
-        self.live.remove(&run_id);
-        self.forget(run_id);
+        self.live.remove(run_id);
+        self.stop_retaining(run_id);
         self.retained.push(life);
         let limits = self.limits.retention;
         let bytes =
@@ -163,13 +171,13 @@ impl Model {
     }
 
     /// The terminal event of a run that is retained.
-    pub fn terminal(&self, run_id: RunId) -> Option<&String> {
-        self.lives[self.retained_life(run_id)?].events.last()
+    pub fn terminal(&self, run_id: &RunId) -> Option<&String> {
+        Some(&self.lives[self.retained_life(run_id)?].events.last()?.json)
     }
 
     /// The life that a new reader reads, made if need be.
-    pub fn life_to_read(&mut self, run_id: RunId, must_exist: bool) -> Option<usize> {
-        let known = self.live.get(&run_id).map(|(life, _)| *life).or_else(|| self.retained_life(run_id));
+    pub fn life_to_read(&mut self, run_id: &RunId, must_exist: bool) -> Option<usize> {
+        let known = self.live.get(run_id).map(|(life, _)| *life).or_else(|| self.retained_life(run_id));
         if known.is_none() && must_exist {
             return None;
         }
@@ -181,13 +189,13 @@ impl Model {
         self.readers.iter().filter(|reader| reader.life == life && !reader.closed).count()
     }
 
-    /// An entry that nobody wants any more goes.
+    /// Remove the entries that nobody wants any more.
     pub fn clear(&mut self) {
         let unwanted: Vec<RunId> = self
             .live
             .iter()
             .filter(|(_, (life, claim))| *claim == Claim::None && self.readers_of(*life) == 0)
-            .map(|(run_id, _)| *run_id)
+            .map(|(run_id, _)| run_id.clone())
             .collect();
         self.live.retain(|run_id, _| !unwanted.contains(run_id));
     }
@@ -198,13 +206,13 @@ impl Model {
         }
         let life = &self.lives[reader.life];
         let first = life.first(&self.limits);
-        (life.last() + 1 - reader.next.max(first)) as usize + reader.own.len()
+        (life.last() + 1 - reader.next.max(first)) as usize + reader.private.len()
     }
 
     /// Whether the reader will never get anything again.
     pub fn is_ended(&self, reader: &Reader) -> bool {
         let life = &self.lives[reader.life];
-        reader.closed || (life.finished && reader.next > life.last() && reader.own.is_empty())
+        reader.closed || (life.finished && reader.next > life.last() && reader.private.is_empty())
     }
 
     /// What the reader with that index gets next, in short; `Err` says whether there may ever be more.
@@ -213,11 +221,11 @@ impl Model {
         if reader.closed {
             return Err(false);
         }
-        if let Some((place, own)) = reader.own.pop_front() {
-            if place < reader.next {
-                return Ok(format!("own {own}"));
+        if let Some((after, private)) = reader.private.pop_front() {
+            if after < reader.next {
+                return Ok(format!("private {private}"));
             }
-            reader.own.push_front((place, own));
+            reader.private.push_front((after, private));
         }
         let life = &self.lives[reader.life];
         let (seq, first) = (reader.next, life.first(&self.limits));
@@ -226,14 +234,15 @@ impl Model {
             self.missed += first - seq;
             return Ok(format!("gap {seq}-{}", first - 1));
         }
-        let event = life.events.get(seq as usize - 1).ok_or(!life.finished)?;
+        let Published { name, json } = life.events.get(seq as usize - 1).ok_or(!life.finished)?;
         reader.next += 1;
         let end = if life.finished && seq == life.last() { "end " } else { "" };
-        Ok(format!("{end}{seq} {event}"))
+        let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
+        Ok(format!("{end}{seq} {name}{json}"))
     }
 
     pub fn runs_with(&self, wanted: impl Fn(usize, Claim) -> bool) -> Vec<RunId> {
-        self.live.iter().filter(|(_, (life, claim))| wanted(*life, *claim)).map(|(run_id, _)| *run_id).collect()
+        self.live.iter().filter(|(_, (life, claim))| wanted(*life, *claim)).map(|(run_id, _)| run_id.clone()).collect()
     }
 
     pub fn subscribed_runs(&self) -> Vec<RunId> {

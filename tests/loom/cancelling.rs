@@ -1,7 +1,8 @@
 //! Cancel events.
 
-use genglossary_runs::core::CancelEvent;
+use genglossary_runs::core::RunIdRef::Int;
 use genglossary_runs::core::sync::Arc;
+use genglossary_runs::core::{CancelEvent, Key};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
@@ -10,7 +11,7 @@ use super::{Counting, Loop, manager, payload};
 #[test]
 fn set_against_wait() {
     loom::model(|| {
-        let event = Arc::new(CancelEvent::new(7));
+        let event = Arc::new(CancelEvent::new(Key(7)));
         let other = event.clone();
         let setting = thread::spawn(move || other.set());
         assert!(event.wait(None));
@@ -19,9 +20,9 @@ fn set_against_wait() {
 }
 
 #[test]
-fn who_sees_the_flag_sees_what_was_done_before() {
+fn a_thread_that_sees_the_flag_sees_what_was_done_before() {
     loom::model(|| {
-        let event = Arc::new(CancelEvent::new(7));
+        let event = Arc::new(CancelEvent::new(Key(7)));
         let done = Arc::new(AtomicUsize::new(0));
         let (other, was_done) = (event.clone(), done.clone());
         let looking = thread::spawn(move || !other.is_set() || was_done.load(Ordering::Relaxed) == 1);
@@ -34,12 +35,12 @@ fn who_sees_the_flag_sees_what_was_done_before() {
 #[test]
 fn set_against_a_loop_that_parks() {
     loom::model(|| {
-        let event = Arc::new(CancelEvent::new(7));
+        let event = Arc::new(CancelEvent::new(Key(7)));
         let other = event.clone();
         let setting = thread::spawn(move || other.set());
         let event_loop = Loop::new();
         if event.arm(&event_loop.port) {
-            event_loop.sleep_until_ready(7);
+            event_loop.sleep_until_ready(Key(7));
         }
         assert!(event.is_set());
         setting.join().unwrap();
@@ -49,7 +50,7 @@ fn set_against_a_loop_that_parks() {
 #[test]
 fn set_against_set_and_add_callback() {
     loom::model(|| {
-        let event = Arc::new(CancelEvent::new(7));
+        let event = Arc::new(CancelEvent::new(Key(7)));
         let calls = Arc::new(AtomicUsize::new(0));
         event.add_callback(Box::new(Counting(calls.clone())));
         let setting = [(); 2].map(|()| {
@@ -67,18 +68,18 @@ fn cancel_against_finish() {
     loom::model(|| {
         let manager = manager(10, 1);
         let calls = Arc::new(AtomicUsize::new(0));
-        let event = manager.open(1).unwrap();
+        let event = manager.open(Int(1)).unwrap();
         event.add_callback(Box::new(Counting(calls.clone())));
         let other = manager.clone();
-        let cancelling = thread::spawn(move || other.cancel(1));
-        assert!(manager.finish(1, payload(), false));
+        let cancelling = thread::spawn(move || other.cancel(Int(1)));
+        assert!(manager.finish(Int(1), payload(), false));
         let cancelled = cancelling.join().unwrap();
         assert_eq!(event.is_set(), cancelled);
-        // The callback was called, or let go with the run; never both, never twice.
+        // The callback was called, or dropped with the run; never both, never twice.
         let called = calls.load(Ordering::Relaxed);
         assert!(called <= usize::from(cancelled));
         assert_eq!(Arc::strong_count(&calls), 1);
-        assert!(!manager.cancel(1));
+        assert!(!manager.cancel(Int(1)));
     });
 }
 
@@ -86,10 +87,10 @@ fn cancel_against_finish() {
 fn cancel_against_open() {
     loom::model(|| {
         let manager = manager(10, 1);
-        let reserved = manager.cancel_event(1, true).unwrap();
+        let reserved = manager.reserve(Int(1));
         let other = manager.clone();
-        let cancelling = thread::spawn(move || assert!(other.cancel(1)));
-        let opened = manager.open(1).unwrap();
+        let cancelling = thread::spawn(move || assert!(other.cancel(Int(1))));
+        let opened = manager.open(Int(1)).unwrap();
         cancelling.join().unwrap();
         assert!(opened.is_set() && reserved.is_set());
     });
@@ -98,7 +99,7 @@ fn cancel_against_open() {
 #[test]
 fn collecting_garbage_against_set() {
     loom::model(|| {
-        let event = Arc::new(CancelEvent::new(7));
+        let event = Arc::new(CancelEvent::new(Key(7)));
         let calls = Arc::new(AtomicUsize::new(0));
         event.add_callback(Box::new(Counting(calls.clone())));
         let other = event.clone();

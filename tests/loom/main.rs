@@ -1,10 +1,10 @@
 //! Every interleaving of a few steps of the core, as loom finds them (`make loom`).
 //!
-//! Payloads, runs and cancel events are counted by loom: one that is never freed fails its model, and so does a thread
-//! that sleeps for ever. Models are kept to two or three threads and a handful of steps each.
+//! Loom counts payloads, runs and cancel events: one that is never freed fails its model, and so does a thread that
+//! sleeps for ever. Models are kept to two or three threads and a handful of steps each.
 //!
-//! What is guarded by a lock is explored without exception. Of the loads of an atomic loom remembers the last alone, so a
-//! thread that only looks at one must be the second to run (`cancelling.rs`).
+//! Loom explores everything that is guarded by a lock. Of the loads of an atomic it remembers only the last, so a thread
+//! that only looks at one must be the second to run (`cancelling.rs`).
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)]
@@ -20,11 +20,10 @@ mod waiting;
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
-use genglossary_runs::core::log::LogLimits;
-use genglossary_runs::core::retention::RetentionLimits;
-use genglossary_runs::core::sync::{Arc, share};
+use genglossary_runs::core::limits::{LogLimits, RetentionLimits};
+use genglossary_runs::core::sync::Arc;
 use genglossary_runs::core::{
-    Callback, Event, Limits, NotReady, Payload, Port, RunManager, Start, Stats, Subscription,
+    Callback, Event, Key, Limits, NotReady, Payload, Port, RunManager, Seq, Start, Stats, Subscription,
 };
 use loom::model::Builder;
 use loom::sync::Notify;
@@ -39,7 +38,7 @@ fn manager(events: usize, runs: usize) -> Arc<RunManager> {
 }
 
 fn payload() -> Payload {
-    share(b"{}")
+    Payload::new(None, b"{}")
 }
 
 /// The next event, waited for without end.
@@ -53,22 +52,22 @@ fn next(reader: &Subscription) -> Option<Event> {
     }
 }
 
-/// Read to the end: every seq from `first` on is told of once, the terminal event last. The number of the last seq.
+/// Read to the end: every seq from `first` on comes once, the terminal event last. Returns the last seq.
 fn read_to_the_end(reader: &Subscription, first: u64) -> u64 {
-    let (mut expected, mut ended) = (first, false);
+    let (mut expected, mut ended) = (Seq(first), false);
     while let Some(event) = next(reader) {
         assert!(!ended);
         let (from, to) = match &event {
             Event::Message(id, _) | Event::Terminal(id, _) => (id.seq, id.seq),
             Event::Gap(gap) => (gap.from, gap.to),
-            Event::Own(_) => continue,
+            Event::Private(_) => continue,
         };
         assert_eq!(from, expected);
-        expected = to + 1;
+        expected = to.next();
         ended = matches!(event, Event::Terminal(..));
     }
     assert!(ended);
-    expected - 1
+    expected.previous().0
 }
 
 /// No run is open, and nobody subscribed to any.
@@ -86,17 +85,17 @@ impl Callback for Counting {
     }
 }
 
-/// An event loop: asleep until it is rung.
+/// An event loop: asleep until it is woken.
 struct Loop {
     port: StdArc<Port>,
-    bell: Arc<Notify>,
+    alarm: Arc<Notify>,
 }
 
 impl Loop {
     fn new() -> Self {
-        let bell = Arc::new(Notify::new());
-        let ring = bell.clone();
-        Self { port: StdArc::new(Port::new(Box::new(move || ring.notify()))), bell }
+        let alarm = Arc::new(Notify::new());
+        let woken = alarm.clone();
+        Self { port: StdArc::new(Port::new(Box::new(move || woken.notify()))), alarm }
     }
 
     /// The next event, as a loop waits for it: armed, asleep, awake, looking.
@@ -107,17 +106,16 @@ impl Loop {
                 Err(NotReady::Ended) => return None,
                 Err(NotReady::Pending(epoch)) => epoch,
             };
-            if reader.arm(epoch, &self.port) {
+            if let Some(_waiting) = Subscription::arm(reader, epoch, &self.port) {
                 self.sleep_until_ready(reader.key());
-                reader.end_wait();
             }
         }
     }
 
-    fn sleep_until_ready(&self, key: u64) {
-        // loom's bell may wake for nothing.
+    fn sleep_until_ready(&self, key: Key) {
+        // loom may wake it for nothing.
         while self.port.take_ready() != [key] {
-            self.bell.wait();
+            self.alarm.wait();
         }
     }
 }

@@ -1,25 +1,26 @@
-//! Retention against who comes late.
+//! Retention against late readers.
 
-use genglossary_runs::core::{Event, NotReady};
+use genglossary_runs::core::RunIdRef::Int;
+use genglossary_runs::core::{Event, NotReady, RunId};
 use loom::thread;
 
 use super::{BEGINNING, assert_nothing_is_live, manager, payload, read_to_the_end};
 
 /// A late reader either gets all of the run, or waits for its next life.
 #[test]
-fn retention_lets_go_against_late_subscribe() {
+fn evicting_against_late_subscribe() {
     loom::model(|| {
         let manager = manager(10, 1);
-        manager.open(1).unwrap();
-        manager.publish(1, payload()).unwrap();
-        manager.finish(1, payload(), false);
+        manager.open(Int(1)).unwrap();
+        manager.publish(Int(1), payload()).unwrap();
+        manager.finish(Int(1), payload(), false);
         let owner = manager.clone();
         let finishing = thread::spawn(move || {
-            owner.finish(2, payload(), false);
-            // Whoever holds it may read on; this lets it go once nobody does.
+            owner.finish(Int(2), payload(), false);
+            // An attached reader may read on; this evicts the log once there is none.
             owner.stats();
         });
-        let late = manager.subscribe(1, BEGINNING, false).unwrap();
+        let late = manager.subscribe(Int(1), BEGINNING, false).unwrap();
         match late.try_next() {
             Ok(Event::Message(..)) => assert_eq!(read_to_the_end(&late, 2), 2),
             Err(NotReady::Pending(_)) => assert_eq!(manager.stats().subscribers, 1),
@@ -28,35 +29,35 @@ fn retention_lets_go_against_late_subscribe() {
         drop(late);
         finishing.join().unwrap();
         assert_nothing_is_live(&manager);
-        assert_eq!((manager.retained_runs(), manager.stats().events_held), (vec![2], 1));
+        assert_eq!((manager.retained_runs(), manager.stats().events_held), (vec![RunId::Int(2)], 1));
     });
 }
 
 #[test]
-fn retention_lets_go_against_its_terminal_event() {
+fn evicting_against_reading_the_terminal_event() {
     loom::model(|| {
         let manager = manager(10, 1);
-        manager.finish(1, payload(), false);
+        manager.finish(Int(1), payload(), false);
         let owner = manager.clone();
-        let finishing = thread::spawn(move || assert!(owner.finish(2, payload(), false)));
-        if let Some(terminal) = manager.terminal(1) {
+        let finishing = thread::spawn(move || assert!(owner.finish(Int(2), payload(), false)));
+        if let Some(terminal) = manager.terminal(Int(1)) {
             assert_eq!(&*terminal, b"{}");
         }
         finishing.join().unwrap();
-        assert!(manager.terminal(1).is_none());
+        assert!(manager.terminal(Int(1)).is_none());
     });
 }
 
 #[test]
-fn retention_lets_go_against_open() {
+fn evicting_against_open() {
     loom::model(|| {
         let manager = manager(10, 1);
-        manager.finish(1, payload(), false);
+        manager.finish(Int(1), payload(), false);
         let owner = manager.clone();
-        let finishing = thread::spawn(move || assert!(owner.finish(2, payload(), false)));
-        manager.open(1).unwrap();
+        let finishing = thread::spawn(move || assert!(owner.finish(Int(2), payload(), false)));
+        manager.open(Int(1)).unwrap();
         finishing.join().unwrap();
-        assert_eq!((manager.claimed_runs(), manager.retained_runs()), (vec![1], vec![2]));
+        assert_eq!((manager.claimed_runs(), manager.retained_runs()), (vec![RunId::Int(1)], vec![RunId::Int(2)]));
         assert_eq!(manager.stats().events_held, 1);
     });
 }

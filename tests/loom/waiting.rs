@@ -1,7 +1,8 @@
-//! Parking against whatever wakes: no wake-up is lost, of a thread or of an event loop.
+//! Parking against everything that wakes: no wake-up of a thread or of an event loop is lost.
 
+use genglossary_runs::core::RunIdRef::Int;
 use genglossary_runs::core::sync::Arc;
-use genglossary_runs::core::{Event, EventId, NotReady, Start, Subscription};
+use genglossary_runs::core::{Event, EventId, NotReady, Seq, Start, Subscription};
 use loom::thread;
 
 use super::{Loop, assert_nothing_is_live, manager, next, payload};
@@ -10,15 +11,15 @@ use super::{Loop, assert_nothing_is_live, manager, next, payload};
 fn a_loop_parks_against_append() {
     loom::model(|| {
         let manager = manager(10, 0);
-        let reader = manager.subscribe(1, Start::Newest, false).unwrap();
+        let reader = manager.subscribe(Int(1), Start::Newest, false).unwrap();
         let publisher = manager.clone();
         let publishing = thread::spawn(move || {
-            publisher.publish(1, payload()).unwrap();
-            assert!(publisher.finish(1, payload(), false));
+            publisher.publish(Int(1), payload()).unwrap();
+            assert!(publisher.finish(Int(1), payload(), false));
         });
         let event_loop = Loop::new();
-        assert!(matches!(event_loop.next(&reader), Some(Event::Message(EventId { seq: 1, .. }, _))));
-        assert!(matches!(event_loop.next(&reader), Some(Event::Terminal(EventId { seq: 2, .. }, _))));
+        assert!(matches!(event_loop.next(&reader), Some(Event::Message(EventId { seq: Seq(1), .. }, _))));
+        assert!(matches!(event_loop.next(&reader), Some(Event::Terminal(EventId { seq: Seq(2), .. }, _))));
         assert!(event_loop.next(&reader).is_none());
         publishing.join().unwrap();
     });
@@ -28,23 +29,24 @@ fn a_loop_parks_against_append() {
 fn a_loop_with_two_runs_parks_against_both() {
     loom::model(|| {
         let manager = manager(10, 0);
-        let readers = [1, 2].map(|run| manager.subscribe(run, Start::Newest, false).unwrap());
+        let readers = [1, 2].map(|run| manager.subscribe(Int(run), Start::Newest, false).unwrap());
         let event_loop = Loop::new();
-        for reader in &readers {
+        let waiting = readers.each_ref().map(|reader| {
             let Err(NotReady::Pending(epoch)) = reader.try_next() else { unreachable!() };
-            assert!(reader.arm(epoch, &event_loop.port));
-        }
+            Subscription::arm(reader, epoch, &event_loop.port).unwrap()
+        });
         let publishing = [1, 2].map(|run| {
             let publisher = manager.clone();
-            thread::spawn(move || assert!(publisher.publish(run, payload()).is_some()))
+            thread::spawn(move || assert!(publisher.publish(Int(run), payload()).is_some()))
         });
         let mut ready = Vec::new();
         while ready.len() < 2 {
-            event_loop.bell.wait();
+            event_loop.alarm.wait();
             ready.extend(event_loop.port.take_ready());
         }
         ready.sort_unstable();
         assert_eq!(ready, readers.each_ref().map(Subscription::key));
+        drop(waiting);
         publishing.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
@@ -53,10 +55,10 @@ fn a_loop_with_two_runs_parks_against_both() {
 fn a_thread_parks_against_put() {
     loom::model(|| {
         let manager = manager(10, 0);
-        let reader = Arc::new(manager.subscribe(1, Start::Newest, false).unwrap());
+        let reader = Arc::new(manager.subscribe(Int(1), Start::Newest, false).unwrap());
         let other = reader.clone();
         let putting = thread::spawn(move || other.put(payload(), 1).unwrap());
-        assert!(matches!(next(&reader), Some(Event::Own(_))));
+        assert!(matches!(next(&reader), Some(Event::Private(_))));
         putting.join().unwrap();
     });
 }
@@ -65,10 +67,10 @@ fn a_thread_parks_against_put() {
 fn a_loop_parks_against_put() {
     loom::model(|| {
         let manager = manager(10, 0);
-        let reader = Arc::new(manager.subscribe(1, Start::Newest, false).unwrap());
+        let reader = Arc::new(manager.subscribe(Int(1), Start::Newest, false).unwrap());
         let other = reader.clone();
         let putting = thread::spawn(move || other.put(payload(), 1).unwrap());
-        assert!(matches!(Loop::new().next(&reader), Some(Event::Own(_))));
+        assert!(matches!(Loop::new().next(&reader), Some(Event::Private(_))));
         putting.join().unwrap();
     });
 }
@@ -77,7 +79,7 @@ fn a_loop_parks_against_put() {
 fn a_thread_parks_against_close() {
     loom::model(|| {
         let manager = manager(10, 0);
-        let reader = Arc::new(manager.subscribe(1, Start::Newest, false).unwrap());
+        let reader = Arc::new(manager.subscribe(Int(1), Start::Newest, false).unwrap());
         let other = reader.clone();
         let closing = thread::spawn(move || other.close());
         assert!(next(&reader).is_none());
@@ -90,7 +92,7 @@ fn a_thread_parks_against_close() {
 fn a_loop_parks_against_close() {
     loom::model(|| {
         let manager = manager(10, 0);
-        let reader = Arc::new(manager.subscribe(1, Start::Newest, false).unwrap());
+        let reader = Arc::new(manager.subscribe(Int(1), Start::Newest, false).unwrap());
         let other = reader.clone();
         let closing = thread::spawn(move || other.close());
         assert!(Loop::new().next(&reader).is_none());

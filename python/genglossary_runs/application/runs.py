@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from .. import _core
-from .._core import Subscription, UnknownRunError
+from .._core import Subscription
+from ..errors import UnknownRunError
 from .ownership import Ownership, Unrecorded
 from .recovery import Recovery
 from .views import CancelEvents, CompletedRuns, Subscribers
@@ -55,12 +56,12 @@ class ProjectRuns(_core.RunManager):
     def _record_late(self, outcomes: Unrecorded) -> list[int]:
         """As `_record_all`, from the watcher's thread."""
 
-    def open_run(self, run_id: int) -> _core.CancelEvent:
+    def open_run(self, run_id: Any) -> _core.CancelEvent:
         """As `genglossary_runs.RunManager.open_run`; forgets what an earlier life of the id left."""
         self._recovery.unrecorded.pop(run_id, None)
         return super().open_run(run_id)
 
-    def finish_run(self, run_id: int, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
+    def finish_run(self, run_id: Any, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
         """As `genglossary_runs.RunManager.finish_run`; clears what is kept here of the run, too."""
         finished = super().finish_run(run_id, event, unless_active=unless_active)
         if finished:
@@ -68,12 +69,12 @@ class ProjectRuns(_core.RunManager):
             self._subscribers.forget(run_id)
         return finished
 
-    def abandon_run(self, run_id: int) -> bool:
+    def abandon_run(self, run_id: Any) -> bool:
         """As `genglossary_runs.RunManager.abandon_run`; clears what is kept here of the run's cancel event, too."""
         self._cancel_events.forget(run_id)
         return super().abandon_run(run_id)
 
-    def cancel_run(self, run_id: int) -> bool:
+    def cancel_run(self, run_id: Any) -> bool:
         """Set the run's cancel event and close its executor, so that a blocked call ends.
 
         Returns:
@@ -100,7 +101,7 @@ class ProjectRuns(_core.RunManager):
         finally:
             self._subscribers.forget_unless_subscribed(run_id)
 
-    def subscribe(self, run_id: int, after: str | None = None, *, must_exist: bool = False) -> Subscription:
+    def subscribe(self, run_id: Any, after: str | None = None, *, must_exist: bool = False) -> Subscription:
         """As `genglossary_runs.RunManager.subscribe`, and asks the database about a run that is not held here.
 
         A finished row gives the terminal event at once. A run that is active here wins over a finished row; a row that

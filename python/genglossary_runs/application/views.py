@@ -33,7 +33,7 @@ class CancelEvents(Mapping[int, CancelFlag]):
         if own is not None:
             own.add_callback(event.set)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._manager.active_runs())
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Subscribers:
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._noted or run_id in self._manager.subscribed_runs()
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._manager.subscribed_runs())
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class CompletedRuns(Mapping[int, dict[str, Any]]):
             raise KeyError(run_id)
         return terminal
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._manager.retained_runs())
 
     def __len__(self) -> int:

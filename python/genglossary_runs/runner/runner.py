@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable
 from contextvars import copy_context
 from typing import Any, Literal
 
-from genglossary_runs._core import RunActiveError, RunManager
-from genglossary_runs.errors import AlreadyRunningError
+from genglossary_runs._core import RunManager
+from genglossary_runs.errors import AlreadyRunningError, RunActiveError
 
 from .context import RunContext, current
 from .coroutines import check_work, name_of, run_work

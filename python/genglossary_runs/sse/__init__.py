@@ -32,7 +32,7 @@ What to know elsewhere:
   more tabs serve through a proxy that speaks HTTP/2, which has no such limit.
 """
 
-from .._core import UnknownRunError
+from ..errors import UnknownRunError
 from .response import RunStream, run_stream, stats
 from .shutdown import drain, drain_on_shutdown
 

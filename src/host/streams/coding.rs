@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::core::subscription::Chunk;
+use crate::core::Chunk;
 
 /// What ends a body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

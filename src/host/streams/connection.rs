@@ -12,7 +12,8 @@ use mio::net::TcpStream;
 use super::coding::{Coder, LAST_CHUNK, farewell};
 use super::stats::{Gauge, OPEN, STALLED, STUCK};
 use super::{Group, Options};
-use crate::core::{NotReady, Port, Subscription};
+use crate::core::subscription::Waiting;
+use crate::core::{Key, NotReady, Port, Subscription};
 
 /// The most bytes of one chunk, unless a single frame is longer. A client that does not read holds one.
 const CHUNK: usize = 64 << 10;
@@ -74,7 +75,7 @@ impl Drop for Open {
 pub struct Connection {
     pub socket: TcpStream,
     /// Of the run that it reads, as [`Port`] reports it.
-    pub key: u64,
+    pub key: Key,
     /// Whether it is in the list of those that are looked at next.
     pub queued: bool,
     /// The alarm that counts; any other of this connection is out of date.
@@ -82,8 +83,8 @@ pub struct Connection {
     subscription: Arc<Subscription>,
     options: Options,
     phase: Phase,
-    /// Whether the port is to report the run's next change, and `end_wait` is due.
-    armed: bool,
+    /// Kept while the port is to report the run's next change.
+    armed: Option<Waiting<Arc<Subscription>>>,
     /// What the socket has not taken yet, and how much of it it has.
     unsent: Option<(Arc<[u8]>, usize)>,
     /// Counts a client that has yet to take something.
@@ -107,7 +108,7 @@ impl Connection {
             subscription,
             options,
             phase: Phase::Streaming,
-            armed: false,
+            armed: None,
             unsent: None,
             stalled: None,
             last: None,
@@ -162,8 +163,8 @@ impl Connection {
                             };
                         }
                         Err(NotReady::Pending(epoch)) => {
-                            self.armed = self.subscription.arm(epoch, port);
-                            if self.armed {
+                            self.armed = Subscription::arm(self.subscription.clone(), epoch, port);
+                            if self.armed.is_some() {
                                 if self.deadline.is_none() {
                                     self.expect_heartbeat(now);
                                 }
@@ -221,9 +222,7 @@ impl Connection {
 
     /// Note that the port has reported the run, or that nobody cares any more.
     fn disarm(&mut self) {
-        if std::mem::take(&mut self.armed) {
-            self.subscription.end_wait();
-        }
+        self.armed = None;
     }
 
     fn expect_heartbeat(&mut self, now: Instant) {

@@ -12,14 +12,14 @@ use super::Group;
 use super::coding::Coder;
 use super::connection::{Connection, Next};
 use super::timers::Timers;
-use crate::core::Port;
+use crate::core::{Key, Port};
 
 /// Every connection of this process.
 #[derive(Default)]
 pub struct Table {
     connections: Slab<Connection>,
     /// The connections that read a run, by its key.
-    readers: FxHashMap<u64, FxHashSet<usize>>,
+    readers: FxHashMap<Key, FxHashSet<usize>>,
     timers: Timers,
     /// The connections to be looked at next, each once.
     queue: Vec<usize>,
@@ -66,7 +66,7 @@ impl Table {
     }
 
     /// Note that a run has changed.
-    pub fn on_change(&mut self, key: u64) {
+    pub fn on_change(&mut self, key: Key) {
         let Some(readers) = self.readers.get(&key) else { return };
         for id in readers {
             if let Some(connection) = self.connections.get_mut(*id).filter(|reader| !reader.is_stalled()) {

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::table::{Table, Tools};
 use super::{Group, HUB};
 use crate::core::Port;
+use crate::core::fork::detached;
 use crate::core::sync::Mutex;
 
 /// What the waker is reported as; no connection has this number.
@@ -119,9 +120,4 @@ impl Hub {
         }
         idle
     }
-}
-
-/// Run `work` as a thread without the GIL.
-fn detached<T>(work: impl FnOnce() -> T) -> T {
-    work()
 }

@@ -1,10 +1,10 @@
-//! Event ids and `Last-Event-ID`: whatever a browser sends is read without harm, and as what it says.
+//! Event ids and `Last-Event-ID`: whatever a browser sends is harmless, and read as what it says.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
-use genglossary_runs::core::sync::share;
-use genglossary_runs::core::{EventId, Limits, RunManager, Start};
+use genglossary_runs::core::RunIdRef::Int;
+use genglossary_runs::core::{EventId, Fence, Limits, Payload, RunManager, Seq, Start};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]
@@ -17,11 +17,11 @@ enum LastEventId<'a> {
 fuzz_target!(|input: (u8, LastEventId<'_>)| {
     let (events, last_event_id) = input;
     let manager = RunManager::new(Limits::default());
-    manager.open(1).expect("nobody has opened it");
-    let mut fence = 0;
+    manager.open(Int(1)).expect("nobody has opened it");
+    let mut fence = Fence(0);
     for seq in 1..=u64::from(events) {
-        let id = manager.publish(1, share(b"{}")).expect("the run is open");
-        assert_eq!(id.seq, seq);
+        let id = manager.publish(Int(1), Payload::new(None, b"{}")).expect("the run is open");
+        assert_eq!(id.seq, Seq(seq));
         fence = id.fence;
     }
     let text = match last_event_id {
@@ -36,16 +36,16 @@ fuzz_target!(|input: (u8, LastEventId<'_>)| {
         assert!(id.to_string().len() <= EventId::MAX_LEN);
     }
 
-    let reader = manager.subscribe(1, Start::parse(Some(&text)), true).expect("the run is there");
-    let place = id.filter(|id| id.fence == fence && id.seq <= u64::from(events)).map_or(0, |id| id.seq);
-    assert_eq!(reader.last_event_id().seq, place);
-    assert_eq!(reader.unread() as u64, u64::from(events) - place);
+    let reader = manager.subscribe(Int(1), Start::parse(Some(&text)), true).expect("the run is there");
+    let position = id.filter(|id| id.fence == fence && id.seq.0 <= u64::from(events)).map_or(Seq::ZERO, |id| id.seq);
+    assert_eq!(reader.last_event_id().seq, position);
+    assert_eq!(reader.unread() as u64, u64::from(events) - position.0);
 });
 
 /// Digits, a minus, digits; each number below 2 to the 64.
 fn by_the_book(text: &str) -> Option<EventId> {
     let (fence, seq) = text.split_once('-')?;
-    Some(EventId { fence: number(fence)?, seq: number(seq)? })
+    Some(EventId { fence: Fence(number(fence)?), seq: Seq(number(seq)?) })
 }
 
 fn number(digits: &str) -> Option<u64> {

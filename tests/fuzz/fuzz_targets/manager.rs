@@ -3,27 +3,34 @@
 
 #![no_main]
 
+#[path = "../../common/memory.rs"]
+mod memory;
 #[path = "../../common/model.rs"]
 mod model;
 
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use genglossary_runs::core::log::LogLimits;
-use genglossary_runs::core::retention::RetentionLimits;
-use genglossary_runs::core::sync::share;
+use genglossary_runs::core::limits::{LogLimits, RetentionLimits};
+use genglossary_runs::core::subscription::Waiting;
 use genglossary_runs::core::{
-    Error, Event, EventId, Limits, NotReady, Payload, Port, RunId, RunManager, Start, Stats, Subscription,
+    Error, Event, EventId, EventName, Fence, Limits, NotReady, Payload, Port, RunId, RunIdRef, RunManager, Seq, Start,
+    Stats, Subscription,
 };
 use libfuzzer_sys::fuzz_target;
-use model::{Claim, Model, Reader};
+use memory::Watch;
+use model::{Claim, Model, Published, Reader};
 
-const RUNS: Range<RunId> = 0..3;
-/// How many messages may be put to a reader.
-const OWN: usize = 3;
+/// The runs: an integer, and texts.
+const RUNS: [&str; 3] = ["1", "01", "a \"run\""];
+/// The name of the events that have one.
+const NAME: &str = "step";
+/// How many private messages a reader may have.
+const PRIVATE: usize = 3;
+/// How many payloads are watched: enough to see that none is kept, and few enough to be fast.
+const WATCHED: usize = 256;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
@@ -41,7 +48,8 @@ enum Op {
     Open(u8),
     Reserve(u8),
     Abandon(u8),
-    Publish(u8, u8),
+    /// With a name, or without.
+    Publish(u8, bool, u8),
     Finish(u8, bool),
     Cancel(u8),
     Subscribe(u8, From, bool),
@@ -59,7 +67,7 @@ enum Op {
 enum From {
     Newest,
     Beginning,
-    /// Behind that seq of that life of any run.
+    /// After that seq of that life of any run.
     Event(u8, u8),
 }
 
@@ -68,14 +76,15 @@ struct Pair {
     real: RunManager,
     model: Model,
     /// The same readers as the model's.
-    readers: Vec<Waiting>,
-    payloads: Vec<Weak<[u8]>>,
+    readers: Vec<Loop>,
+    words: usize,
+    payloads: Vec<Watch>,
 }
 
-/// A reader, and the port that is to be rung if it waits.
-struct Waiting {
-    real: Subscription,
-    port: Option<Arc<Port>>,
+/// A reader, and the port that is to be woken if it waits.
+struct Loop {
+    real: Arc<Subscription>,
+    armed: Option<(Arc<Port>, Waiting<Arc<Subscription>>)>,
 }
 
 fuzz_target!(|input: Input| {
@@ -88,7 +97,7 @@ fuzz_target!(|input: Input| {
         },
     };
     let (real, model) = (RunManager::new(limits), Model::new(limits));
-    let mut pair = Pair { real, model, readers: Vec::new(), payloads: Vec::new() };
+    let mut pair = Pair { real, model, readers: Vec::new(), words: 0, payloads: Vec::new() };
     for op in &input.ops {
         pair.apply(op);
         pair.compare();
@@ -96,33 +105,35 @@ fuzz_target!(|input: Input| {
     pair.wind_up();
 });
 
-fn run(number: u8) -> RunId {
-    RunId::from(number) % RUNS.end
+fn run(number: u8) -> RunIdRef<'static> {
+    RunIdRef::of_text(RUNS[usize::from(number) % RUNS.len()])
 }
 
 impl Pair {
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Open(number) => {
-                let opened = self.real.open(run(number)).map(drop);
-                assert_eq!(opened, self.model.open(run(number)).then_some(()).ok_or(Error::RunActive(run(number))));
+                let (run, id) = (run(number), RunId::from(run(number)));
+                let opened = self.real.open(run).map(drop);
+                assert_eq!(opened, self.model.open(&id).then_some(()).ok_or(Error::RunActive(id)));
             }
             Op::Reserve(number) => {
-                self.model.reserve(run(number));
-                assert!(self.real.cancel_event(run(number), true).is_some());
+                self.model.reserve(&run(number).into());
+                let reserved = self.real.reserve(run(number)).key();
+                assert_eq!(self.real.cancel_event(run(number)).map(|event| event.key()), Some(reserved));
             }
             Op::Abandon(number) => {
-                assert_eq!(self.real.abandon(run(number)), self.model.abandon(run(number)));
+                assert_eq!(self.real.abandon(run(number)), self.model.abandon(&run(number).into()));
             }
-            Op::Publish(number, length) => self.publish(run(number), usize::from(length)),
+            Op::Publish(number, named, length) => self.publish(run(number), named, usize::from(length)),
             Op::Finish(number, unless_open) => {
-                let (json, word) = self.word(4);
-                let ended = self.real.finish(run(number), json, unless_open);
-                assert_eq!(ended, self.model.finish(run(number), word, unless_open));
+                let (payload, word) = self.word(None, 4);
+                let finished = self.real.finish(run(number), payload, unless_open);
+                assert_eq!(finished, self.model.finish(&run(number).into(), word, unless_open));
             }
             Op::Cancel(number) => {
                 let cancelled = self.real.cancel(run(number));
-                assert_eq!(cancelled, self.model.claim(run(number)) != Claim::None);
+                assert_eq!(cancelled, self.model.claim(&run(number).into()) != Claim::None);
             }
             Op::Subscribe(number, ref from, must_exist) => {
                 let start = self.start(from);
@@ -130,8 +141,8 @@ impl Pair {
             }
             _ if self.readers.is_empty() => {}
             Op::Resume(number) => {
-                let reader = &self.readers[self.reader(number)].real;
-                self.subscribe(reader.run_id(), Start::After(Some(reader.last_event_id())), false);
+                let reader = self.readers[self.reader(number)].real.clone();
+                self.subscribe(reader.run_id().as_ref(), Start::After(Some(reader.last_event_id())), false);
             }
             Op::Read(number) => self.read(self.reader(number)),
             Op::ReadChunk(number, limit) => self.read_chunk(self.reader(number), usize::from(limit)),
@@ -158,19 +169,24 @@ impl Pair {
     }
 
     /// A payload of that length, which differs from its neighbours.
-    fn word(&mut self, length: usize) -> (Payload, String) {
-        let letter = (b'a' + (self.payloads.len() % 26) as u8) as char;
+    fn word(&mut self, name: Option<&'static str>, length: usize) -> (Payload, String) {
+        let letter = (b'a' + (self.words % 26) as u8) as char;
+        self.words += 1;
         let word = letter.to_string().repeat(length.max(1));
-        let json = share(word.as_bytes());
-        self.payloads.push(Arc::downgrade(&json));
-        (json, word)
+        let name = name.map(|name| EventName::try_from(name).expect("a valid name"));
+        let payload = Payload::new(name, word.as_bytes());
+        if self.payloads.len() < WATCHED {
+            self.payloads.push(Watch::new(&payload));
+        }
+        (payload, word)
     }
 
-    fn publish(&mut self, run: RunId, length: usize) {
-        let (json, word) = self.word(length);
-        match (self.real.publish(run, json), self.model.publish(run, word)) {
+    fn publish(&mut self, run: RunIdRef<'_>, named: bool, length: usize) {
+        let name = named.then_some(NAME);
+        let (payload, json) = self.word(name, length);
+        match (self.real.publish(run, payload), self.model.publish(&run.into(), Published { name, json })) {
             (Some(id), Some((seq, life))) => {
-                assert_eq!(id, EventId { fence: *life.fence.get_or_insert(id.fence), seq });
+                assert_eq!(id, EventId { fence: *life.fence.get_or_insert(id.fence), seq: Seq(seq) });
             }
             (None, None) => {}
             (real, model) => panic!("{real:?}, but {:?}", model.map(|(seq, _)| seq)),
@@ -182,38 +198,42 @@ impl Pair {
             From::Newest => Start::Newest,
             From::Beginning => Start::parse(Some("0")),
             From::Event(life, seq) => {
-                let fences: Vec<u64> = self.model.lives.iter().filter_map(|life| life.fence).collect();
-                let fence = fences.get(usize::from(life) % fences.len().max(1)).copied().unwrap_or_default();
-                Start::After(Some(EventId { fence, seq: u64::from(seq) }))
+                let fences: Vec<Fence> = self.model.lives.iter().filter_map(|life| life.fence).collect();
+                let fence = fences.get(usize::from(life) % fences.len().max(1)).copied().unwrap_or(Fence(0));
+                Start::After(Some(EventId { fence, seq: Seq(u64::from(seq)) }))
             }
         }
     }
 
-    fn subscribe(&mut self, run: RunId, start: Start, must_exist: bool) {
+    fn subscribe(&mut self, run: RunIdRef<'_>, start: Start, must_exist: bool) {
+        let id = RunId::from(run);
         let real = match self.real.subscribe(run, start, must_exist) {
             Ok(real) => real,
             Err(refused) => {
-                assert_eq!(refused, Error::UnknownRun(run));
-                return assert_eq!(self.model.life_to_read(run, must_exist), None);
+                assert_eq!(self.model.life_to_read(&id, must_exist), None);
+                return assert_eq!(refused, Error::UnknownRun(id));
             }
         };
-        let life = self.model.life_to_read(run, must_exist).expect("the manager knows it");
+        let life = self.model.life_to_read(&id, must_exist).expect("the manager knows it");
         let known = &mut self.model.lives[life];
         let fence = *known.fence.get_or_insert(real.last_event_id().fence);
         let next = match start {
             Start::Newest if known.finished => known.last(),
             Start::Newest => known.last() + 1,
-            Start::After(Some(id)) if id.fence == fence && id.seq <= known.last() => id.seq + 1,
+            Start::After(Some(id)) if id.fence == fence && id.seq.0 <= known.last() => id.seq.0 + 1,
             Start::After(_) => 1,
         };
-        assert_eq!(real.last_event_id(), EventId { fence, seq: next - 1 });
-        self.model.readers.push(Reader { life, next, own: VecDeque::new(), closed: false });
-        self.readers.push(Waiting { real, port: None });
+        assert_eq!(real.last_event_id(), EventId { fence, seq: Seq(next - 1) });
+        self.model.readers.push(Reader { life, next, private: VecDeque::new(), closed: false });
+        self.readers.push(Loop { real: Arc::new(real), armed: None });
     }
 
     fn read(&mut self, reader: usize) {
         match self.readers[reader].real.try_next() {
-            Ok(event) => assert_eq!(Ok(short(&event)), self.model.read(reader)),
+            Ok(event) => {
+                assert_eq!(self.readers[reader].real.last_event_name().as_deref(), event.name());
+                assert_eq!(Ok(short(&event)), self.model.read(reader));
+            }
             Err(none) => assert_eq!(Err(matches!(none, NotReady::Pending(_))), self.model.read(reader)),
         }
     }
@@ -222,7 +242,7 @@ impl Pair {
     fn read_chunk(&mut self, reader: usize, limit: usize) {
         let real = &self.readers[reader].real;
         let Err(none) = real.try_next_chunk(limit) else {
-            let reached = (real.last_event_id().seq + 1, real.unread());
+            let reached = (real.last_event_id().seq.0 + 1, real.unread());
             loop {
                 self.model.read(reader).unwrap();
                 let model = &self.model.readers[reader];
@@ -235,16 +255,16 @@ impl Pair {
     }
 
     fn put(&mut self, reader: usize) {
-        let (json, word) = self.word(2);
-        let put = self.readers[reader].real.put(json, OWN);
+        let (payload, word) = self.word(None, 2);
+        let put = self.readers[reader].real.put(payload, PRIVATE);
         let model = &mut self.model.readers[reader];
-        if model.closed || model.own.len() < OWN {
+        if model.closed || model.private.len() < PRIVATE {
             assert_eq!(put, Ok(()));
         } else {
-            return assert_eq!(put, Err(Error::Full(OWN)));
+            return assert_eq!(put, Err(Error::Full(PRIVATE)));
         }
         if !model.closed {
-            model.own.push_back((self.model.lives[model.life].last(), word));
+            model.private.push_back((self.model.lives[model.life].last(), word));
         }
     }
 
@@ -253,12 +273,12 @@ impl Pair {
         if self.model.unread(&self.model.readers[reader]) > 0 {
             return;
         }
-        let waiting = &mut self.readers[reader];
-        match waiting.real.try_next() {
+        let Loop { real, armed } = &mut self.readers[reader];
+        match real.try_next() {
             Err(NotReady::Pending(epoch)) => {
                 let port = Arc::new(Port::new(Box::new(|| {})));
-                assert!(waiting.real.arm(epoch, &port));
-                waiting.port = Some(port);
+                let waiting = Subscription::arm(real.clone(), epoch, &port).expect("nothing has changed");
+                *armed = Some((port, waiting));
             }
             Err(NotReady::Ended) => assert!(self.model.is_ended(&self.model.readers[reader])),
             Ok(event) => panic!("the model has no {}", short(&event)),
@@ -266,10 +286,7 @@ impl Pair {
     }
 
     fn disarm(&mut self, reader: usize) {
-        let waiting = &mut self.readers[reader];
-        if waiting.port.take().is_some() {
-            waiting.real.end_wait();
-        }
+        self.readers[reader].armed = None;
     }
 
     /// What the manager says of itself is what the model says.
@@ -277,27 +294,28 @@ impl Pair {
         assert_eq!(self.real.stats(), self.model.stats());
         assert_eq!(self.real.claimed_runs(), self.model.runs_with(|_, claim| claim != Claim::None));
         assert_eq!(self.real.subscribed_runs(), self.model.subscribed_runs());
-        for run in RUNS {
-            assert_eq!(self.real.is_open(run), self.model.claim(run) == Claim::Open);
-            assert_eq!(self.real.terminal(run).as_deref(), self.model.terminal(run).map(String::as_bytes));
+        for run in RUNS.map(RunIdRef::of_text) {
+            let id = RunId::from(run);
+            assert_eq!(self.real.is_open(run), self.model.claim(&id) == Claim::Open);
+            assert_eq!(self.real.terminal(run).as_deref(), self.model.terminal(&id).map(String::as_bytes));
         }
         for reader in 0..self.readers.len() {
-            let (waiting, model) = (&self.readers[reader], &self.model.readers[reader]);
-            assert_eq!(waiting.real.unread(), self.model.unread(model));
-            assert_eq!(waiting.real.last_event_id().seq, model.next - 1);
-            assert_eq!(waiting.real.is_ended(), self.model.is_ended(model));
-            let has_reason = waiting.real.unread() > 0 || waiting.real.is_ended();
-            let is_rung = waiting.port.as_ref().is_some_and(|port| port.take_ready().contains(&waiting.real.key()));
-            assert!(is_rung || waiting.port.is_none() || !has_reason, "it waits in vain");
-            if is_rung {
+            let (Loop { real, armed }, model) = (&self.readers[reader], &self.model.readers[reader]);
+            assert_eq!(real.unread(), self.model.unread(model));
+            assert_eq!(real.last_event_id().seq, Seq(model.next - 1));
+            assert_eq!(real.is_ended(), self.model.is_ended(model));
+            let has_reason = real.unread() > 0 || real.is_ended();
+            let is_woken = armed.as_ref().is_some_and(|(port, _)| port.take_ready().contains(&real.key()));
+            assert!(is_woken || armed.is_none() || !has_reason, "it waits in vain");
+            if is_woken {
                 self.disarm(reader);
             }
         }
     }
 
-    /// Read everything, let go of everything: nothing is left.
+    /// Read everything, drop everything: nothing is left.
     fn wind_up(mut self) {
-        for run in 0..RUNS.end as u8 {
+        for run in 0..RUNS.len() as u8 {
             self.apply(&Op::Finish(run, false));
         }
         for reader in 0..self.readers.len() {
@@ -314,17 +332,20 @@ impl Pair {
         let Stats { active_runs, subscribed_runs, subscribers, .. } = self.real.stats();
         assert_eq!((active_runs, subscribed_runs, subscribers), (0, 0, 0));
         drop(self.real);
-        assert!(self.payloads.iter().all(|payload| payload.strong_count() == 0));
+        assert!(self.payloads.iter().all(Watch::is_freed));
     }
 }
 
 /// An event as the model has it.
 fn short(event: &Event) -> String {
-    let text = |json: &Payload| String::from_utf8_lossy(json).into_owned();
+    let text = |payload: &Payload| {
+        let name = payload.name().map(|name| format!("{name}: ")).unwrap_or_default();
+        name + &String::from_utf8_lossy(payload)
+    };
     match event {
-        Event::Message(id, json) => format!("{} {}", id.seq, text(json)),
-        Event::Terminal(id, json) => format!("end {} {}", id.seq, text(json)),
-        Event::Own(json) => format!("own {}", text(json)),
+        Event::Message(id, payload) => format!("{} {}", id.seq, text(payload)),
+        Event::Terminal(id, payload) => format!("end {} {}", id.seq, text(payload)),
+        Event::Private(payload) => format!("private {}", text(payload)),
         Event::Gap(gap) => format!("gap {}-{}", gap.from, gap.to),
     }
 }

@@ -1,12 +1,22 @@
 """Bad input has a clear exception, or does nothing, as the stub says; and nothing that was published is lost by it."""
 
 import math
+import pickle
 import queue
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from genglossary_runs import CancelEvent, RunActiveError, RunManager, Subscription, UnknownRunError
+from genglossary_runs import (
+    CancelEvent,
+    InvalidRunIdError,
+    RunActiveError,
+    RunManager,
+    RunsError,
+    Subscription,
+    SubscriptionEnded,
+    UnknownRunError,
+)
 
 from .support import drain, numbers
 
@@ -93,37 +103,59 @@ def test_arguments_that_it_does_not_have(args: tuple[Any, ...], kwargs: dict[str
 
 # Run ids
 
-CALLS: list[Callable[[RunManager, Any], object]] = [
+MAKE: list[Callable[[RunManager, Any], object]] = [
     lambda manager, run_id: manager.open_run(run_id),
-    lambda manager, run_id: manager.publish(run_id, {}),
-    lambda manager, run_id: manager.cancel_run(run_id),
     lambda manager, run_id: manager.finish_run(run_id, {}),
-    lambda manager, run_id: manager.subscribe(run_id),
-    lambda manager, run_id: manager.cancel_event(run_id),
     lambda manager, run_id: manager.cancel_event(run_id, create=True),
-    lambda manager, run_id: manager.terminal_event(run_id),
-    lambda manager, run_id: manager.is_active(run_id),
+]
+WRONG_TYPES = [None, True, 1.0, b"1", [1], object()]
+WRONG_VALUES = [
+    pytest.param("", id="empty"),
+    pytest.param("a" * 201, id="too long"),
+    pytest.param("語" * 201, id="too long in wide characters"),
+    pytest.param("a\nb", id="line end"),
+    pytest.param("a\x00", id="null"),
+    pytest.param("\x85", id="next line"),
+    pytest.param("a\ud800", id="lone surrogate"),
+    2**63,
+    -(2**63) - 1,
+    10**30,
 ]
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("run_id", [None, "1", 1.0, b"1", [1]])
-def test_a_run_id_that_is_no_integer(
-    manager: RunManager, call: Callable[[RunManager, Any], object], run_id: Any
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("run_id", WRONG_TYPES)
+def test_no_run_is_made_with_an_id_of_another_type(
+    manager: RunManager, make: Callable[[RunManager, Any], object], run_id: Any
 ) -> None:
-    with pytest.raises(TypeError):
-        call(manager, run_id)
+    with pytest.raises(TypeError, match=f"a run id is an int, a str or a UUID, not {type(run_id).__name__}"):
+        make(manager, run_id)
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("run_id", [2**63, -(2**63) - 1, 10**30])
-def test_a_run_id_of_more_than_64_bits(
-    manager: RunManager, call: Callable[[RunManager, Any], object], run_id: int
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("run_id", WRONG_VALUES)
+def test_no_run_is_made_with_an_invalid_id(
+    manager: RunManager, make: Callable[[RunManager, Any], object], run_id: Any
 ) -> None:
-    # A reader may bring any number: to it, the run is unknown.
-    with pytest.raises((OverflowError, UnknownRunError)):
-        call(manager, run_id)
-    with pytest.raises(UnknownRunError):
+    with pytest.raises(InvalidRunIdError, match="a run id "):
+        make(manager, run_id)
+
+
+@pytest.mark.parametrize("run_id", [*WRONG_TYPES, *WRONG_VALUES, "", 2])
+def test_what_no_run_can_be_named_is_unknown(manager: RunManager, run_id: Any) -> None:
+    assert manager.publish(run_id, {}) is None
+    assert manager.cancel_run(run_id) is False
+    assert manager.cancel_event(run_id) is None
+    assert manager.terminal_event(run_id) is None
+    assert manager.is_active(run_id) is False
+    assert manager.abandon_run(run_id) is False
+    with pytest.raises(UnknownRunError, match="unknown"):
+        manager.subscribe(run_id, must_exist=True)
+
+
+@pytest.mark.parametrize("run_id", [*WRONG_TYPES, *WRONG_VALUES])
+def test_nobody_waits_for_a_run_that_cannot_start(manager: RunManager, run_id: Any) -> None:
+    with pytest.raises(UnknownRunError, match="unknown"):
         manager.subscribe(run_id)
 
 
@@ -148,7 +180,13 @@ def test_a_run_opened_twice(manager: RunManager) -> None:
 def test_exceptions_are_the_usual_ones() -> None:
     assert issubclass(RunActiveError, RuntimeError)
     assert issubclass(UnknownRunError, LookupError)
-    assert {error.__module__ for error in (RunActiveError, UnknownRunError)} == {"genglossary_runs"}
+    assert issubclass(SubscriptionEnded, queue.Empty)
+    assert issubclass(InvalidRunIdError, ValueError)
+    for error in (RunActiveError, UnknownRunError, SubscriptionEnded, InvalidRunIdError):
+        assert issubclass(error, RunsError)
+        again = pickle.loads(pickle.dumps(error("why")))
+        assert type(again) is error
+        assert str(again) == "why"
 
 
 # After the end

@@ -178,13 +178,19 @@ def test_after_0_is_from_the_start(manager: RunManager) -> None:
 @pytest.mark.parametrize(
     "after",
     ["", "0", "nonsense", "1-1", "-", "-1", "1-", "0-0", "９-１", "{fence}", "{fence}-", "{fence}-x", "{fence}--1",
-     "{fence}-+1", "{fence}- 1", "{fence}-1 ", "{fence}-1-1", "{fence}-99", f"{{fence}}-{2**64 - 1}",
+     "{fence}-+1", "{fence}- 1", "{fence}-1-1", "{fence}-99", f"{{fence}}-{2**64 - 1}",
      f"{{fence}}-{2**64}", f"{2**64}-1", "\0", "\ud800", "x" * 100_000],
 )  # fmt: skip
 def test_anything_else_is_from_the_start(manager: RunManager, reader: Subscription, after: str) -> None:
     publish(manager, 1, 2)
     after = after.replace("{fence}", reader.last_event_id.partition("-")[0])
     assert numbers(drain(manager.subscribe(1, after=after))) == [1, 2]
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\r\n", "\u3000"], ids=ascii)
+def test_white_space_around_an_id_is_ignored(manager: RunManager, space: str) -> None:
+    ids = publish(manager, 1, 2)
+    assert numbers(drain(manager.subscribe(1, after=f"{space}{ids[0]}{space}"))) == [2]
 
 
 def test_an_id_of_another_life_is_from_the_start(manager: RunManager) -> None:

@@ -185,7 +185,7 @@ def test_no_call_loses_count_of_an_object() -> None:
             lambda: manager.publish(1, {"a": b""}),
             lambda: manager.open_run(1),
             lambda: manager.subscribe(2, must_exist=True),
-            lambda: manager.subscribe("1"),  # type: ignore[arg-type]
+            lambda: manager.subscribe(b"1"),  # type: ignore[arg-type]
         ):
             with pytest.raises((TypeError, RunActiveError, UnknownRunError)):
                 refused()

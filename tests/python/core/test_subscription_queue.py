@@ -289,9 +289,9 @@ def test_readers_are_told_apart_by_identity(manager: RunManager) -> None:
 
 def test_repr(manager: RunManager, reader: Subscription) -> None:
     manager.publish(1, {})
-    assert repr(reader) == "<Subscription of run 1: open, 1 unread>"
+    assert repr(reader) == "<Subscription to run 1: open, 1 unread>"
     reader.close()
-    assert repr(reader) == "<Subscription of run 1: closed, 0 unread>"
+    assert repr(reader) == "<Subscription to run 1: closed, 0 unread>"
 
 
 def test_each_reader_gets_a_dict_of_its_own(manager: RunManager, reader: Subscription) -> None:

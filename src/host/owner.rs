@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::sync::Mutex;
+use crate::core::sync::Mutex;
 
 /// How often a file may be removed, by an owner that is done, between its opening and its locking.
 const TRIES: u32 = 1000;

@@ -1,0 +1,263 @@
+//! What names things: runs, lives of a run id, events.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+
+/// The most characters (Unicode code points) a run id has as a text.
+pub const MAX_RUN_ID: usize = 200;
+
+/// The name of a run. Cheap to clone and to hash.
+///
+/// A text that is the decimal form of an integer of 64 bits is that integer, so that an id finds its run whether it came
+/// as a number or as a part of a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunId {
+    /// An integer.
+    Int(i64),
+    /// Any other text of 1 to [`MAX_RUN_ID`] characters, none of them a control character.
+    Text(Arc<str>),
+}
+
+/// A borrowed [`RunId`], to find a run by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunIdRef<'a> {
+    /// An integer.
+    Int(i64),
+    /// A text that is not the decimal form of an integer of 64 bits.
+    Text(&'a str),
+}
+
+impl<'a> RunIdRef<'a> {
+    /// The run that `text` names, unchecked: to find a run, an id that no run can have is one that is not there.
+    pub fn of_text(text: &'a str) -> Self {
+        match decimal(text) {
+            Some(number) => Self::Int(number),
+            None => Self::Text(text),
+        }
+    }
+
+    /// Check that a run may have this id.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRunId`] says what is wrong with it.
+    pub fn check(self) -> Result<Self, InvalidRunId> {
+        match self {
+            Self::Text("") => Err(InvalidRunId::Empty),
+            // Each character has one byte at least: only long texts need counting.
+            Self::Text(text) if text.len() > MAX_RUN_ID && text.chars().count() > MAX_RUN_ID => {
+                Err(InvalidRunId::TooLong)
+            }
+            Self::Text(text) if text.chars().any(char::is_control) => Err(InvalidRunId::ControlCharacter),
+            valid => Ok(valid),
+        }
+    }
+}
+
+/// Why a text cannot name a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRunId {
+    /// It has no characters.
+    #[error("a run id cannot be empty")]
+    Empty,
+    /// It has more than [`MAX_RUN_ID`] characters.
+    #[error("a run id has at most {MAX_RUN_ID} characters")]
+    TooLong,
+    /// It has a line end, a tab, or another control character.
+    #[error("a run id cannot contain control characters")]
+    ControlCharacter,
+}
+
+/// The integer whose decimal form `text` is: without a plus sign, leading zeros or spaces.
+fn decimal(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let canonical = match digits {
+        [b'0'] => digits.len() == text.len(),
+        [first, ..] => first.is_ascii_digit() && *first != b'0',
+        [] => false,
+    };
+    if canonical { text.parse().ok() } else { None }
+}
+
+impl RunId {
+    /// The id as a borrowed one.
+    pub fn as_ref(&self) -> RunIdRef<'_> {
+        match self {
+            Self::Int(number) => RunIdRef::Int(*number),
+            Self::Text(text) => RunIdRef::Text(text),
+        }
+    }
+
+    /// Append the id as JSON: a number, or a text.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        // Neither writing to a `Vec` nor these types can fail.
+        let _ = match self {
+            Self::Int(number) => serde_json::to_writer(out, number),
+            Self::Text(text) => serde_json::to_writer(out, &**text),
+        };
+    }
+}
+
+impl From<RunIdRef<'_>> for RunId {
+    fn from(id: RunIdRef<'_>) -> Self {
+        match id {
+            RunIdRef::Int(number) => Self::Int(number),
+            RunIdRef::Text(text) => Self::Text(Arc::from(text)),
+        }
+    }
+}
+
+impl From<i64> for RunId {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<i64> for RunIdRef<'_> {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+// A number and a text may have the same hash; an id and a borrowed one that are equal must have.
+impl Hash for RunIdRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Int(number) => number.hash(state),
+            Self::Text(text) => text.hash(state),
+        }
+    }
+}
+
+impl Hash for RunId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl Equivalent<RunId> for RunIdRef<'_> {
+    fn equivalent(&self, id: &RunId) -> bool {
+        *self == id.as_ref()
+    }
+}
+
+impl fmt::Display for RunIdRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+/// The number of an event in its run: 1, 2, 3 … without holes; 0 is before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first event.
+    pub const ZERO: Self = Self(0);
+    /// The first event.
+    pub const FIRST: Self = Self(1);
+
+    /// The seq after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The seq before this one; 0 for the first.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// The seq `count` after this one.
+    #[must_use]
+    pub fn plus(self, count: usize) -> Self {
+        Self(self.0 + count as u64)
+    }
+
+    /// How many seqs this one is after `earlier`; 0 if it is not.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What tells one life of a run id from any other: milliseconds since 1970 when it began, never repeated and never
+/// falling in a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fence(pub u64);
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The id of an event: the SSE field `id:`, which comes back as `Last-Event-ID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventId {
+    /// The life of the run id.
+    pub fence: Fence,
+    /// The event in it.
+    pub seq: Seq,
+}
+
+impl EventId {
+    /// The most bytes an event id has as a text.
+    pub const MAX_LEN: usize = 41;
+
+    /// Write the id as a text to the beginning of `buffer`, and return it.
+    pub fn encode(self, buffer: &mut [u8; Self::MAX_LEN]) -> &str {
+        let (mut fence, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let mut rest = buffer.as_mut_slice();
+        for part in [fence.format(self.fence.0), "-", seq.format(self.seq.0)] {
+            // There is room for the longest.
+            let _ = rest.write_all(part.as_bytes());
+        }
+        let len = Self::MAX_LEN - rest.len();
+        buffer.get(..len).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.encode(&mut [0; Self::MAX_LEN]))
+    }
+}
+
+/// A text is not an event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnEventId;
+
+impl FromStr for EventId {
+    type Err = NotAnEventId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEventId> {
+        let number = |digits: &str| {
+            // `u64::from_str` takes a leading plus sign, which no id has.
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| plain).ok_or(NotAnEventId)
+        };
+        let (fence, seq) = text.split_once('-').ok_or(NotAnEventId)?;
+        Ok(Self { fence: Fence(number(fence)?), seq: Seq(number(seq)?) })
+    }
+}

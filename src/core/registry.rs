@@ -1,0 +1,139 @@
+//! The maps of runs, subscribers and cancel events, and their lock.
+//!
+//! A run has one entry from when somebody first subscribes to it, asks for its cancel event or opens it, until it is
+//! finished. The entry is the run, its cancel event, the count of its subscribers and its claim, so none of them can
+//! outlive the others.
+
+use std::time::{Instant, SystemTime};
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::cancel::CancelEvent;
+use super::id::{Fence, RunId, RunIdRef};
+use super::limits::{Limits, LogLimits};
+use super::retention::Retention;
+use super::run::Run;
+use super::stats::Counters;
+use super::sync::{Arc, Mutex, MutexGuard};
+use super::wake::Key;
+
+/// What a manager and its subscriptions share.
+pub struct Registry {
+    /// What it was made with.
+    pub limits: Limits,
+    /// What has been published and missed.
+    pub counters: Counters,
+    maps: Mutex<Maps>,
+}
+
+/// Guarded by `Registry.maps`.
+pub struct Maps {
+    /// Runs that have not finished.
+    pub live: HashMap<RunId, Entry, FxBuildHasher>,
+    /// Runs that have.
+    pub retained: Retention,
+    last_fence: Fence,
+}
+
+/// A run that has not finished.
+pub struct Entry {
+    /// The run.
+    pub run: Arc<Run>,
+    /// Its cancel event.
+    pub cancel: Arc<CancelEvent>,
+    /// How many subscriptions it has.
+    pub subscribers: usize,
+    /// Who else wants it.
+    pub claim: Claim,
+}
+
+/// Who wants a run, apart from its subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody: the entry goes with its last subscriber.
+    None,
+    /// Somebody asked for its cancel event before it opens.
+    Reserved,
+    /// It is open.
+    Open,
+}
+
+impl Maps {
+    /// The entry of `id`, made if there is none.
+    pub fn entry(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> &mut Entry {
+        let last_fence = &mut self.last_fence;
+        self.live.entry(RunId::from(id)).or_insert_with_key(|id| Entry::new(id.clone(), last_fence, limits))
+    }
+
+    /// Take the entry of `id` out; a new one, which is in no map, if there is none.
+    pub fn take_entry(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> Entry {
+        let entry = self.live.remove(&id);
+        entry.unwrap_or_else(|| Entry::new(id.into(), &mut self.last_fence, limits))
+    }
+}
+
+impl Entry {
+    /// The entry of a new life of `id`.
+    fn new(id: RunId, last_fence: &mut Fence, limits: LogLimits) -> Self {
+        Self {
+            run: Arc::new(Run::new(id, next_fence(last_fence), limits)),
+            cancel: new_cancel_event(),
+            subscribers: 0,
+            claim: Claim::None,
+        }
+    }
+}
+
+/// The cancel event of a run.
+pub fn new_cancel_event() -> Arc<CancelEvent> {
+    Arc::new(CancelEvent::new(Key::new()))
+}
+
+/// Milliseconds since 1970, but more than any fence before.
+fn next_fence(last: &mut Fence) -> Fence {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    *last = Fence(u64::try_from(now).unwrap_or(u64::MAX).max(last.0 + 1));
+    *last
+}
+
+impl Registry {
+    /// No runs.
+    pub fn new(limits: Limits) -> Self {
+        let live = HashMap::with_hasher(FxBuildHasher);
+        let maps = Maps { live, retained: Retention::new(limits.retention), last_fence: Fence(0) };
+        Self { limits, counters: Counters::new(), maps: Mutex::new(maps) }
+    }
+
+    /// Lock the maps.
+    pub fn lock(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock()
+    }
+
+    /// Remove one subscriber of `run`, and its entry if nobody else wants it.
+    pub fn unsubscribe(&self, run: &Arc<Run>) {
+        let mut maps = self.lock();
+        let Some(entry) = maps.live.get_mut(&run.id.as_ref()).filter(|entry| Arc::ptr_eq(&entry.run, run)) else {
+            return;
+        };
+        entry.subscribers -= 1;
+        if entry.subscribers == 0 && entry.claim == Claim::None {
+            let removed = maps.live.remove(&run.id.as_ref());
+            drop(maps);
+            drop(removed);
+            // Its readers are closed, but may be kept.
+            run.clear();
+        }
+    }
+
+    /// Evict what is too old.
+    pub fn expire(&self) {
+        let evicted = self.lock().retained.expire(Instant::now());
+        evict_logs(&evicted);
+    }
+}
+
+/// Evict the logs of runs that retention has evicted. No lock must be held.
+pub fn evict_logs(runs: &[Arc<Run>]) {
+    runs.iter().for_each(|run| run.evict_all_but_newest());
+}

@@ -1,0 +1,7 @@
+//! Event loops: how any thread wakes one without running Python code, and what each waits for.
+
+mod port;
+mod waits;
+
+pub use port::{LoopPort, Wait, import};
+pub use waits::Resume;

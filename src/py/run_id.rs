@@ -1,0 +1,127 @@
+//! Run ids between Python and the core.
+
+use std::borrow::Cow;
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyString};
+use pyo3::{Borrowed, IntoPyObjectExt};
+
+use super::errors::InvalidRunIdError;
+use super::once::Imported;
+use crate::core::{RunId, RunIdRef};
+
+/// The id of a run that is to be made: an int of 64 bits, a str within the bounds for ids, or a `uuid.UUID`.
+pub struct NewRun<'a>(Id<'a>);
+
+/// The id of a run that is to be found. What cannot name a run finds none, like the id of any other unknown run.
+pub struct AnyRun<'a>(Option<Id<'a>>);
+
+enum Id<'a> {
+    Int(i64),
+    Text(Cow<'a, str>),
+}
+
+/// Why an object is not a run id.
+enum Unfit {
+    Type,
+    /// An int that has more than 64 bits, or a text without UTF-8; with what is to be said of it.
+    Value(&'static str),
+    Raised(PyErr),
+}
+
+impl Id<'_> {
+    fn as_ref(&self) -> RunIdRef<'_> {
+        match self {
+            Self::Int(number) => RunIdRef::Int(*number),
+            Self::Text(text) => RunIdRef::of_text(text),
+        }
+    }
+}
+
+impl NewRun<'_> {
+    /// The id for the core.
+    pub fn get(&self) -> RunIdRef<'_> {
+        self.0.as_ref()
+    }
+}
+
+impl AnyRun<'_> {
+    /// The id for the core; `None` if no run can have it.
+    pub fn get(&self) -> Option<RunIdRef<'_>> {
+        self.0.as_ref().map(Id::as_ref)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for NewRun<'a> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match read(object) {
+            Ok(id) => {
+                id.as_ref().check()?;
+                Ok(Self(id))
+            }
+            Err(Unfit::Value(reason)) => Err(InvalidRunIdError::new_err(reason)),
+            Err(Unfit::Type) => {
+                let kind = object.get_type().name()?;
+                Err(PyTypeError::new_err(format!("a run id is an int, a str or a UUID, not {kind}")))
+            }
+            Err(Unfit::Raised(error)) => Err(error),
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for AnyRun<'a> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match read(object) {
+            Ok(id) => Ok(Self(Some(id))),
+            Err(Unfit::Type | Unfit::Value(_)) => Ok(Self(None)),
+            Err(Unfit::Raised(error)) => Err(error),
+        }
+    }
+}
+
+fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+    if object.is_instance_of::<PyString>() {
+        return match object.extract::<&str>() {
+            Ok(text) => Ok(Id::Text(Cow::Borrowed(text))),
+            Err(_) => Err(Unfit::Value("a run id cannot contain lone surrogates")),
+        };
+    }
+    if object.is_instance_of::<PyBool>() {
+        return Err(Unfit::Type);
+    }
+    if object.is_instance_of::<PyInt>() || !is_uuid(object)? {
+        return match object.extract::<i64>() {
+            Ok(number) => Ok(Id::Int(number)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Err(Unfit::Value("a run id that is an int is between -2**63 and 2**63 - 1"))
+            }
+            Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Unfit::Type),
+            Err(error) => Err(Unfit::Raised(error)),
+        };
+    }
+    let text = object.str().and_then(|text| text.extract::<String>()).map_err(Unfit::Raised)?;
+    Ok(Id::Text(Cow::Owned(text)))
+}
+
+fn is_uuid(object: Borrowed<'_, '_, PyAny>) -> Result<bool, Unfit> {
+    static UUID: Imported = Imported::new("uuid", "UUID");
+    UUID.get(object.py()).and_then(|class| object.is_instance(&class)).map_err(Unfit::Raised)
+}
+
+/// The id as Python has it: an int or a str.
+pub fn to_python<'py>(py: Python<'py>, id: &RunId) -> PyResult<Bound<'py, PyAny>> {
+    match id {
+        RunId::Int(number) => number.into_bound_py_any(py),
+        RunId::Text(text) => Ok(PyString::new(py, text).into_any()),
+    }
+}
+
+/// The ids as Python has them.
+pub fn all_to_python<'py>(py: Python<'py>, ids: &[RunId]) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    ids.iter().map(|id| to_python(py, id)).collect()
+}
