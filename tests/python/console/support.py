@@ -38,11 +38,17 @@ class LiveRun:
         self._context: Future[RunContext] = Future()
         self._end = threading.Event()
         self._error: Exception | None = None
+        self._manager = runner.manager
         self.run: Run = runner.start(self._work, key=Origin(name))
         self.run_id = self.run.run_id
         context = self._context.result(PATIENCE)
         self.log = context.log
         self.progress = context.progress
+
+    def publish(self, current: float, total: float | None, step: str) -> None:
+        """Send progress past the runner, which would refuse odd values and send only the newest of a burst."""
+        event = {"run_id": self.run_id, "progress_current": current, "progress_total": total, "step": step}
+        self._manager.publish(self.run_id, event)
 
     def end(self, error: Exception | None = None) -> None:
         """Let the work come to its end: a glossary, or this error, or that it was cancelled."""

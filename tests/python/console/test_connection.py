@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from genglossary_runs import runner
+from genglossary_runs.runner import runner
 from playwright.sync_api import Page, Route, expect
 
 from .support import PATIENCE, Demo, Wire, lines_of, open_console, open_run, serving_demo, status_of, words_of
@@ -76,7 +76,7 @@ def test_what_was_lost_meanwhile_is_a_gap(page: Page, demo: Demo, wire: Wire) ->
     wire.cut()
     expect(page.get_by_role("alert")).to_have_text(RECONNECTING)
     for n in range(20_010):
-        live.progress(n, 20_010, step="Reading")
+        live.publish(n, 20_010, step="Reading")
     wire.mend()
     expect(page.locator(".line.gap .text")).to_have_text(
         "10 events are missing here (numbers 2 to 11): the server no longer held them."

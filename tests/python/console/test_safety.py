@@ -94,7 +94,7 @@ def test_odd_progress_does_no_harm(page: Page, demo: Demo) -> None:
         (0.5, 1.5, "0.5 of 1.5 (33%)"),
         (float("nan"), float("inf"), "0"),  # null, in JSON
     ]:
-        live.progress(current, total, step="constructor")
+        live.publish(current, total, step="constructor")
         expect(page.locator("#amount")).to_have_text(amount)
         expect(page.locator("#step")).to_have_text("constructor")
     live.log("after")
