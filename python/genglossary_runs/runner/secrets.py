@@ -167,9 +167,7 @@ def _is_secret(squashed: str) -> bool:
 
 
 # pydantic: the field's name is on the line before its value.
-_VALIDATED = re.compile(
-    r"^(?P<field>[\w.-]+)\n(?P<before>[^\n]*\binput_value=)[^\n]*?(?=, input_type=|$)", re.MULTILINE
-)
+_VALIDATED = re.compile(r"(?P<field>[\w.-]+)\n(?P<before>[^\n]*\binput_value=)[^\n]*?(?=, input_type=|$)", re.MULTILINE)
 
 
 def _without_input(match: re.Match[str]) -> str:

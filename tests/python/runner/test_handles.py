@@ -1,15 +1,17 @@
 """Handles of runs, and how long they are kept."""
 
+import functools
 import queue
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from genglossary_runs import RunManager
-from genglossary_runs.runner import Run, RunCancelledError, Runner
+from genglossary_runs.runner import Run, RunCancelledError, RunContext, Runner
 
-from .support import DEADLINE, Gate, ended, nothing, raising
+from .support import DEADLINE, Gate, ended, nothing, raising, until, until_cancelled
 
 
 def test_runs_are_found_while_active_and_afterwards(runner: Runner, gate: Gate) -> None:
@@ -80,3 +82,79 @@ except KeyboardInterrupt:
         assert process.stdout.readline() == b"waiting\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE) == 7
+
+
+def test_finished_runs_are_kept_up_to_their_age(manager: RunManager) -> None:
+    runner = Runner(manager, finished_age=0.05)
+    run = ended(runner.start(nothing))
+    until(lambda: runner.runs() == [])
+    assert runner.get(run.run_id) is None
+
+
+@pytest.mark.parametrize("age", [-1.0, float("nan")])
+def test_an_impossible_age_is_refused(manager: RunManager, age: float) -> None:
+    with pytest.raises(ValueError, match="finished_age"):
+        Runner(manager, finished_age=age)
+
+
+class Job:
+    def __call__(self, context: RunContext) -> None:
+        """Nothing to do."""
+
+    def method(self, context: RunContext) -> None:
+        """Nothing to do."""
+
+
+@pytest.mark.parametrize(
+    ("work", "name"),
+    [
+        (nothing, "nothing"),
+        (functools.partial(functools.partial(nothing)), "nothing"),
+        (Job(), "Job"),
+        (Job().method, "method"),
+        (functools.partial(Job()), "Job"),
+    ],
+)
+def test_a_run_has_a_name(runner: Runner, work: Any, name: str) -> None:
+    assert runner.start(work).name == name
+    assert runner.start(work, name="Book 7").name == "Book 7"
+
+
+def test_value_waits_and_gives_the_result(runner: Runner, gate: Gate) -> None:
+    run = runner.start(gate)
+    with pytest.raises(TimeoutError, match=f"Run {run.run_id} has not ended"):
+        run.value(0)
+    gate.opened.set()
+    assert run.value(DEADLINE) == "through"
+
+
+def test_value_raises_what_failed(runner: Runner) -> None:
+    error = LookupError("no such book")
+    run = runner.start(raising(error))
+    with pytest.raises(LookupError) as caught:
+        run.value(DEADLINE)
+    assert caught.value is error
+    run = runner.start(until_cancelled)
+    run.cancel()
+    with pytest.raises(RunCancelledError):
+        run.value(DEADLINE)
+    run = runner.start(raising(SystemExit(3)))
+    with pytest.raises(RuntimeError, match=r"failed: SystemExit: 3"):
+        run.value(DEADLINE)
+
+
+def test_what_people_print(runner: Runner, gate: Gate) -> None:
+    run = runner.start(gate, name="Book 7")
+    assert repr(run) == f"<Run {run.run_id} 'Book 7': running>"
+    run.cancel()
+    assert repr(run) == f"<Run {run.run_id} 'Book 7': running, cancel requested>"
+    assert repr(runner) == "<Runner: 1 running, 0 queued, 0 finished runs>"
+    gate.opened.set()
+    ended(run)
+    assert repr(run) == f"<Run {run.run_id} 'Book 7': completed>"
+    until(lambda: repr(runner) == "<Runner: 0 running, 0 queued, 1 finished runs>")
+
+
+def test_events_are_read_from_the_start(runner: Runner) -> None:
+    run = ended(runner.start(lambda context: context.log("line")))
+    assert [event.get("message") for event in run.events()] == ["line", None]
