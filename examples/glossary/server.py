@@ -27,7 +27,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.staticfiles import StaticFiles
 from genglossary_runs import RunManager
 from genglossary_runs.runner import AlreadyRunningError, Run, Runner
-from genglossary_runs.sse import drain_on_shutdown, run_stream
+from genglossary_runs.sse import drain_on_shutdown
 
 from glossary.documents import MAX_BYTES, SKIPPED_FOLDERS, TEXT_SUFFIXES, Folder
 from glossary.guard import Guard
@@ -62,7 +62,7 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
     """
     manager = RunManager(history=HISTORY)
     # The page tells runs of an earlier server by their start, so that these may be few and short.
-    runner = Runner(manager, first_id=1)
+    runner = Runner(manager)
     folder = Origin(source.name)
     started_at = datetime.now(UTC)
 
@@ -113,7 +113,7 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
             why = f"{MAX_ACTIVE_RUNS} runs are active; cancel one or wait for its end"
             raise Refusal(409, why, "too_many_runs", most=MAX_ACTIVE_RUNS)
         try:
-            return _shown(runner.start(work, key=origin))
+            return _shown(runner.start(work, key=origin, run_id=next_number(runner)))
         except AlreadyRunningError as error:
             raise Refusal(409, str(error), "still_running", run_id=error.run_id) from error
 
@@ -135,11 +135,8 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
 
     @app.get("/runs/{run_id}/events")
     async def follow_run(run_id: int, request: Request) -> Response:
-        run = known(run_id)
-        if run.terminal_event is not None:
-            # Its outcome is told also when the manager's retention has let the run go.
-            manager.finish_run(run_id, run.terminal_event)
-        return run_stream(manager, run_id, request, replay=True)
+        known(run_id)
+        return runner.stream(run_id, request)
 
     @app.get("/runs/{run_id}/glossary")
     async def show_glossary(run_id: int) -> dict[str, Any]:
@@ -155,6 +152,11 @@ def create_app(source: Folder, *, pace: float = 0.0, host_name: str = "localhost
 
     app.mount("/", StaticFiles(directory=Path(__file__).with_name("static"), html=True))
     return app
+
+
+def next_number(runner: Runner) -> int:
+    """The id of the next run. The page tells runs of an earlier server by their start, so that ids may be short."""
+    return 1 + max((int(run.run_id) for run in runner.runs()), default=0)
 
 
 @contextmanager

@@ -9,7 +9,7 @@
         context.log("All pages read")
         return "what the run is for"
 
-    run = runner.start(work, key="book 7")    # readers: manager.subscribe(run.run_id)
+    run = runner.start(work, key="book 7")    # readers: run.events(), or runner.stream(run.run_id, request)
     run.wait()
     print(run.status, run.result)
 
@@ -38,6 +38,9 @@ kind of the error and its message, of a group of errors those of its leaves, wit
 credentials; the traceback goes to the logger `genglossary_runs.runner`. Only a `KeyboardInterrupt` is raised again, in
 the run's thread.
 
+**Ids** are random UUIDs as text: no two workers of a server give out the same, nor one that a page of yesterday has. An
+application that has ids of its own gives them to `start`, which refuses one that exists.
+
 **Several runs**: `max_active` bounds how many run at a time; further ones are queued, first come first served.
 At most one run of a `key` is active; `if_active` says what a further start does.
 
@@ -49,7 +52,7 @@ its hub, because the Rust core waits outside of what gevent patches. Under geven
 `gevent.get_hub().threadpool`. The runs themselves need real threads: start the runner where `threading` is not patched.
 """
 
-from genglossary_runs.errors import AlreadyRunningError, OtherProcessError, RunCancelledError
+from genglossary_runs.errors import AlreadyRunningError, OtherProcessError, RunCancelledError, RunExistsError
 
 from .context import RunContext, current_run
 from .outcome import Status
@@ -64,6 +67,7 @@ __all__ = [
     "Run",
     "RunCancelledError",
     "RunContext",
+    "RunExistsError",
     "Runner",
     "Status",
     "current_run",

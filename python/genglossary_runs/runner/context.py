@@ -11,6 +11,7 @@ from genglossary_runs._core import CancelEvent, RunManager
 from genglossary_runs.errors import OtherProcessError, RunCancelledError
 
 from .forks import generation
+from .ids import new_id
 from .progress import Outlet
 from .values import Level, amount_of, level_of, short_repr, text_of
 
@@ -26,8 +27,8 @@ _MOST_COMPLAINTS = 100
 
 _MISSING: Any = object()
 
-# Nobody reads this run: publishing to it only tries whether a value can be written.
-_NOWHERE = -(2**63)
+# A run that nobody has: publishing to it only tries whether a value can be written.
+_NOWHERE = new_id()
 
 current: ContextVar["RunContext | None"] = ContextVar("genglossary_runs.current_run", default=None)
 
@@ -48,7 +49,7 @@ class RunContext:
     """
 
     def __init__(
-        self, manager: RunManager, run_id: int, cancel_event: CancelEvent, *, progress_interval: float = 0.1
+        self, manager: RunManager, run_id: int | str, cancel_event: CancelEvent, *, progress_interval: float = 0.1
     ) -> None:
         self._manager = manager
         self._generation = generation()

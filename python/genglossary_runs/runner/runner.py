@@ -6,22 +6,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from genglossary_runs._core import RunManager
-from genglossary_runs.errors import AlreadyRunningError, RunActiveError
+from genglossary_runs.errors import AlreadyRunningError, RunActiveError, RunExistsError, UnknownRunError
+from genglossary_runs.types import RunId
 
 from .context import RunContext, current
 from .coroutines import check_work, name_of, run_work
 from .forks import generation, start_over_in_child
+from .ids import canonical, new_id
 from .outcome import Outcome, Status, drop_frames, is_plain_cancel, outcome_of, traceback_of, without_own_frames
 from .queue import Queue
 from .redaction import client_message
 from .run import Run
 
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
 logger = logging.getLogger(__package__)
 
 _LONGEST_INTERVAL = 3600.0
+_FOREVER = 1e9
 
 
 class Runner:
@@ -39,7 +46,6 @@ class Runner:
         finished_age: float = 86_400.0,
         progress_interval: float = 0.1,
         tracebacks: bool = False,
-        first_id: int | None = None,
     ) -> None:
         """Make a runner.
 
@@ -72,7 +78,6 @@ class Runner:
         self._finished_age = finished_age
         self._progress_interval = progress_interval
         self._tracebacks = tracebacks
-        self._first_id = first_id
         self._start_over()
         start_over_in_child(self)
 
@@ -80,8 +85,11 @@ class Runner:
         # Guards what follows. Taken after the lock of a run's outlet, never before it. Reentrant, since a signal
         # handler may start a run.
         self._lock = threading.RLock()
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int | str, Run] = {}
         self._queue = Queue(self._max_active)
+        # The terminal events of runs that the manager has evicted, once a page has asked for them. As long as the
+        # handles are kept: the records' bound is theirs.
+        self._outcomes = RunManager(retained_runs=self._finished_limit + 1, retention=_FOREVER)
         # The ended runs, and when they ended.
         self._finished: deque[tuple[float, Run]] = deque()
         self._shut_down = False
@@ -98,6 +106,7 @@ class Runner:
         *,
         key: Hashable = None,
         if_active: Literal["refuse", "wait", "replace"] = "refuse",
+        run_id: RunId | None = None,
         name: str | None = None,
     ) -> Run:
         """Start `work(context)` in a daemon thread, with a copy of the caller's `contextvars`.
@@ -108,6 +117,7 @@ class Runner:
             key: at most one run with this key is active at a time. None sets no limit.
             if_active: what to do if the key's run has not ended: refuse; wait for its end; or replace it, which cancels
                 it, and those that wait for the key, and starts after.
+            run_id: the id of the run, where the application has one; by default a random UUID as text.
             name: what people call the run; by default the work's name.
 
         Returns:
@@ -116,7 +126,11 @@ class Runner:
         Raises:
             AlreadyRunningError: with `"refuse"`, the key's run has not ended; a cancelled one has not until its work
                 returns.
-            TypeError: `work` is nothing that can be run, a generator function for one.
+            RunExistsError: there is a run with this id, here or in the manager. The error has its handle, so that a
+                request that is repeated can be answered with the run that the first one started.
+            InvalidRunIdError: the id cannot name a run.
+            TypeError: `work` cannot be run, as a generator function, or the id is of another type.
+            ValueError: `if_active` is another word.
             RuntimeError: the runner was shut down, or the system can start no thread; in the latter case the run
                 exists, and has ended as failed.
         """
@@ -127,10 +141,11 @@ class Runner:
             if self._shut_down:
                 raise RuntimeError("The runner was shut down and starts no more runs; make a new Runner")
             self._forget_finished()
+            self._refuse_existing(run_id)
             earlier = [] if key is None else self._queue.runs_of(key)
             if earlier and if_active == "refuse":
                 raise _already_running(key, earlier[0])
-            run = self._open(key, name_of(work) if name is None else name)
+            run = self._open(run_id, key, name_of(work) if name is None else name)
             run._thread = self._thread_of(work, run)
             self._runs[run.run_id] = run
             starts = self._queue.add(run)
@@ -145,11 +160,11 @@ class Runner:
                 each.cancel()
         return run
 
-    def get(self, run_id: int) -> Run | None:
+    def get(self, run_id: RunId) -> Run | None:
         """Return the run of this id, if it has not ended or is among the last finished ones."""
         with self._lock:
             self._forget_finished()
-            return self._runs.get(run_id)
+            return self._runs.get(canonical(run_id))
 
     def runs(self) -> list[Run]:
         """Return the runs that have not ended and the last finished ones, in the order of their start."""
@@ -157,7 +172,36 @@ class Runner:
             self._forget_finished()
             return list(self._runs.values())
 
-    def cancel(self, run_id: int) -> bool:
+    def stream(
+        self, run_id: RunId, request: "Request | None" = None, *, replay: bool = True, **options: Any
+    ) -> "Response":
+        """Answer a request with the events of a run, as `genglossary_runs.sse.run_stream` does.
+
+        A run that has ended is answered from the runner's records when the manager's retention has evicted it: with its
+        terminal event, or with 204 if the client has had that.
+
+        Args:
+            run_id: the run.
+            request, replay, options: as for `run_stream`; by default the stream begins with the oldest event held.
+
+        Raises:
+            UnknownRunError: the run is neither the runner's nor the manager's; best answered by 404.
+            ImportError: starlette is not installed.
+        """
+        from genglossary_runs.sse import run_stream
+
+        run = self.get(run_id)
+        if run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None:
+            try:
+                return run_stream(self.manager, run_id, request, replay=replay, **{"must_exist": True} | options)
+            except UnknownRunError:
+                # It may have ended and been evicted this very moment.
+                if run is None or run.terminal_event is None:
+                    raise
+        self._outcomes.finish_run(run_id, run.terminal_event)
+        return run_stream(self._outcomes, run_id, request, replay=replay, **options)
+
+    def cancel(self, run_id: RunId) -> bool:
         """Ask the run's work to stop. Returns whether there is such a run here and it had not ended yet."""
         run = self.get(run_id)
         return run is not None and run.cancel()
@@ -188,17 +232,20 @@ class Runner:
 
     # Start
 
-    def _open(self, key: Hashable, name: str) -> Run:
-        while True:
-            run_id = _new_id(self._first_id)
-            if run_id in self._runs or self.manager.terminal_event(run_id) is not None:
-                continue
-            try:
-                cancel_event = self.manager.open_run(run_id)
-            except RunActiveError:
-                continue
-            context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
-            return Run(context, key=key, name=name)
+    def _refuse_existing(self, run_id: RunId | None) -> None:
+        if run_id is not None:
+            run = self._runs.get(canonical(run_id))
+            if run is not None or self.manager.terminal_event(run_id) is not None:
+                raise _run_exists(run_id, run)
+
+    def _open(self, run_id: RunId | None, key: Hashable, name: str) -> Run:
+        run_id = new_id() if run_id is None else canonical(run_id)
+        try:
+            cancel_event = self.manager.open_run(run_id)
+        except RunActiveError as error:
+            raise _run_exists(run_id, None) from error
+        context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
+        return Run(context, key=key, name=name)
 
     def _thread_of(self, work: Callable[[RunContext], Any], run: Run) -> threading.Thread:
         variables = copy_context()
@@ -298,21 +345,16 @@ def _log_end(run: Run, outcome: Outcome) -> None:
         logger.error("Run %s failed", run.run_id, exc_info=outcome.raised)
 
 
+def _run_exists(run_id: RunId, run: Run | None) -> RunExistsError:
+    status = "exists" if run is None else f"exists and is {run.status}"
+    return RunExistsError(
+        f"Run {run_id} {status}; use it, or start one with another id", run_id=canonical(run_id), run=run
+    )
+
+
 def _already_running(key: Hashable, run: Run) -> AlreadyRunningError:
     if run.cancel_requested:
         message = f"Run {run.run_id} was cancelled and is still stopping; wait for its end"
     else:
         message = f"Run {run.run_id} is still running; cancel it or wait for its end"
     return AlreadyRunningError(message, key=key, run_id=run.run_id, run=run)
-
-
-# The newest id of any runner in the process, so that two on one manager never give out the same.
-_newest_id = 0
-_newest_id_lock = threading.Lock()
-
-
-def _new_id(least: int | None) -> int:
-    global _newest_id
-    with _newest_id_lock:
-        _newest_id = max(_newest_id + 1, time.time_ns() // 1_000_000 if least is None else least)
-        return _newest_id

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from .._core import RunManager, Subscription, stream_stats
+from ..types import RunId
 from .handoff import HandOff, Settings, count_handed_over
 from .servers import Connection, find, find_through
 from .shutdown import DRAIN_GRACE, Streams, count_asgi, streams_of_loop
@@ -57,7 +58,7 @@ def stats() -> StreamStats:
 
 def run_stream(
     manager: RunManager,
-    run_id: int,
+    run_id: RunId,
     request: Request | None = None,
     *,
     last_event_id: str | None = None,

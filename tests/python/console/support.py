@@ -12,7 +12,7 @@ from pathlib import Path
 from genglossary_runs.runner import Run, RunContext, Runner
 from glossary.documents import Folder
 from glossary.pipeline import Glossary
-from glossary.server import Origin, create_app, serving
+from glossary.server import Origin, create_app, next_number, serving
 from glossary.terms import Entry
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
@@ -39,7 +39,7 @@ class LiveRun:
         self._end = threading.Event()
         self._error: Exception | None = None
         self._manager = runner.manager
-        self.run: Run = runner.start(self._work, key=Origin(name))
+        self.run: Run = runner.start(self._work, key=Origin(name), run_id=next_number(runner))
         self.run_id = self.run.run_id
         context = self._context.result(PATIENCE)
         self.log = context.log

@@ -20,7 +20,7 @@ def test_runs_are_found_while_active_and_afterwards(runner: Runner, gate: Gate) 
     third = ended(runner.start(nothing))
     assert runner.runs() == [first, second, third]
     assert [runner.get(run.run_id) for run in (first, second, third)] == [first, second, third]
-    assert runner.get(third.run_id + 1000) is None
+    assert runner.get("nobody") is None
 
 
 @pytest.mark.parametrize("limit", [0, 3])
