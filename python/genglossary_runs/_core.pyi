@@ -210,7 +210,7 @@ class Subscription:
 
     @property
     def last_event_name(self) -> str | None:
-        """The name of the last event read, as `RunManager.publish` was given it; None if it has none."""
+        """The name, as given to `RunManager.publish`, of the last event that was returned as a dict; None for none."""
 
     @property
     def closed(self) -> bool:
@@ -320,28 +320,12 @@ class Subscription:
 
 @type_check_only
 class Frames(AsyncIterator[bytes]):
-    """What `Subscription.frames` returns: an asynchronous iterator that can also be polled, but not both at a time."""
+    """What `Subscription.frames` returns: an asynchronous iterator over chunks of frames and heartbeats."""
 
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Coroutine[Any, None, bytes]: ...
     def aclose(self) -> Coroutine[Any, None, None]:
         """Close the subscription, which ends the iteration. To be awaited."""
-
-    def poll(self, callback: Callable[[], object], /, *, chunked: bool = False) -> bytes | None:
-        """Take the next chunk without a task; to be called where an event loop runs.
-
-        Args:
-            callback: what the loop calls, once and without arguments, as soon as polling again may return a chunk or a
-                heartbeat; only if None is returned.
-            chunked: return it in HTTP/1.1's chunked transfer coding (RFC 9112, 7.1), ready to be written to a
-                connection.
-
-        Returns:
-            A chunk or a heartbeat; empty bytes at the end; None if there is nothing yet.
-
-        Raises:
-            RuntimeError: another event loop has awaited the subscription before.
-        """
 
 @type_check_only
 class HandedOver(TypedDict):

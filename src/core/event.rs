@@ -48,7 +48,7 @@ impl<'a> TryFrom<&'a str> for EventName<'a> {
 
 /// What was published: an event's name, if it has one, and its JSON object in UTF-8 and one line. Cheap to clone; the
 /// log and every reader share one allocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Payload {
     /// The length of the name in one byte, the name, the JSON.
     bytes: Arc<[u8]>,

@@ -22,8 +22,10 @@
 //! and a second share of the same thread would wait for ever.
 
 use std::cell::Cell;
+#[cfg(not(loom))]
+use std::sync::RwLockReadGuard;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -33,7 +35,9 @@ thread_local! {
     /// Whether this thread runs without the GIL.
     static DETACHED: Cell<bool> = const { Cell::new(false) };
     /// How many locks it holds, or waits for, that need a share of the gate.
+    #[cfg(not(loom))]
     static LOCKS: Cell<u32> = const { Cell::new(0) };
+    #[cfg(not(loom))]
     static SHARE: Cell<Option<RwLockReadGuard<'static, ()>>> = const { Cell::new(None) };
     static CLOSED: Cell<Option<RwLockWriteGuard<'static, ()>>> = const { Cell::new(None) };
 }
@@ -86,12 +90,14 @@ impl Drop for Restore {
     }
 }
 
-/// The right to be at a lock; of a thread without the GIL a share of the gate.
+/// The right to be at a lock; of a thread without the GIL a share of the gate. Loom's locks need none.
+#[cfg(not(loom))]
 #[derive(Debug)]
 pub(super) struct Pass {
     needs_share: bool,
 }
 
+#[cfg(not(loom))]
 impl Pass {
     /// Wait until the gate is open, if this thread needs a share of it.
     #[inline]
@@ -108,6 +114,7 @@ impl Pass {
     }
 }
 
+#[cfg(not(loom))]
 impl Drop for Pass {
     #[inline]
     fn drop(&mut self) {

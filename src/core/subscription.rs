@@ -47,7 +47,7 @@ struct Cursor {
     closed: bool,
     /// How many wait, to be woken when this reader is closed or gets a private message.
     waiting: u32,
-    /// The name of the last event read.
+    /// The name of the last event that `try_next` returned.
     name: Option<Box<str>>,
     /// Private messages, each with the seq of the event after which it is read.
     #[expect(clippy::box_collection, reason = "hardly any reader has such messages, and each pays for the field")]
@@ -116,7 +116,7 @@ impl Subscription {
         EventId { fence: self.run.fence, seq: self.cursor.lock().next.previous() }
     }
 
-    /// The name of the event that was read last, if it has one.
+    /// The name of the last event that [`Self::try_next`] returned, if it has one. In chunks, each frame has its name.
     pub fn last_event_name(&self) -> Option<Box<str>> {
         self.cursor.lock().name.clone()
     }

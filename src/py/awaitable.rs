@@ -10,9 +10,9 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::coding::{CHUNK, Coding, HEARTBEAT};
+use super::chunks::{CHUNK, HEARTBEAT, shared_bytes};
 use super::errors::{Empty, SubscriptionEnded};
-use super::loops::{LoopPort, Resume, Wait};
+use super::loops::{LoopPort, Wait};
 use super::once::intern;
 use super::reader::Reader;
 use crate::core::sync::Mutex;
@@ -70,7 +70,7 @@ impl Awaitable {
             }
             Wish::Frames(reader) => {
                 let chunk = reader.try_next_chunk(CHUNK);
-                chunk.map(|chunk| Ok(Found::Value(Coding::Identity.shared(py, &chunk).into_any())))
+                chunk.map(|chunk| Ok(Found::Value(shared_bytes(py, &chunk).into_any())))
             }
             Wish::Set(_, event) if event.upgrade().is_some_and(|event| event.is_set()) => {
                 return Ok(Found::Value(true.into_pyobject(py)?.to_owned().into_any()));
@@ -118,8 +118,7 @@ impl Awaitable {
         let future = running.call_method0(intern!(py, "create_future"))?;
         // What `yield from future` would do first (asyncio/futures.py, `Future.__await__`).
         future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-        let resume = Resume::Future(future.clone().unbind());
-        let wait = port.add(running, key, resume, self.deadline, armed)?;
+        let wait = port.add(running, key, future.clone().unbind(), self.deadline, armed)?;
         self.replace_wait(Some(wait));
         Ok(Some(future))
     }

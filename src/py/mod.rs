@@ -2,7 +2,7 @@
 
 mod awaitable;
 mod cancel;
-mod coding;
+mod chunks;
 mod errors;
 mod fork;
 mod frames;

@@ -74,7 +74,7 @@ impl Subscription {
         self.reader.open().map_or_else(String::new, |open| open.last_event_id().to_string())
     }
 
-    /// The name of the last event read, as `RunManager.publish` was given it; None if it has none.
+    /// The name, as given to `RunManager.publish`, of the last event that was returned as a dict; None for none.
     #[getter]
     fn last_event_name(&self) -> Option<String> {
         self.reader.open().and_then(core::Subscription::last_event_name).map(String::from)

@@ -4,4 +4,3 @@ mod port;
 mod waits;
 
 pub use port::{LoopPort, Wait, import};
-pub use waits::Resume;

@@ -18,7 +18,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use super::waits::{Resume, Token, Waits};
+use super::waits::{Token, Waits, resolve};
 use crate::core::sync::Mutex;
 use crate::core::{Key, Port};
 use crate::py::gate;
@@ -128,17 +128,17 @@ impl LoopPort {
         Ok(port)
     }
 
-    /// Have the loop `resume` when `key` is reported or at `deadline`. What is `armed` for it stays so as long as the wait.
+    /// Have the loop resolve `future` when `key` is reported or at `deadline`. What is `armed` for it stays so as long as the wait.
     pub fn add(
         self: &Arc<Self>,
         running: &Bound<'_, PyAny>,
         key: Key,
-        resume: Resume,
+        future: Py<PyAny>,
         deadline: Option<Instant>,
         armed: Option<Armed>,
     ) -> PyResult<Wait> {
         let mut waits = self.waits.lock();
-        let token = waits.add(key, resume, deadline);
+        let token = waits.add(key, future, deadline);
         let sooner = deadline.filter(|at| waits.needs_timer(*at));
         drop(waits);
         let wait = Wait { port: Arc::downgrade(self), key, token, _armed: armed };
@@ -160,7 +160,7 @@ impl LoopPort {
         Ok(())
     }
 
-    /// Resume the waits for what has changed.
+    /// Resolve the futures of the waits for what has changed.
     fn ready(&self, py: Python<'_>) -> PyResult<()> {
         let mut raised = Ok(());
         if let Some(mut bell) = self.bell.as_deref() {
@@ -168,14 +168,14 @@ impl LoopPort {
         }
         for key in self.core.take_ready() {
             let woken = self.waits.lock().take(key);
-            for resume in woken {
-                raised = raised.and(resume.run(py));
+            for future in woken {
+                raised = raised.and(resolve(&future, py));
             }
         }
         raised
     }
 
-    /// Resume the waits whose time is up, and set the timer for the next.
+    /// Resolve the futures of the waits whose time is up, and set the timer for the next.
     fn tick(self: &Arc<Self>, running: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut waits = self.waits.lock();
         let late = waits.take_late(Instant::now());
@@ -183,8 +183,8 @@ impl LoopPort {
         drop(waits);
         drop(gone_off);
         let mut raised = Ok(());
-        for resume in late {
-            raised = raised.and(resume.run(running.py()));
+        for future in late {
+            raised = raised.and(resolve(&future, running.py()));
         }
         // After they have run, since they may wait again; and one of them may have set a timer.
         let waits = self.waits.lock();

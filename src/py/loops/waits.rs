@@ -14,20 +14,12 @@ use rustc_hash::FxHashMap;
 use crate::core::Key;
 use crate::py::once::intern;
 
-/// What the loop does when a wait is over.
-pub enum Resume {
-    /// Resolve a future, unless it was cancelled meanwhile.
-    Future(Py<PyAny>),
-    /// Call it.
-    Call(Py<PyAny>),
-}
-
 /// Names a wait of a loop; later waits have larger ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Token(u64);
 
 struct Waiter {
-    resume: Resume,
+    future: Py<PyAny>,
     deadline: Option<Instant>,
 }
 
@@ -43,32 +35,21 @@ pub struct Waits {
     pub timer: Option<(Instant, Py<PyAny>)>,
 }
 
-impl Resume {
-    /// An error that is not an `Exception`, such as a Ctrl-C that came meanwhile, is for the loop to raise.
-    pub fn run(self, py: Python<'_>) -> PyResult<()> {
-        let (ran, callable) = match self {
-            Self::Future(future) => (future.call_method1(py, intern!(py, "set_result"), (py.None(),)), None),
-            Self::Call(callable) => (callable.call0(py), Some(callable)),
-        };
-        match ran {
-            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
-            Err(error) => {
-                if let Some(callable) = callable {
-                    error.write_unraisable(py, Some(callable.bind(py)));
-                }
-            }
-            Ok(_) => {}
-        }
-        Ok(())
+/// Resolve the future of a wait that is over. An error that is not an `Exception`, such as a Ctrl-C that came meanwhile, is
+/// for the loop to raise; any other says that the future was cancelled meanwhile.
+pub fn resolve(future: &Py<PyAny>, py: Python<'_>) -> PyResult<()> {
+    match future.call_method1(py, intern!(py, "set_result"), (py.None(),)) {
+        Err(error) if !error.is_instance_of::<PyException>(py) => Err(error),
+        _ => Ok(()),
     }
 }
 
 impl Waits {
-    /// Add a wait for `key`, until `deadline` if there is one.
-    pub fn add(&mut self, key: Key, resume: Resume, deadline: Option<Instant>) -> Token {
+    /// Add a wait for `key`, whose end resolves `future`, until `deadline` if there is one.
+    pub fn add(&mut self, key: Key, future: Py<PyAny>, deadline: Option<Instant>) -> Token {
         let token = self.next_token;
         self.next_token = Token(token.0 + 1);
-        self.by_key.entry(key).or_default().insert(token, Waiter { resume, deadline });
+        self.by_key.entry(key).or_default().insert(token, Waiter { future, deadline });
         if let Some(at) = deadline {
             self.by_deadline.insert((at, token), key);
         }
@@ -85,8 +66,8 @@ impl Waits {
         self.by_deadline.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Take out one wait, if it is still there.
-    pub fn remove(&mut self, key: Key, token: Token) -> Option<Resume> {
+    /// Take the future of one wait out, if it is still there.
+    pub fn remove(&mut self, key: Key, token: Token) -> Option<Py<PyAny>> {
         let waiters = self.by_key.get_mut(&key)?;
         let waiter = waiters.remove(&token)?;
         if waiters.is_empty() {
@@ -95,22 +76,22 @@ impl Waits {
         if let Some(at) = waiter.deadline {
             self.by_deadline.remove(&(at, token));
         }
-        Some(waiter.resume)
+        Some(waiter.future)
     }
 
-    /// Take out all waits for `key`, in the order they came.
-    pub fn take(&mut self, key: Key) -> Vec<Resume> {
+    /// Take the futures of all waits for `key` out, in the order they came.
+    pub fn take(&mut self, key: Key) -> Vec<Py<PyAny>> {
         let waiters = self.by_key.remove(&key).unwrap_or_default();
         for (token, waiter) in &waiters {
             if let Some(at) = waiter.deadline {
                 self.by_deadline.remove(&(at, *token));
             }
         }
-        waiters.into_values().map(|waiter| waiter.resume).collect()
+        waiters.into_values().map(|waiter| waiter.future).collect()
     }
 
-    /// Take out all waits whose deadline has come at `now`, soonest first.
-    pub fn take_late(&mut self, now: Instant) -> Vec<Resume> {
+    /// Take the futures of all waits out whose deadline has come at `now`, soonest first.
+    pub fn take_late(&mut self, now: Instant) -> Vec<Py<PyAny>> {
         let mut late = Vec::new();
         while let Some((&(at, token), &key)) = self.by_deadline.first_key_value()
             && at <= now
@@ -124,8 +105,7 @@ impl Waits {
     /// Show the Python objects to a garbage collector.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for waiter in self.by_key.values().flat_map(BTreeMap::values) {
-            let (Resume::Future(object) | Resume::Call(object)) = &waiter.resume;
-            visit.call(object)?;
+            visit.call(&waiter.future)?;
         }
         self.timer.iter().try_for_each(|(_, timer)| visit.call(timer))
     }
