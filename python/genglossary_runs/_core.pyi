@@ -7,6 +7,7 @@ from typing import Any, Self, TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
+from .runner import ManagedRun
 from .types import RunId
 
 __all__ = ["CancelEvent", "OwnerLock", "RunManager", "StreamGroup", "Subscription", "stream_stats"]
@@ -85,6 +86,18 @@ class RunManager:
         Raises:
             RunActiveError: the run is open.
             InvalidRunIdError, TypeError: the id cannot name a run.
+        """
+
+    def run(self, run_id: RunId | None = None) -> ManagedRun:
+        """Open a run for the time of a `with` block, which finishes it however it is left.
+
+            with manager.run("import 7") as context:
+                context.log("begun")
+
+        The block is given a `genglossary_runs.runner.RunContext`. What it raises is recorded, and goes on.
+
+        Args:
+            run_id: the run; None for a random UUID as text.
         """
 
     def publish(self, run_id: RunId, event: Mapping[str, Any], /, *, name: str | None = None) -> str | None:

@@ -298,6 +298,20 @@ impl RunManager {
 
     // For the GenGlossary application
 
+    /// Open a run for the time of a `with` block, which finishes it however it is left.
+    ///
+    ///     with manager.run("import 7") as context:
+    ///         context.log("begun")
+    ///
+    /// The block is given a `genglossary_runs.runner.RunContext`. What it raises is recorded, and goes on.
+    ///
+    /// Args:
+    ///     run_id: the run; None for a random UUID as text.
+    #[pyo3(signature = (run_id=None))]
+    fn run<'py>(slf: &Bound<'py, Self>, run_id: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("genglossary_runs.runner")?.getattr("ManagedRun")?.call1((slf, run_id))
+    }
+
     /// Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
     ///
     /// Returns:

@@ -44,6 +44,9 @@ application that has ids of its own gives them to `start`, which refuses one tha
 **Several runs**: `max_active` bounds how many run at a time; further ones are queued, first come first served.
 At most one run of a `key` is active; `if_active` says what a further start does.
 
+**Runs without a runner**, in a thread pool or a task queue's worker: `with manager.run(run_id) as context:` opens a
+run, and finishes it whatever happens in the block.
+
 **Processes**: in a forked child the runner is empty, and can be used. Handles and contexts of the parent's runs raise
 `OtherProcessError` there: work that uses processes has them send back what is to be said.
 
@@ -55,6 +58,7 @@ its hub, because the Rust core waits outside of what gevent patches. Under geven
 from genglossary_runs.errors import AlreadyRunningError, OtherProcessError, RunCancelledError, RunExistsError
 
 from .context import RunContext, current_run
+from .managed import ManagedRun
 from .outcome import Status
 from .run import Run
 from .runner import Runner
@@ -63,6 +67,7 @@ from .values import Level
 __all__ = [
     "AlreadyRunningError",
     "Level",
+    "ManagedRun",
     "OtherProcessError",
     "Run",
     "RunCancelledError",

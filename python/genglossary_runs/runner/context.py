@@ -158,6 +158,14 @@ class RunContext:
         """Publish an event of the run itself."""
         self._outlet.send(self._event(event, {}))
 
+    def _note_cancel(self) -> bool:
+        """Tell readers that the cancel was requested, unless the run has ended. Returns whether it has not."""
+        with self._outlet.lock:
+            if self._outlet.closed:
+                return False
+            self._tell({"cancel_requested": True})
+            return True
+
     def _event(self, event: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         event = {"run_id": self.run_id, "time": now, **event}

@@ -43,7 +43,7 @@ class Outlet:
         self._held: Event | None = None
         self._scheduled = False
         self._next = 0.0
-        self._closed = False
+        self.closed = False
 
     def send(self, event: Event) -> None:
         """Publish an event after the progress that came before it."""
@@ -53,7 +53,7 @@ class Outlet:
     def progress(self, event: Event, *, now: bool = False) -> None:
         """Publish progress, now or as soon as the interval has passed; newer progress replaces it meanwhile."""
         with self.lock:
-            if self._closed:
+            if self.closed:
                 return
             moment = time.monotonic()
             if now or moment >= self._next:
@@ -92,7 +92,7 @@ class Outlet:
         """Publish what is held back, and take no more progress."""
         with self.lock:
             self.flush()
-            self._closed = True
+            self.closed = True
             if self._scheduled:
                 _flusher.forget(self)
 

@@ -320,9 +320,8 @@ class Runner:
     def _note_cancel(self, run: Run) -> None:
         """The run's cancel was requested: its readers hear of it, and a queued run ends."""
         with run._context._outlet.lock:
-            if run._status not in ("queued", "running"):
+            if not run._context._note_cancel():
                 return
-            run._context._tell({"cancel_requested": True})
             following = self._end(run, Outcome("cancelled"), if_status=("queued",))
         if run.terminal_event is not None:
             run._thread = None  # with all that the work refers to

@@ -189,7 +189,8 @@ stop = threading.Event()
 
 def work(context):
     while not stop.is_set():
-        context.progress(1, 100)
+        for number in range(100):
+            context.progress(number, 100)
 
 def in_child():
     def work(context):
@@ -204,7 +205,7 @@ def in_child():
     released.set()
     return run.wait(30)
 
-run = Runner(manager, progress_interval=3600).start(work)
+run = runner.start(work)
 for _ in range(20):
     pid = os.fork()
     if pid == 0:
