@@ -44,6 +44,7 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest genglossary_runs._core
 	$(BIN)/basedpyright --warnings
+	$(BIN)/python scripts/check_rooms.py
 
 bench: dev
 	cargo bench --quiet --no-default-features
