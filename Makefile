@@ -27,9 +27,8 @@ demo: dev
 
 test: test-rust test-python
 
-# Without its default features the crate is the core alone, which needs no Python.
 test-rust:
-	cargo test --quiet --no-default-features
+	cargo test --quiet
 
 test-python: dev
 	@sh scripts/install-browser.sh
@@ -37,7 +36,7 @@ test-python: dev
 
 lint: dev
 	cargo fmt --check
-	cargo clippy --quiet -- --deny warnings
+	cargo clippy --quiet --all-targets -- --deny warnings
 	cargo clippy --quiet --all-targets --no-default-features -- --deny warnings
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --quiet --check
@@ -47,7 +46,7 @@ lint: dev
 	$(BIN)/python scripts/check_rooms.py
 
 bench: dev
-	cargo bench --quiet --no-default-features
+	cargo bench --quiet
 	$(BIN)/python benches/publish.py
 	$(BIN)/python benches/memory.py
 	$(BIN)/python benches/streams.py
