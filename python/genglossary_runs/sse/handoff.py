@@ -7,7 +7,7 @@ connection. The server takes the client for gone and forgets it.
 """
 
 import asyncio
-import secrets
+import random
 from dataclasses import dataclass
 
 from .._core import StreamGroup, Subscription, stream_stats
@@ -50,7 +50,7 @@ class HandOff:
         """Watch the connection. To be called before the response starts; then `prelude` is to be sent."""
         self.prelude = prelude
         if self.obstacle is None and self.connection is not None:
-            self.prelude = b": %b\n%b" % (secrets.token_hex(8).encode(), prelude)
+            self.prelude = b": %b\n%b" % (b"%016x" % random.getrandbits(64), prelude)
             self._tap = self.connection.tap(self.prelude)
 
     def stop_watching(self) -> None:

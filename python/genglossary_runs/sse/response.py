@@ -101,7 +101,10 @@ def run_stream(
         )
     after = last_event_id
     if after is None and request is not None:
-        after = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
+        after = request.headers.get("last-event-id")
+        # Most have no query, and it takes long to parse none.
+        if not after and request.scope.get("query_string"):
+            after = request.query_params.get("last_event_id")
     if after is None and replay:
         after = "0"
     subscription = manager.subscribe(run_id, after, must_exist=must_exist)
@@ -140,7 +143,7 @@ class RunStream(Response):
         self.status_code = 200
         self.background = None
         self.body = b""
-        self.raw_headers = _headers(headers).raw
+        self.raw_headers = _headers(headers)
         self._subscription = subscription
         self._frames = subscription.frames(heartbeat)
         # Not for secrets: clients that come back are to be spread over time.
@@ -207,7 +210,11 @@ class RunStream(Response):
         attempt = HandOff(connection, self._obstacle(scope))
         attempt.begin(self._retry)
         try:
-            await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            headers = self.raw_headers
+            if attempt.obstacle is None:
+                # Said before it is certain: a client that uses the connection again, when it ends, would get no answer.
+                headers = [*headers, (b"connection", b"close")]
+            await self._send(send, {"type": "http.response.start", "status": 200, "headers": headers})
             # The headers arrive with this; a client that connects to an idle run would wait for them otherwise.
             await self._send(send, {"type": "http.response.body", "body": attempt.prelude, "more_body": True})
             if connection is not None and attempt.obstacle is None:
@@ -303,7 +310,12 @@ class RunStream(Response):
             self._task.cancel()
 
 
-def _headers(more: Mapping[str, str] | None) -> MutableHeaders:
+RAW_HEADERS = MutableHeaders(HEADERS).raw
+
+
+def _headers(more: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
+    if not more:
+        return RAW_HEADERS.copy()
     headers = MutableHeaders(HEADERS)
-    headers.update(more or {})
-    return headers
+    headers.update(more)
+    return headers.raw

@@ -55,9 +55,6 @@ class Streams:
     def discard(self, stream: Stream) -> None:
         """Note that it has ended, or has been handed over."""
         self._open.discard(stream)
-        if not self._open and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def group_of(self, connection: Connection) -> StreamGroup:
         """The streams that the server of this connection has handed over."""
@@ -84,7 +81,9 @@ class Streams:
     def _sweep(self) -> None:
         for stream in list(self._open):
             stream.drop_if_stuck()
-        self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+        # Not stopped by the last stream that goes: most are handed over at once, and each would start it anew.
+        again = bool(self._open)
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep) if again else None
 
 
 # The values know nothing of their loop, so that it can go.
@@ -93,7 +92,11 @@ _streams_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, Streams]" = WeakKeyDi
 
 def streams_of_loop() -> Streams:
     """The streams of the running event loop."""
-    return _streams_of.setdefault(asyncio.get_running_loop(), Streams())
+    loop = asyncio.get_running_loop()
+    streams = _streams_of.get(loop)
+    if streams is None:
+        streams = _streams_of[loop] = Streams()
+    return streams
 
 
 def count_asgi() -> int:

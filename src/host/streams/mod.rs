@@ -90,8 +90,13 @@ pub fn hand_over(
     };
     let connection = Connection::new(mio::net::TcpStream::from_std(socket), subscription, options, group.clone());
     // The thread does not end while `HUB` is locked.
-    hub.arrivals.lock().connections.push(connection);
-    hub.wake();
+    let mut arrivals = hub.arrivals.lock();
+    let awake = !arrivals.connections.is_empty();
+    arrivals.connections.push(connection);
+    drop(arrivals);
+    if !awake {
+        hub.wake();
+    }
     TAKEN.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }

@@ -407,7 +407,7 @@ def test_the_thread_starts_with_the_first_stream_and_ends_with_the_last(manager:
             for stream in (first, second):
                 stream.receive_until(lambda stream: stream.frames)
             wait_until(lambda: stats()["handed_over"] == 2)
-            assert threads() == 1
+            wait_until(lambda: threads() == 1)
         wait_until(lambda: threads() == 0)
 
 

@@ -58,6 +58,8 @@ class Connection(ABC):
 class Tap:
     """A writer that shows whether a body begins, on the connection, with one chunk as it was sent.
 
+    It holds the head back until the body begins, so that both go out with one system call.
+
     Args:
         writer: what it stands in for; everything is passed on to it.
         expected: the first chunk of the body.
@@ -67,18 +69,30 @@ class Tap:
     def __init__(self, writer: Any, expected: bytes, close: Callable[[], None]) -> None:
         self._writer = writer
         self._expected = b"%x\r\n%b\r\n" % (len(expected), expected)
-        self._written = b""
-        self._seen = asyncio.get_running_loop().create_future()
-        self.close = close
+        self._held = b""
+        self._seen: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._put_back = close
 
-    def write(self, data: bytes) -> object:
-        """Look at what is written, and write it."""
-        if not self._seen.done():
-            self._written += bytes(data)
-            head, end, body = self._written.partition(b"\r\n\r\n")
-            if end and (body == self._expected or not self._expected.startswith(body)):
-                self._seen.set_result(body == self._expected and b"\r\ntransfer-encoding: chunked" in head.lower())
-        return self._writer.write(data)
+    def write(self, data: bytes) -> None:
+        """Look at what is written, and write it or hold it back."""
+        if self._seen.done():
+            self._writer.write(data)
+            return
+        self._held += bytes(data)
+        head, end, body = self._held.partition(b"\r\n\r\n")
+        if end and (body == self._expected or not self._expected.startswith(body)):
+            self._seen.set_result(body == self._expected and b"\r\ntransfer-encoding: chunked" in head.lower())
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held:
+            self._writer.write(held)
+
+    def close(self) -> None:
+        """Put the writer back. May be repeated."""
+        self._put_back()
+        self._flush()
 
     async def is_unchanged(self, timeout: float) -> bool | None:
         """Whether the body began as expected; None if nothing of it has reached the connection in time."""
