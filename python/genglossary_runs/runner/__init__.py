@@ -50,9 +50,9 @@ run, and finishes it whatever happens in the block.
 **Processes**: in a forked child the runner is empty, and can be used. Handles and contexts of the parent's runs raise
 `OtherProcessError` there: work that uses processes has them send back what is to be said.
 
-**gevent**: `Run.wait`, `Run.value` and a blocking `Subscription.get` block the thread, and with it every greenlet of
-its hub, because the Rust core waits outside of what gevent patches. Under gevent, poll with `get_nowait`, or wait in
-`gevent.get_hub().threadpool`. The runs themselves need real threads: start the runner where `threading` is not patched.
+**gevent**: with `threading` patched a run is a greenlet, and `Run.wait` and `Run.value` let the others run. A blocking
+`Subscription.get`, or iteration over one, does not: the core waits outside of what gevent patches, so that all
+greenlets stop, the run's too. Poll with `get_nowait` and `gevent.sleep`. `Runner` warns where it finds `threading` patched.
 """
 
 from genglossary_runs.errors import AlreadyRunningError, OtherProcessError, RunCancelledError, RunExistsError

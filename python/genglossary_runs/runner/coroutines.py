@@ -26,7 +26,7 @@ def check_work(work: Any) -> None:
     inner = work
     while isinstance(inner, functools.partial):
         inner = inner.func
-    for function in (inner, vars(type(inner)).get("__call__")):
+    for function in (inner, inspect.getattr_static(type(inner), "__call__", None)):
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"The work {name_of(work)!r} is a generator function: calling it runs nothing of it. "

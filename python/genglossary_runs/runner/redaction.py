@@ -1,5 +1,6 @@
 """What readers may see of an error: its kind and message, without secrets, paths and traceback."""
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ _TRACEBACK = "Traceback (most recent call last)"
 
 def client_message(error: BaseException) -> str:
     """The kind of the error and its message in one line; for a group of errors those of its leaves."""
-    shown = list(dict.fromkeys(_single_message(leaf) for leaf in leaves(error)))
+    found = list(leaves(error))
+    # What a failure beside them has cancelled says nothing.
+    told = [leaf for leaf in found if not isinstance(leaf, asyncio.CancelledError)] or found
+    shown = list(dict.fromkeys(map(_single_message, told)))
     more = f"; and {len(shown) - _MOST_LEAVES} more" if len(shown) > _MOST_LEAVES else ""
     return _cut("; ".join(shown[:_MOST_LEAVES])) + more
 

@@ -1,8 +1,10 @@
 """Starts runs, and ends each of them exactly once."""
 
 import logging
+import sys
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
@@ -72,6 +74,7 @@ class Runner:
             raise ValueError(f"finished_age is {finished_age}, and cannot be less than 0")
         if not 0 <= progress_interval <= _LONGEST_INTERVAL:
             raise ValueError(f"progress_interval is {progress_interval}, and must be between 0 and 3600 seconds")
+        _warn_of_gevent()
         self.manager = manager
         self._max_active = max_active
         self._finished_limit = finished_runs
@@ -334,6 +337,17 @@ class Runner:
             _, run = self._finished.popleft()
             if self._runs.get(run.run_id) is run:
                 del self._runs[run.run_id]
+
+
+def _warn_of_gevent() -> None:
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        warnings.warn(
+            "gevent has patched threading: runs are greenlets, and a blocking Subscription.get stops them all, since "
+            "the core waits outside of what gevent patches; poll with get_nowait",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _log_end(run: Run, outcome: Outcome) -> None:

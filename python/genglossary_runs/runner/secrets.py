@@ -59,10 +59,11 @@ def _without_user_info(url: re.Match[str]) -> str:
 # Values of named parameters, headers, settings, options and fields
 
 
-# How the names end, in lower case and without what stands between their words.
+# How the names end, or what they contain, in lower case and without what stands between their words.
 _SECRET_NAME = re.compile(
     r"""
-    (?: passwords? | passwd | passphrase | passcode | pwd | secrets? | token | authorization | cookies? | signature
+    .*(?: password | passwd | passphrase | secret(?!ar) | apikey | privatekey | accesskey | credential ).*
+    | (?: passwords? | passwd | passphrase | passcode | pwd | secrets? | token | authorization | cookies? | signature
         | credentials? | jwt | bearer | sess(?:ion)?id | connectionstring | webhookurl | securitycode | cvv | cvc
         | (?: api | access | secret | private | account | shared | subscription | encryption | signing | auth | master
             | client | session | storage | license | service | ssh | app | consumer | functions? | server

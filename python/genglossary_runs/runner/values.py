@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
+_LEVELS = ("info", "debug", "warning", "error")
 _LONGEST_REPR = 200
 
 _short = reprlib.Repr()
@@ -16,6 +17,8 @@ _short.maxstring = _short.maxother = _LONGEST_REPR
 
 def level_of(level: str | int) -> Level | None:
     """One of the four levels that readers know, for any level of `logging`, by name or number; None if it is none."""
+    if level in _LEVELS:
+        return level  # type: ignore[return-value]
     if isinstance(level, str):
         known = logging.getLevelNamesMapping()
         number = known.get(level.strip().upper(), known.get(level))

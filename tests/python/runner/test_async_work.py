@@ -85,12 +85,16 @@ async def async_generator(context: RunContext) -> AsyncIterator[int]:
     yield 1
 
 
-class GeneratorJob:
+class GeneratorBase:
     def __call__(self, context: RunContext) -> Iterator[int]:
         yield 1
 
     def method(self, context: RunContext) -> Iterator[int]:
         yield 1
+
+
+class GeneratorJob(GeneratorBase):
+    pass
 
 
 @pytest.mark.parametrize(

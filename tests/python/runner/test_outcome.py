@@ -142,6 +142,11 @@ def test_a_group_of_errors_tells_its_leaves(runner: Runner) -> None:
     assert ended(runner.start(raising(group))).error == "LookupError: no data set; ValueError: bad row; OSError: down"
 
 
+def test_tasks_that_a_failure_cancelled_are_not_told(runner: Runner) -> None:
+    group = BaseExceptionGroup("tasks", [asyncio.CancelledError(), ValueError("bad row"), asyncio.CancelledError()])
+    assert ended(runner.start(raising(group))).error == "ValueError: bad row"
+
+
 def test_of_many_errors_the_first_are_told(runner: Runner) -> None:
     error = ended(runner.start(raising(ExceptionGroup("many", [ValueError(str(n)) for n in range(100)])))).error
     assert error == "ValueError: 0; ValueError: 1; ValueError: 2; ValueError: 3; ValueError: 4; and 95 more"

@@ -12,6 +12,9 @@ from .support import ended, raising
 SECRET = "hunter2"
 
 WITH_SECRETS = [
+    "SECRET_KEY_BASE=hunter2",
+    "password_for_backup: hunter2",
+    "GOOGLE_CREDENTIALS_JSON='hunter2'",
     "https://api.example.com/v1?api_key=hunter2&page=2",
     "postgresql://svc:hunter2@db.internal:5432/prod",
     "postgres://svc:p/hunter2@db/prod",
