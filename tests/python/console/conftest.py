@@ -1,10 +1,13 @@
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from genglossary_runs.sse import run_stream
+from glossary import server
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from .support import PATIENCE, Demo, OpenPage, Wire, serving_demo
@@ -19,6 +22,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# The page asks for the runs every two seconds, which only makes tests slow. It counts events each second; that stays.
+IMPATIENT = """
+const set = window.setTimeout;
+window.setTimeout = (call, after, ...rest) => set(call, after >= 2000 ? after / 10 : after, ...rest);
+"""
 
 TEXTS = {
     "runs.md": "A run is one background execution. Every run has a run log. The run log is a bounded list of events.",
@@ -49,6 +58,12 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def soon_reconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of this process tell browsers to come back soon."""
+    monkeypatch.setattr(server, "run_stream", partial(run_stream, retry=200))
 
 
 @pytest.fixture
@@ -93,6 +108,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     def open_page(**options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | options)
         contexts.append(context)
+        context.add_init_script(IMPATIENT)
         context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
         page.on("console", note_message)
