@@ -113,10 +113,10 @@ def delete(app: FastAPI, run_id: int) -> None:
 
 
 def test_the_pipeline_sees_it_within_a_second(make_worker: Callable[..., Worker], app: FastAPI, db_path: str) -> None:
-    """With the interval that the application has. The best of three counts, as the machine may be busy."""
+    """With the interval that the application has. One of three must do, as the machine may be busy."""
     owner = make_worker(watch_interval=0.5)
-    delays = []
-    for _ in range(3):
+    delays: list[float] = []
+    while len(delays) < 3 and not (delays and delays[-1] < 1.0):
         run_id = owner.call(start_and_note)
         delete(app, run_id)
         cancelled = time.monotonic()

@@ -38,10 +38,10 @@ def test_it_is_told_within_a_second(
     how: Callable[[Worker], None],
     status: str,
 ) -> None:
-    """With the interval that the application has. The best of three counts, as the machine may be busy."""
+    """With the interval that the application has. One of three must do, as the machine may be busy."""
     manager = make_manager(watch_interval=0.5)
-    delays = []
-    for _ in range(3):
+    delays: list[float] = []
+    while len(delays) < 3 and not (delays and delays[-1] < 1.0):
         owner = make_worker()
         run_id = owner.call(start_and_wait)
         reader = manager.register_subscriber(run_id)

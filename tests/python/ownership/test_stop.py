@@ -1,6 +1,6 @@
 """The owner is stopped: it is not dead, however long that lasts.
 
-GENGLOSSARY_RUNS_STOP_SECONDS=10 stops it for longer than the default run has time for.
+GENGLOSSARY_RUNS_STOP_SECONDS=10 stops it for longer.
 """
 
 import os
@@ -35,7 +35,7 @@ from .support import (
     terminal_events,
 )
 
-STOP_SECONDS = float(os.environ.get("GENGLOSSARY_RUNS_STOP_SECONDS", "2"))
+STOP_SECONDS = float(os.environ.get("GENGLOSSARY_RUNS_STOP_SECONDS", "0.7"))
 
 
 def stop() -> None:
