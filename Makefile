@@ -50,6 +50,7 @@ bench: dev
 	$(BIN)/python benches/publish.py
 	$(BIN)/python benches/memory.py
 	$(BIN)/python benches/streams.py
+	$(BIN)/python benches/stores.py
 
 loom:
 	LOOM_MAX_PREEMPTIONS=4 RUSTFLAGS="--cfg loom" \

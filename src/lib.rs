@@ -1,9 +1,11 @@
-//! A run manager for long background jobs. [`core`] is pure Rust, [`host`] what concerns this machine, `py` the binding to
-//! Python.
+//! A run manager for long background jobs. [`core`] is pure Rust, [`host`] what concerns this machine, [`store`] what keeps
+//! runs outside the process, `py` the binding to Python.
 
 pub mod core;
 #[cfg(not(loom))]
 pub mod host;
+#[cfg(not(loom))]
+pub mod store;
 
 #[cfg(feature = "python")]
 mod py;

@@ -1,16 +1,17 @@
 """The Rust core of genglossary_runs."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, final, type_check_only
+from typing import Any, NotRequired, Self, TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
 from .runner import ManagedRun
 from .types import RunId
 
-__all__ = ["CancelEvent", "OwnerLock", "RunManager", "StreamGroup", "Subscription", "stream_stats"]
+__all__ = ["CancelEvent", "OwnerLock", "RunManager", "SqliteStore", "StreamGroup", "Subscription", "stream_stats"]
 
 @type_check_only
 class Stats(TypedDict):
@@ -32,6 +33,29 @@ class Stats(TypedDict):
     """Events published since the manager was made, terminal events among them."""
     events_missed: int
     """Events that readers were told they had missed, summed over all readers."""
+    store: NotRequired[StoreStats]
+    """How the manager's store is, if it has one."""
+
+@type_check_only
+class StoreStats(TypedDict):
+    """How a store is, as this process last saw it."""
+
+    path: Path
+    """Its file."""
+    error: str | None
+    """What is wrong with it; None if nothing is."""
+    runs: int
+    """Runs that it holds."""
+    bytes: int
+    """Bytes of it that are in use."""
+    events_stored: int
+    """Events that this process has stored."""
+    events_lost: int
+    """Events of this process that were evicted before they could be stored."""
+    owned_runs: int
+    """Runs that are open in this process."""
+    mirrors: int
+    """Runs that are read in this process and executed in another."""
 
 @disjoint_base
 class RunManager:
@@ -55,6 +79,11 @@ class RunManager:
         retained_bytes: bytes of JSON these may hold together, 0 or more.
         retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
             next call of any method but `publish` and `cancel_run`.
+        store: keeps the runs outside the process, such as a `SqliteStore`. They outlive it then, and every process
+            that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their owner, the
+            process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever concerns a
+            run that is not open in this process, waits for the store, for some milliseconds; in a coroutine await the
+            forms that begin with an `a`.
         default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
         args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
             them with `TypeError`.
@@ -72,9 +101,10 @@ class RunManager:
         retained_bytes: int = 67108864,
         retention: float = 300.0,
         default: Callable[[Any], Any] | None = None,
+        store: SqliteStore | None = None,
         **kwargs: Any,
     ) -> Self: ...
-    def open_run(self, run_id: RunId) -> CancelEvent:
+    def open_run(self, run_id: RunId, *, key: str | None = None) -> CancelEvent:
         """Open a run and return its cancel event.
 
         Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. An earlier life of the
@@ -130,7 +160,9 @@ class RunManager:
             Whether there was a run to cancel: False for unknown and finished runs.
         """
 
-    def finish_run(self, run_id: RunId, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
+    def finish_run(
+        self, run_id: RunId, event: Mapping[str, Any], /, *, unless_active: bool = False, result: str | None = None
+    ) -> bool:
         """Finish the run with this terminal event and clear every entry of it, as one step for everyone else.
 
         A run that was never opened is recorded as finished, so that a later reader learns its outcome.
@@ -168,6 +200,86 @@ class RunManager:
     def unsubscribe(self, subscription: Subscription, /) -> bool:
         """Close a subscription that this manager has made. Returns whether it has made it."""
 
+    # With a store
+
+    def open_new_run(self, *, key: str | None = None) -> tuple[int, CancelEvent]:
+        """Open a run with an int id that the store gives, larger than all before. Waits for the store.
+
+        Args:
+            key: at most one run with this key is active in all processes that use the store; None for no limit.
+
+        Returns:
+            The id and the cancel event.
+
+        Raises:
+            RunActiveError: the key has an active run, which its `run_id` names.
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+
+    def run_record(self, run_id: RunId) -> dict[str, Any] | None:
+        """What the store knows of a run, wherever it was executed. Waits for the store.
+
+        Returns:
+            A dict with `run_id`, `fence` (which life of the id), `key`, `status` (`running`, or how it finished),
+            `owner`, `started_at` and `finished_at` (seconds since 1970), `error` and `result`; None if unknown.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+
+    def run_records(
+        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
+
+        Args:
+            key, status: only runs with these.
+            before: only runs that began before the one with this `fence`, the last of the page before.
+            limit: how many at most.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+
+    def aopen_run(self, run_id: RunId, *, key: str | None = None) -> Awaitable[CancelEvent]:
+        """Await what `open_run` returns. For event loops: only the caller waits for the store."""
+
+    def aopen_new_run(self, *, key: str | None = None) -> Awaitable[tuple[int, CancelEvent]]:
+        """Await what `open_new_run` returns."""
+
+    def apublish(self, run_id: RunId, event: Mapping[str, Any], /, *, name: str | None = None) -> Awaitable[str | None]:
+        """Await what `publish` returns."""
+
+    def acancel_run(self, run_id: RunId) -> Awaitable[bool]:
+        """Await what `cancel_run` returns."""
+
+    def afinish_run(
+        self,
+        run_id: RunId,
+        event: Mapping[str, Any],
+        /,
+        *,
+        unless_active: bool = False,
+        result: str | None = None,
+    ) -> Awaitable[bool]:
+        """Await what `finish_run` returns."""
+
+    def asubscribe(
+        self, run_id: RunId, after: str | None = None, *, must_exist: bool = False
+    ) -> Awaitable[Subscription]:
+        """Await what `subscribe` returns."""
+
+    def arun_record(self, run_id: RunId) -> Awaitable[dict[str, Any] | None]:
+        """Await what `run_record` returns."""
+
+    def arun_records(
+        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Awaitable[list[dict[str, Any]]]:
+        """Await what `run_records` returns."""
+
     def abandon_run(self, run_id: RunId) -> bool:
         """Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
 
@@ -203,6 +315,39 @@ class RunManager:
 
     def stats(self) -> Stats:
         """What the manager holds now, and what it has done."""
+
+@final
+class SqliteStore:
+    """A file that keeps runs: they outlive the process, and every process of the host that uses the file reads, cancels
+    and finishes all of them. Pass it to `RunManager(store=...)`.
+
+    The file is the store's own: nothing else in the process may open it, least of all Python's `sqlite3`, which
+    would damage it. Another process may look into it, such as the `sqlite3` shell. Beside it lie `-wal`, `-shm` and a
+    small lock file for each process that has runs. It has to be on a local disk.
+
+    Args:
+        path: the file, which is made if it is not there, in a folder that is.
+        retention: seconds a finished run is kept, 0 to 1e9.
+        max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
+        max_bytes: bytes of the file that may be in use, 1 MiB or more. The oldest finished runs are removed first, then
+            the oldest events of runs that have not finished.
+
+    Raises:
+        StoreError: the file is not a store, or one of a newer version, or cannot be opened and written.
+        ValueError: a limit is out of its bounds, or this process uses the file with other limits.
+    """
+
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        *,
+        retention: float = 604800.0,
+        max_runs: int = 10000,
+        max_bytes: int = 1073741824,
+    ) -> Self: ...
+    @property
+    def path(self) -> Path:
+        """The file."""
 
 @final
 class Subscription:

@@ -17,11 +17,21 @@ class RunsError(Exception):
 
 
 class RunActiveError(RunsError, RuntimeError):
-    """The run is already open; finish it, or choose another id, before opening it again."""
+    """The run is already open; finish it, or choose another id, before opening it again.
+
+    Attributes:
+        run_id: where a store refused the run, the one that is active; else None.
+    """
+
+    run_id: int | str | None = None
 
 
 class UnknownRunError(RunsError, LookupError):
     """No such run is open, subscribed to or retained."""
+
+
+class StoreError(RunsError, OSError):
+    """The store cannot be used: it is not one, cannot be reached, or did not answer in time."""
 
 
 class InvalidRunIdError(RunsError, ValueError):

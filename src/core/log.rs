@@ -37,6 +37,27 @@ impl RunLog {
         Self { events: VecDeque::new(), first: Seq::FIRST, bytes: 0, finished: false, limits }
     }
 
+    /// Have an empty log begin with `seq`.
+    pub fn start_at(&mut self, seq: Seq) {
+        self.first = seq;
+    }
+
+    /// Append the event `seq`, unless it is there; what was left out before it counts as evicted.
+    pub fn append_at(&mut self, seq: Seq, payload: Payload) {
+        self.skip_to(seq.previous());
+        if seq > self.last() {
+            self.append(payload);
+        }
+    }
+
+    /// Evict everything, if events up to `last` were left out.
+    pub fn skip_to(&mut self, last: Seq) {
+        if last > self.last() {
+            self.clear();
+            self.first = last.next();
+        }
+    }
+
     /// Append an event and return its seq; `None` once the log has its terminal event.
     pub fn append(&mut self, payload: Payload) -> Option<Seq> {
         if self.finished {

@@ -11,12 +11,13 @@ use super::event::Payload;
 use super::id::{EventId, RunId, RunIdRef};
 use super::limits::Limits;
 use super::registry::{Claim, Entry, Registry, evict_logs, new_cancel_event};
-use super::run::Finish;
+use super::run::{Finish, Run, State};
 use super::stats::Stats;
 use super::subscription::Subscription;
 use super::sync::Arc;
 
-/// Owns runs. Cheap to share.
+/// Owns runs. Cheap to clone; all clones own the same runs.
+#[derive(Clone)]
 pub struct RunManager {
     registry: Arc<Registry>,
 }
@@ -43,6 +44,15 @@ impl RunManager {
         Self { registry: Arc::new(Registry::new(limits)) }
     }
 
+    /// Whether `other` owns the same runs.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     /// What it was made with.
     pub fn limits(&self) -> &Limits {
         &self.registry.limits
@@ -54,18 +64,28 @@ impl RunManager {
     ///
     /// [`Error::RunActive`] if it is open.
     pub fn open(&self, run_id: RunIdRef<'_>) -> Result<Arc<CancelEvent>, Error> {
+        self.open_as(run_id, |_| ()).map(|(cancel, _)| cancel)
+    }
+
+    /// Open a run, and have `prepare` do something to it before anybody can publish to it.
+    pub(super) fn open_as(
+        &self,
+        run_id: RunIdRef<'_>,
+        prepare: impl FnOnce(&mut State),
+    ) -> Result<(Arc<CancelEvent>, Arc<Run>), Error> {
         let mut maps = self.registry.lock();
         let entry = maps.entry(run_id, self.registry.limits.log);
         if entry.claim == Claim::Open {
             return Err(Error::RunActive(entry.run.id.clone()));
         }
         entry.claim = Claim::Open;
-        let cancel = entry.cancel.clone();
+        let (cancel, run) = (entry.cancel.clone(), entry.run.clone());
+        prepare(&mut run.lock());
         maps.retained.remove(run_id);
         let evicted = maps.retained.expire(Instant::now());
         drop(maps);
         evict_logs(&evicted);
-        Ok(cancel)
+        Ok((cancel, run))
     }
 
     /// Append an event and wake the readers; `None` if no reader could ever get it.
@@ -159,7 +179,7 @@ impl RunManager {
         let state = run.lock();
         let next = match start {
             Start::Newest => state.log.newest(),
-            Start::After(id) => state.log.after(id, run.fence),
+            Start::After(id) => state.log.after(id, state.fence),
         };
         drop(state);
         drop(maps);

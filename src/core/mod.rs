@@ -2,19 +2,21 @@
 //!
 //! A run is one bounded, numbered log ([`log`]); a subscription is only a cursor on it ([`subscription`]). The
 //! [`registry`] has the maps, through which the [`manager`] opens, publishes, finishes and cancels; [`retention`] keeps
-//! finished runs for late readers; [`wake`] knows the waiters.
+//! finished runs for late readers; [`wake`] knows the waiters; [`stored`] has the runs
+//! of a store, and [`archive`] leads to what it holds of them.
 //!
 //! # Rules
 //!
 //! - In a critical section there is no callback, no wake-up, no logging and no drop of a caller's object: what is
 //!   needed is taken out, the guard is dropped, then it is used.
 //! - Lock order: `Registry.maps`, then `Subscription.cursor`, then `Run.state`. The locks of a [`cancel::CancelEvent`],
-//!   of a [`wake::Port`] and of a [`sync::Bell`] are leaves: nothing is locked while they are held.
+//!   of a [`wake::Port`], of a [`archive::Backlog`] and of a [`sync::Bell`] are leaves: nothing is locked while they are held.
 //! - A thread without the GIL is at a lock only with a share of the gate of [`fork`], which the locks see to.
 //! - A reader's `Drop` is its unregistering.
 //! - Finishing a run is one step for everyone else: it happens under `Registry.maps`.
 //! - Everything kept is bounded.
 
+pub mod archive;
 pub mod cancel;
 pub mod error;
 pub mod event;
@@ -28,6 +30,7 @@ pub mod registry;
 pub mod retention;
 pub mod run;
 pub mod stats;
+pub mod stored;
 pub mod subscription;
 pub mod sync;
 pub mod wake;

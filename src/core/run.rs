@@ -2,6 +2,7 @@
 
 use std::sync::Arc as StdArc;
 
+use super::archive::Archive;
 use super::event::Payload;
 use super::fork;
 use super::frame::SharedChunk;
@@ -15,8 +16,6 @@ use super::wake::{Epoch, Key, Port, Waitable, Waiters, Wakeup};
 pub struct Run {
     /// Its name.
     pub id: RunId,
-    /// What tells this life of the id from any other.
-    pub fence: Fence,
     /// Its name among the things a [`Port`] reports.
     pub key: Key,
     generation: u32,
@@ -26,6 +25,12 @@ pub struct Run {
 
 /// Guarded by `Run.state`.
 pub struct State {
+    /// What tells this life of the id from any other; of a run that waits to be opened, what does until then.
+    pub fence: Fence,
+    /// The fence in the id of the terminal event, if that is not `fence`: somebody else ended the run.
+    pub end_fence: Option<Fence>,
+    /// Where the events are that the log has evicted.
+    pub archive: Option<StdArc<dyn Archive>>,
     /// The events.
     pub log: RunLog,
     /// The chunk its readers share.
@@ -48,6 +53,16 @@ impl State {
     pub fn epoch(&self) -> Epoch {
         self.waiters.epoch()
     }
+
+    /// The id of the terminal event, which is the newest of a finished log.
+    pub(super) fn terminal_id(&self) -> EventId {
+        EventId { fence: self.end_fence.unwrap_or(self.fence), seq: self.log.last() }
+    }
+
+    /// Note a change.
+    pub fn changed(&mut self) -> Wakeup {
+        self.waiters.changed()
+    }
 }
 
 impl Run {
@@ -56,10 +71,16 @@ impl Run {
         let key = Key::new();
         Self {
             id,
-            fence,
             key,
             generation: fork::generation(),
-            state: Mutex::new(State { log: RunLog::new(limits), chunk: None, waiters: Waiters::new(key) }),
+            state: Mutex::new(State {
+                fence,
+                end_fence: None,
+                archive: None,
+                log: RunLog::new(limits),
+                chunk: None,
+                waiters: Waiters::new(key),
+            }),
             bell: Bell::new(),
         }
     }
@@ -78,10 +99,11 @@ impl Run {
     pub fn publish(&self, payload: Payload) -> Option<EventId> {
         let mut state = self.lock();
         let seq = state.log.append(payload)?;
+        let fence = state.fence;
         let wakeup = state.waiters.changed();
         drop(state);
         self.wake(wakeup);
-        Some(EventId { fence: self.fence, seq })
+        Some(EventId { fence, seq })
     }
 
     /// Append the terminal event, if there is none.

@@ -3,7 +3,8 @@
 //! # Falling behind
 //!
 //! A reader whose next event has been evicted gets one gap, then continues with the oldest event held: every seq is either
-//! delivered or inside exactly one gap.
+//! delivered or inside exactly one gap. Where the run has an archive, the reader waits for a page of it first; what
+//! that does not hold either is a gap.
 //!
 //! # Ending
 //!
@@ -14,10 +15,11 @@ use std::collections::VecDeque;
 use std::sync::Arc as StdArc;
 use std::time::Instant;
 
+use super::archive::{Archive, Backlog, Paged, Wanted};
 use super::error::Error;
-use super::event::{Event, Payload};
+use super::event::{Event, Gap, Payload};
 use super::frame::{Chunk, event_bound, gap_bound};
-use super::id::{EventId, RunId, Seq};
+use super::id::{EventId, Fence, RunId, Seq};
 use super::log::Lookup;
 use super::registry::Registry;
 use super::run::{Run, State};
@@ -45,6 +47,10 @@ struct Cursor {
     /// The seq to read next.
     next: Seq,
     closed: bool,
+    /// It resumed after an event that the log does not have, or not yet.
+    ahead: bool,
+    /// The page of the archive that it reads, or waits for.
+    backlog: Option<StdArc<Backlog>>,
     /// How many wait, to be woken when this reader is closed or gets a private message.
     waiting: u32,
     /// The name of the last event that `try_next` returned.
@@ -70,11 +76,21 @@ impl Cursor {
         if let Some(payload) = self.next_private() {
             return event_bound(payload);
         }
+        if let Some(payload) = self.backlog.as_ref().and_then(|backlog| backlog.front()) {
+            return event_bound(&payload);
+        }
         match state.log.at(self.next) {
             Lookup::Event(payload, _) => event_bound(payload),
             Lookup::Gap(_) => gap_bound(run_id),
             Lookup::Pending | Lookup::Ended => 0,
         }
+    }
+
+    fn message(&mut self, state: &State, payload: Payload) -> Event {
+        let id = EventId { fence: state.fence, seq: self.next };
+        self.ahead = false;
+        self.next = self.next.next();
+        Event::Message(id, payload)
     }
 
     fn note_name(&mut self, name: Option<&str>) {
@@ -87,8 +103,14 @@ impl Cursor {
 impl Subscription {
     /// A reader of `run` at `next`, which is counted as its subscriber already.
     pub fn new(run: Arc<Run>, registry: Arc<Registry>, next: Seq) -> Self {
-        let cursor = Mutex::new(Cursor { next, closed: false, waiting: 0, name: None, private: None });
-        Self { run, registry, cursor }
+        Self::of_stored(run, registry, next, false)
+    }
+
+    /// A reader as [`Subscription::new`] makes it; `ahead` if it resumes after an event that the log does not have, or not
+    /// yet.
+    pub(super) fn of_stored(run: Arc<Run>, registry: Arc<Registry>, next: Seq, ahead: bool) -> Self {
+        let cursor = Cursor { next, closed: false, ahead, backlog: None, waiting: 0, name: None, private: None };
+        Self { run, registry, cursor: Mutex::new(cursor) }
     }
 
     /// The run it reads.
@@ -113,7 +135,10 @@ impl Subscription {
 
     /// The id of the event before its cursor.
     pub fn last_event_id(&self) -> EventId {
-        EventId { fence: self.run.fence, seq: self.cursor.lock().next.previous() }
+        let cursor = self.cursor.lock();
+        let state = self.run.lock();
+        let has_all = state.log.is_finished() && cursor.next > state.log.last();
+        if has_all { state.terminal_id() } else { EventId { fence: state.fence, seq: cursor.next.previous() } }
     }
 
     /// The name of the last event that [`Self::try_next`] returned, if it has one. In chunks, each frame has its name.
@@ -129,7 +154,8 @@ impl Subscription {
     /// Whether nothing more comes: it has been closed, or the terminal event has been read.
     pub fn is_ended(&self) -> bool {
         let cursor = self.cursor.lock();
-        cursor.closed || (cursor.private_len() == 0 && matches!(self.run.lock().log.at(cursor.next), Lookup::Ended))
+        let has_all = || !cursor.ahead && matches!(self.run.lock().log.at(cursor.next), Lookup::Ended);
+        cursor.closed || (cursor.private_len() == 0 && cursor.backlog.is_none() && has_all())
     }
 
     /// The next event.
@@ -139,9 +165,12 @@ impl Subscription {
     /// [`NotReady`] if there is none.
     pub fn try_next(&self) -> Result<Event, NotReady> {
         let mut cursor = self.cursor.lock();
-        let event = self.step(&mut cursor, &self.run.lock())?;
-        cursor.note_name(event.name());
-        Ok(event)
+        let event = self.step(&mut cursor, &self.run.lock());
+        if let Ok(event) = &event {
+            cursor.note_name(event.name());
+        }
+        drop(cursor);
+        event.map_err(|nothing| self.not_ready(nothing))
     }
 
     /// All events that are ready as server-sent events, of `limit` bytes at most unless a single one is longer.
@@ -153,11 +182,23 @@ impl Subscription {
         let mut cursor = self.cursor.lock();
         let mut state = self.run.lock();
         let start = cursor.next;
-        let shareable = !cursor.closed && cursor.private_len() == 0 && matches!(state.log.at(start), Lookup::Event(..));
+        let shareable = !cursor.closed
+            && cursor.private_len() == 0
+            && cursor.backlog.is_none()
+            && matches!(state.log.at(start), Lookup::Event(..));
         if !shareable {
-            let frames = self.fill(&mut cursor, &state, limit)?;
-            return Ok(Chunk::new(frames, cursor.next));
+            let (frames, nothing) = self.fill(&mut cursor, &state, limit);
+            let next = cursor.next;
+            drop(state);
+            drop(cursor);
+            // Sent also if there are frames, so that the next page is there when they have been read.
+            let not_ready = nothing.map(|nothing| self.not_ready(nothing));
+            return match not_ready {
+                Some(not_ready) if frames.is_empty() => Err(not_ready),
+                _ => Ok(Chunk::new(frames, next)),
+            };
         }
+        cursor.ahead = false;
         if let Some((first, chunk)) = &state.chunk
             && *first == start
             && (chunk.frames.len() <= limit || chunk.next == start.next())
@@ -165,7 +206,7 @@ impl Subscription {
             cursor.next = chunk.next;
             return Ok(chunk.clone());
         }
-        let frames = self.fill(&mut cursor, &state, limit)?;
+        let (frames, _) = self.fill(&mut cursor, &state, limit);
         // What a finished run keeps counts against retention, which knows only the log; so it keeps no chunk over the limit.
         let keep = frames.len() <= limit || !state.log.is_finished();
         let chunk = Chunk::new(frames, cursor.next);
@@ -182,7 +223,12 @@ impl Subscription {
         if cursor.closed {
             return 0;
         }
-        let events = self.run.lock().log.unread(cursor.next);
+        let state = self.run.lock();
+        let events = match (&cursor.backlog, state.log.at(cursor.next)) {
+            (Some(backlog), _) => backlog.len(),
+            (None, Lookup::Gap(_)) if state.archive.is_some() => 0,
+            _ => state.log.unread(cursor.next),
+        };
         events + cursor.private_len()
     }
 
@@ -221,45 +267,98 @@ impl Subscription {
         }
     }
 
-    fn fill(&self, cursor: &mut Cursor, state: &State, limit: usize) -> Result<Vec<u8>, NotReady> {
+    /// Frames of what is ready, and why there are no more, unless the limit is why.
+    fn fill(&self, cursor: &mut Cursor, state: &State, limit: usize) -> (Vec<u8>, Option<Nothing>) {
         let mut frames = Vec::new();
         loop {
             if !frames.is_empty() && frames.len() + cursor.next_frame_bound(&self.run.id, state) > limit {
-                return Ok(frames);
+                return (frames, None);
             }
             match self.step(cursor, state) {
                 Ok(event) => event.write_frame(&self.run.id, &mut frames),
-                Err(not_ready) if frames.is_empty() => return Err(not_ready),
-                Err(_) => return Ok(frames),
+                Err(nothing) => return (frames, Some(nothing)),
             }
         }
     }
 
-    fn step(&self, cursor: &mut Cursor, state: &State) -> Result<Event, NotReady> {
+    fn step(&self, cursor: &mut Cursor, state: &State) -> Result<Event, Nothing> {
         if cursor.closed {
-            return Err(NotReady::Ended);
+            return Err(Nothing::Ever);
         }
         if cursor.next_private().is_some()
             && let Some((_, payload)) = cursor.private.as_mut().and_then(|private| private.pop_front())
         {
             return Ok(Event::Private(payload));
         }
-        let id = EventId { fence: self.run.fence, seq: cursor.next };
-        match state.log.at(cursor.next) {
-            Lookup::Gap(gap) => {
-                cursor.next = gap.to.next();
-                self.registry.counters.count_missed(gap.missed());
-                Ok(Event::Gap(gap))
+        if let Some(backlog) = &cursor.backlog {
+            match backlog.take(cursor.next) {
+                Paged::Pending => return Err(Nothing::Yet(state.epoch())),
+                Paged::Event(payload) => return Ok(cursor.message(state, payload)),
+                Paged::Gap(gap) => return Ok(self.gap(cursor, gap)),
+                Paged::Done => cursor.backlog = None,
             }
-            Lookup::Event(payload, terminal) => {
+        }
+        match (state.log.at(cursor.next), &state.archive) {
+            (Lookup::Gap(gap), Some(archive)) => {
+                let backlog = cursor.backlog.insert(Backlog::new()).clone();
+                let wanted = Box::new(Held { archive: archive.clone(), fence: state.fence, gap, backlog });
+                Err(Nothing::Held(wanted, state.epoch()))
+            }
+            (Lookup::Gap(gap), None) => Ok(self.gap(cursor, gap)),
+            (Lookup::Event(payload, true), _) => {
+                cursor.ahead = false;
                 cursor.next = cursor.next.next();
-                let payload = payload.clone();
-                Ok(if terminal { Event::Terminal(id, payload) } else { Event::Message(id, payload) })
+                Ok(Event::Terminal(state.terminal_id(), payload.clone()))
             }
-            Lookup::Pending => Err(NotReady::Pending(state.epoch())),
-            Lookup::Ended => Err(NotReady::Ended),
+            (Lookup::Event(payload, false), _) => Ok(cursor.message(state, payload.clone())),
+            (Lookup::Pending, _) => Err(Nothing::Yet(state.epoch())),
+            // What the reader had already was never stored; it is still to learn how the run ended.
+            (Lookup::Ended, _) if cursor.ahead => {
+                cursor.next = state.log.last();
+                self.step(cursor, state)
+            }
+            (Lookup::Ended, _) => Err(Nothing::Ever),
         }
     }
+
+    fn gap(&self, cursor: &mut Cursor, gap: Gap) -> Event {
+        cursor.next = gap.to.next();
+        self.registry.counters.count_missed(gap.missed());
+        Event::Gap(gap)
+    }
+
+    /// Ask for what a step found missing. No lock must be held.
+    fn not_ready(&self, nothing: Nothing) -> NotReady {
+        match nothing {
+            Nothing::Yet(epoch) => NotReady::Pending(epoch),
+            Nothing::Held(held, epoch) => {
+                let Held { archive, fence, gap, backlog } = *held;
+                let run = self.run.clone();
+                let wake = Box::new(move || run.touch());
+                archive.request(Wanted { key: self.run.key, fence, gap, backlog, wake });
+                NotReady::Pending(epoch)
+            }
+            Nothing::Ever => NotReady::Ended,
+        }
+    }
+}
+
+/// Why a step finds nothing.
+enum Nothing {
+    /// Nothing yet.
+    Yet(Epoch),
+    /// The archive holds it, and is to be asked once no lock is held.
+    Held(Box<Held>, Epoch),
+    /// Nothing ever again.
+    Ever,
+}
+
+/// What the archive is asked for.
+struct Held {
+    archive: StdArc<dyn Archive>,
+    fence: Fence,
+    gap: Gap,
+    backlog: StdArc<Backlog>,
 }
 
 /// Private messages, which only the GenGlossary application has.

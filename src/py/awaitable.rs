@@ -10,6 +10,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::asked::{Asked, late};
 use super::chunks::{CHUNK, HEARTBEAT, shared_bytes};
 use super::errors::{Empty, SubscriptionEnded};
 use super::loops::{LoopPort, Wait};
@@ -28,6 +29,8 @@ pub enum Wish {
     Frames(Arc<Reader>),
     /// True, once the event is set. Its Python object keeps it alive, and shows a garbage collector its callbacks.
     Set(Py<PyAny>, Weak<CancelEvent>),
+    /// The answer of a store.
+    Answer(Box<dyn Asked>),
     /// This, at once.
     Value(Py<PyAny>),
 }
@@ -59,7 +62,7 @@ impl Awaitable {
     fn reader(&self) -> Option<&Arc<Reader>> {
         match &self.wish {
             Wish::Event(reader) | Wish::NextEvent(reader) | Wish::Frames(reader) => Some(reader),
-            Wish::Set(..) | Wish::Value(_) => None,
+            Wish::Set(..) | Wish::Answer(_) | Wish::Value(_) => None,
         }
     }
 
@@ -76,6 +79,12 @@ impl Awaitable {
                 return Ok(Found::Value(true.into_pyobject(py)?.to_owned().into_any()));
             }
             Wish::Set(..) => return Ok(Found::Pending(None)),
+            Wish::Answer(asked) => {
+                return match asked.take(py) {
+                    Ok(answer) => answer.map(|answer| Found::Value(answer.into_bound(py))),
+                    Err(epoch) => Ok(Found::Pending(Some(epoch))),
+                };
+            }
             Wish::Value(value) => return Ok(Found::Value(value.bind(py).clone())),
         };
         match (found, &self.wish) {
@@ -90,6 +99,7 @@ impl Awaitable {
     fn late<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &self.wish {
             Wish::Frames(_) => Ok(PyBytes::new(py, HEARTBEAT).into_any()),
+            Wish::Answer(_) => Err(late()),
             Wish::Event(_) | Wish::NextEvent(_) | Wish::Set(..) | Wish::Value(_) => Err(Empty::new_err(())),
         }
     }
@@ -113,6 +123,7 @@ impl Awaitable {
                 let Some(event) = event else { return Ok(None) };
                 (event.key(), None)
             }
+            (Wish::Answer(asked), Some(epoch)) if asked.arm(epoch, &port.core) => (asked.key(), None),
             _ => return Ok(None),
         };
         let future = running.call_method0(intern!(py, "create_future"))?;
@@ -161,6 +172,7 @@ impl Awaitable {
             Wish::NextEvent(_) => "Subscription.__anext__",
             Wish::Frames(_) => "Subscription.frames",
             Wish::Set(..) => "CancelEvent.__await__",
+            Wish::Answer(_) => "RunManager.ask",
             Wish::Value(_) => "Subscription.aclose",
         }
     }
@@ -169,7 +181,7 @@ impl Awaitable {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match &self.wish {
             Wish::Set(object, _) | Wish::Value(object) => visit.call(object),
-            Wish::Event(_) | Wish::NextEvent(_) | Wish::Frames(_) => Ok(()),
+            Wish::Event(_) | Wish::NextEvent(_) | Wish::Frames(_) | Wish::Answer(_) => Ok(()),
         }
     }
 

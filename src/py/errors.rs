@@ -11,6 +11,7 @@ use crate::core::limits::OutOfBounds;
 
 import_exception!(genglossary_runs.errors, InvalidRunIdError);
 import_exception!(genglossary_runs.errors, RunActiveError);
+import_exception!(genglossary_runs.errors, StoreError);
 import_exception!(genglossary_runs.errors, SubscriptionEnded);
 import_exception!(genglossary_runs.errors, UnknownRunError);
 import_exception!(queue, Empty);
@@ -21,6 +22,7 @@ pub fn import(py: Python<'_>) -> PyResult<()> {
     py.import("genglossary_runs.errors")?;
     py.get_type::<InvalidRunIdError>();
     py.get_type::<RunActiveError>();
+    py.get_type::<StoreError>();
     py.get_type::<SubscriptionEnded>();
     py.get_type::<UnknownRunError>();
     py.get_type::<Empty>();

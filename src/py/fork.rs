@@ -1,12 +1,14 @@
 //! What a forked child finds: everything made before the fork is left alone, and made anew when it is needed.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::gate;
 use crate::core::fork::{close_gate, entered_child, generation, open_gate};
 use crate::host::{owner, streams};
+use crate::store::engine::{self, Closed};
 
 /// Have Python report each fork.
 pub fn install(py: Python<'_>) -> PyResult<()> {
@@ -18,14 +20,35 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// The forks that are under way, and the stores that were closed for the first of them. A lock of std, which has no state
+/// outside of itself that a fork could copy.
+static FORKS: Mutex<(u32, Option<Closed>)> = Mutex::new((0, None));
+
 #[pyfunction]
-fn before_fork() {
+fn before_fork(py: Python<'_>) {
+    // Without the GIL, which the engine may need to write a log record.
+    gate::detach(py, || {
+        let mut forks = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+        forks.0 += 1;
+        if forks.0 == 1 && engine::any_is_running() {
+            forks.1 = Some(engine::close_all());
+        }
+    });
     close_gate();
 }
 
 #[pyfunction]
-fn after_fork_in_parent() {
+fn after_fork_in_parent(py: Python<'_>) {
     open_gate();
+    gate::detach(py, || {
+        let mut forks = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+        forks.0 = forks.0.saturating_sub(1);
+        let closed = if forks.0 == 0 { forks.1.take() } else { None };
+        drop(forks);
+        if let Some(closed) = closed {
+            closed.reopen();
+        }
+    });
 }
 
 #[pyfunction]
@@ -34,6 +57,13 @@ fn after_fork_in_child() {
     entered_child();
     owner::close_in_child();
     streams::close_in_child();
+    // Another thread of the parent may have been in `before_fork`, which has nothing open then.
+    if let Ok(mut forks) = FORKS.try_lock() {
+        forks.0 = 0;
+        if let Some(closed) = forks.1.take() {
+            closed.enter_child();
+        }
+    }
 }
 
 /// A value for each process: the first for the one that made it, a new one for a child that asks.

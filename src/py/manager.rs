@@ -5,14 +5,15 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use super::awaitable::Awaitable;
 use super::cancel::CancelEvent;
-use super::errors::UnknownRunError;
 use super::fork::PerProcess;
+use super::json;
 use super::run_id::{self, AnyRun, NewRun};
+use super::store::{Link, SqliteStore};
 use super::subscription::Subscription;
-use super::{TARGET, json};
 use crate::core::limits::Requested;
-use crate::core::{self, EventId, EventName, Limits, Payload, Start};
+use crate::core::{self, EventName, Limits, Payload};
 
 /// Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
 ///
@@ -34,6 +35,11 @@ use crate::core::{self, EventId, EventName, Limits, Payload, Start};
 ///     retained_bytes: bytes of JSON these may hold together, 0 or more.
 ///     retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
 ///         next call of any method but `publish` and `cancel_run`.
+///     store: keeps the runs outside the process, such as a `SqliteStore`. They outlive it then, and every process
+///         that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their owner, the
+///         process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever concerns a
+///         run that is not open in this process, waits for the store, for some milliseconds; in a coroutine await the
+///         forms that begin with an `a`.
 ///     default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
 ///     args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
 ///         them with `TypeError`.
@@ -42,16 +48,30 @@ use crate::core::{self, EventId, EventName, Limits, Payload, Start};
 ///     ValueError: a limit is out of its bounds.
 #[pyclass(frozen, subclass, weakref, module = "genglossary_runs")]
 pub struct RunManager {
-    cores: PerProcess<core::RunManager>,
+    kept: PerProcess<Kept>,
     default: Option<Py<PyAny>>,
 }
 
+/// What a manager has in one process.
+pub struct Kept {
+    pub core: core::RunManager,
+    pub link: Option<Link>,
+}
+
 impl RunManager {
-    fn core(&self) -> &core::RunManager {
-        self.cores.get(|parent| core::RunManager::new(*parent.limits()))
+    pub fn kept(&self) -> &Kept {
+        let again = |parent: &Kept| {
+            let core = core::RunManager::new(*parent.core.limits());
+            Kept { core, link: parent.link.as_ref().map(Link::again) }
+        };
+        self.kept.get(again)
     }
 
-    fn encode(&self, name: Option<EventName<'_>>, event: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    pub fn core(&self) -> &core::RunManager {
+        &self.kept().core
+    }
+
+    pub fn encode(&self, name: Option<EventName<'_>>, event: &Bound<'_, PyAny>) -> PyResult<Payload> {
         json::encode(name, event, self.default.as_ref().map(|default| default.bind(event.py())))
     }
 }
@@ -77,7 +97,7 @@ impl RunManager {
     #[new]
     #[classmethod]
     #[pyo3(signature = (*args, history=1000, history_bytes=8388608, retained_runs=256, retained_bytes=67108864,
-                        retention=300.0, default=None, **kwargs))]
+                        retention=300.0, default=None, store=None, **kwargs))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         cls: &Bound<'_, PyType>,
@@ -88,13 +108,14 @@ impl RunManager {
         #[pyo3(from_py_with = limit)] retained_bytes: i64,
         #[pyo3(from_py_with = seconds)] retention: f64,
         default: Option<Bound<'_, PyAny>>,
+        store: Option<Bound<'_, SqliteStore>>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let unknown = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
         if unknown && cls.is(cls.py().get_type::<Self>()) {
             return Err(PyTypeError::new_err(
-                "RunManager takes only the keywords history, history_bytes, retained_runs, retained_bytes, retention \
-                 and default",
+                "RunManager takes only the keywords history, history_bytes, retained_runs, retained_bytes, retention, \
+                 default and store",
             ));
         }
         if default.as_ref().is_some_and(|default| !default.is_callable()) {
@@ -102,7 +123,8 @@ impl RunManager {
         }
         let requested = Requested { history, history_bytes, retained_runs, retained_bytes, retention };
         let limits = Limits::try_from(requested)?;
-        Ok(Self { cores: PerProcess::new(core::RunManager::new(limits)), default: default.map(Bound::unbind) })
+        let kept = Kept { core: core::RunManager::new(limits), link: store.map(|store| Link::new(store.get())) };
+        Ok(Self { kept: PerProcess::new(kept), default: default.map(Bound::unbind) })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -120,10 +142,9 @@ impl RunManager {
     /// Raises:
     ///     RunActiveError: the run is open.
     ///     InvalidRunIdError, TypeError: the id cannot name a run.
-    fn open_run(&self, run_id: NewRun<'_>) -> PyResult<CancelEvent> {
-        let cancel = self.core().open(run_id.get())?;
-        log::debug!(target: TARGET, "run {} opened", run_id.get());
-        Ok(cancel.into())
+    #[pyo3(signature = (run_id, *, key=None))]
+    fn open_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Py<PyAny>> {
+        self.opening(&run_id, key)?.wait(py)
     }
 
     /// Append an event to the run's log and wake its readers.
@@ -147,29 +168,21 @@ impl RunManager {
     ///     ValueError: the name is not within its bounds; or the event is nested deeper than 128 levels, refers to
     ///         itself, or has an integer of more than 4,300 digits, or more than Python prints. Nothing is published.
     #[pyo3(signature = (run_id, event, /, *, name=None))]
-    fn publish<'py>(
+    fn publish(
         &self,
         run_id: AnyRun<'_>,
-        event: &Bound<'py, PyAny>,
-        name: Option<Bound<'py, PyString>>,
-    ) -> PyResult<Option<Bound<'py, PyString>>> {
-        let name = name.as_ref().map(|name| name.to_str()).transpose()?.map(EventName::try_from).transpose()?;
-        let payload = self.encode(name, event)?;
-        let id = run_id.get().and_then(|run_id| self.core().publish(run_id, payload));
-        Ok(id.map(|id| PyString::new(event.py(), id.encode(&mut [0; EventId::MAX_LEN]))))
+        event: &Bound<'_, PyAny>,
+        name: Option<Bound<'_, PyString>>,
+    ) -> PyResult<Py<PyAny>> {
+        self.publishing(&run_id, event, name.as_ref())?.wait(event.py())
     }
 
     /// Set the run's cancel event.
     ///
     /// Returns:
     ///     Whether there was a run to cancel: False for unknown and finished runs.
-    fn cancel_run(&self, run_id: AnyRun<'_>) -> bool {
-        let Some(run_id) = run_id.get() else { return false };
-        let found = self.core().cancel(run_id);
-        if found {
-            log::debug!(target: TARGET, "run {run_id} cancelled");
-        }
-        found
+    fn cancel_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
+        self.cancelling(&run_id)?.wait(py)
     }
 
     /// Finish the run with this terminal event and clear every entry of it, as one step for everyone else.
@@ -187,13 +200,15 @@ impl RunManager {
     /// Raises:
     ///     TypeError, ValueError: as for `publish`; the run has not finished.
     ///     InvalidRunIdError, TypeError: the id cannot name a run.
-    #[pyo3(signature = (run_id, event, /, *, unless_active=false))]
-    fn finish_run(&self, run_id: NewRun<'_>, event: &Bound<'_, PyAny>, unless_active: bool) -> PyResult<bool> {
-        let finished = self.core().finish(run_id.get(), self.encode(None, event)?, unless_active);
-        if finished {
-            log::debug!(target: TARGET, "run {} finished", run_id.get());
-        }
-        Ok(finished)
+    #[pyo3(signature = (run_id, event, /, *, unless_active=false, result=None))]
+    fn finish_run(
+        &self,
+        run_id: NewRun<'_>,
+        event: &Bound<'_, PyAny>,
+        unless_active: bool,
+        result: Option<String>,
+    ) -> PyResult<Py<PyAny>> {
+        self.finishing(&run_id, event, unless_active, result)?.wait(event.py())
     }
 
     /// Make a reader of the run.
@@ -216,17 +231,8 @@ impl RunManager {
         run_id: &Bound<'_, PyAny>,
         after: Option<Bound<'_, PyString>>,
         must_exist: bool,
-    ) -> PyResult<Subscription> {
-        let core = self.core();
-        // A text without UTF-8 is not an id either.
-        let start = Start::parse(after.as_ref().map(|after| after.to_str().unwrap_or_default()));
-        let wanted: AnyRun<'_> = run_id.extract()?;
-        let Some(id) = wanted.get().and_then(|id| id.check().ok()) else {
-            let shown = json::short_repr(run_id);
-            return Err(UnknownRunError::new_err(format!("run {shown} is unknown: no run can have this id")));
-        };
-        let subscription = core.subscribe(id, start, must_exist)?;
-        Ok(Subscription::new(subscription, core.limits().log.events))
+    ) -> PyResult<Py<PyAny>> {
+        self.subscribing(run_id, after.as_ref(), must_exist)?.wait(run_id.py())
     }
 
     /// The terminal event of a finished run, while it is retained.
@@ -285,6 +291,9 @@ impl RunManager {
         dict.set_item("bytes_held", stats.bytes_held)?;
         dict.set_item("events_published", stats.events_published)?;
         dict.set_item("events_missed", stats.events_missed)?;
+        if let Some(link) = &self.kept().link {
+            dict.set_item("store", link.describe(py)?)?;
+        }
         Ok(dict)
     }
 
@@ -295,8 +304,6 @@ impl RunManager {
             stats.active_runs, stats.retained_runs, stats.subscribers
         )
     }
-
-    // For the GenGlossary application
 
     /// Open a run for the time of a `with` block, which finishes it however it is left.
     ///
@@ -311,6 +318,131 @@ impl RunManager {
     fn run<'py>(slf: &Bound<'py, Self>, run_id: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("genglossary_runs.runner")?.getattr("ManagedRun")?.call1((slf, run_id))
     }
+
+    // With a store
+
+    /// Open a run with an int id that the store gives, larger than all before. Waits for the store.
+    ///
+    /// Args:
+    ///     key: at most one run with this key is active in all processes that use the store; None for no limit.
+    ///
+    /// Returns:
+    ///     The id and the cancel event.
+    ///
+    /// Raises:
+    ///     RunActiveError: the key has an active run, which its `run_id` names.
+    ///     StoreError: the store cannot be used.
+    ///     ValueError: the manager has no store.
+    #[pyo3(signature = (*, key=None))]
+    fn open_new_run(&self, py: Python<'_>, key: Option<String>) -> PyResult<Py<PyAny>> {
+        self.opening_new(key)?.wait(py)
+    }
+
+    /// What the store knows of a run, wherever it was executed. Waits for the store.
+    ///
+    /// Returns:
+    ///     A dict with `run_id`, `fence` (which life of the id), `key`, `status` (`running`, or how it finished),
+    ///     `owner`, `started_at` and `finished_at` (seconds since 1970), `error` and `result`; None if unknown.
+    ///
+    /// Raises:
+    ///     StoreError: the store cannot be used.
+    ///     ValueError: the manager has no store.
+    fn run_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
+        self.looking_up(&run_id)?.wait(py)
+    }
+
+    /// What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
+    ///
+    /// Args:
+    ///     key, status: only runs with these.
+    ///     before: only runs that began before the one with this `fence`, the last of the page before.
+    ///     limit: how many at most.
+    ///
+    /// Raises:
+    ///     StoreError: the store cannot be used.
+    ///     ValueError: the manager has no store.
+    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100))]
+    fn run_records(
+        &self,
+        py: Python<'_>,
+        key: Option<String>,
+        status: Option<String>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> PyResult<Py<PyAny>> {
+        self.listing(key, status, before, limit)?.wait(py)
+    }
+
+    /// Await what `open_run` returns. For event loops: only the caller waits for the store.
+    #[pyo3(signature = (run_id, *, key=None))]
+    fn aopen_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Awaitable> {
+        self.opening(&run_id, key)?.awaited(py)
+    }
+
+    /// Await what `open_new_run` returns.
+    #[pyo3(signature = (*, key=None))]
+    fn aopen_new_run(&self, py: Python<'_>, key: Option<String>) -> PyResult<Awaitable> {
+        self.opening_new(key)?.awaited(py)
+    }
+
+    /// Await what `publish` returns.
+    #[pyo3(signature = (run_id, event, /, *, name=None))]
+    fn apublish(
+        &self,
+        run_id: AnyRun<'_>,
+        event: &Bound<'_, PyAny>,
+        name: Option<Bound<'_, PyString>>,
+    ) -> PyResult<Awaitable> {
+        self.publishing(&run_id, event, name.as_ref())?.awaited(event.py())
+    }
+
+    /// Await what `cancel_run` returns.
+    fn acancel_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
+        self.cancelling(&run_id)?.awaited(py)
+    }
+
+    /// Await what `finish_run` returns.
+    #[pyo3(signature = (run_id, event, /, *, unless_active=false, result=None))]
+    fn afinish_run(
+        &self,
+        run_id: NewRun<'_>,
+        event: &Bound<'_, PyAny>,
+        unless_active: bool,
+        result: Option<String>,
+    ) -> PyResult<Awaitable> {
+        self.finishing(&run_id, event, unless_active, result)?.awaited(event.py())
+    }
+
+    /// Await what `subscribe` returns.
+    #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
+    fn asubscribe(
+        &self,
+        run_id: &Bound<'_, PyAny>,
+        after: Option<Bound<'_, PyString>>,
+        must_exist: bool,
+    ) -> PyResult<Awaitable> {
+        self.subscribing(run_id, after.as_ref(), must_exist)?.awaited(run_id.py())
+    }
+
+    /// Await what `run_record` returns.
+    fn arun_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
+        self.looking_up(&run_id)?.awaited(py)
+    }
+
+    /// Await what `run_records` returns.
+    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100))]
+    fn arun_records(
+        &self,
+        py: Python<'_>,
+        key: Option<String>,
+        status: Option<String>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> PyResult<Awaitable> {
+        self.listing(key, status, before, limit)?.awaited(py)
+    }
+
+    // For the GenGlossary application
 
     /// Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
     ///

@@ -1,5 +1,6 @@
 //! The binding: thin, one file a class.
 
+mod asked;
 mod awaitable;
 mod cancel;
 mod chunks;
@@ -16,6 +17,8 @@ mod once;
 mod owner;
 mod reader;
 mod run_id;
+mod store;
+mod stored;
 mod streams;
 mod subscription;
 
@@ -37,6 +40,8 @@ mod _core {
     #[pymodule_export]
     use super::owner::OwnerLock;
     #[pymodule_export]
+    use super::store::SqliteStore;
+    #[pymodule_export]
     use super::streams::{StreamGroup, stream_stats};
     #[pymodule_export]
     use super::subscription::Subscription;
@@ -46,7 +51,8 @@ mod _core {
         let py = module.py();
         make_early(py)?;
         logging::install(py)?;
-        fork::install(py)
+        fork::install(py)?;
+        store::install(py)
     }
 }
 

@@ -56,14 +56,16 @@ class ProjectRuns(_core.RunManager):
     def _record_late(self, outcomes: Unrecorded) -> list[int]:
         """As `_record_all`, from the watcher's thread."""
 
-    def open_run(self, run_id: Any) -> _core.CancelEvent:
+    def open_run(self, run_id: Any, *, key: str | None = None) -> _core.CancelEvent:
         """As `genglossary_runs.RunManager.open_run`; forgets what an earlier life of the id left."""
         self._recovery.unrecorded.pop(run_id, None)
-        return super().open_run(run_id)
+        return super().open_run(run_id, key=key)
 
-    def finish_run(self, run_id: Any, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool:
+    def finish_run(
+        self, run_id: Any, event: Mapping[str, Any], /, *, unless_active: bool = False, result: str | None = None
+    ) -> bool:
         """As `genglossary_runs.RunManager.finish_run`; clears what is kept here of the run, too."""
-        finished = super().finish_run(run_id, event, unless_active=unless_active)
+        finished = super().finish_run(run_id, event, unless_active=unless_active, result=result)
         if finished:
             self._cancel_events.forget(run_id)
             self._subscribers.forget(run_id)

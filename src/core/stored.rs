@@ -1,0 +1,198 @@
+//! Runs of a store.
+//!
+//! A run that is executed elsewhere, or was before a restart, is a log that somebody else fills: a mirror. Its readers are
+//! readers like any other, and so is what publishes, finishes and retains it.
+
+use std::sync::Arc as StdArc;
+use std::time::Instant;
+
+use super::archive::{Archive, Life, Terminal};
+use super::cancel::CancelEvent;
+use super::error::Error;
+use super::event::Payload;
+use super::id::{EventId, Fence, RunIdRef, Seq};
+use super::manager::{RunManager, Start};
+use super::registry::{Claim, Maps, evict_logs};
+use super::run::{Finish, Run, State};
+use super::subscription::Subscription;
+use super::sync::Arc;
+
+impl State {
+    /// Whether it is this life; the fence of a run that is of no store may be the same by chance.
+    fn is_life(&self, life: &Life) -> bool {
+        self.fence == life.fence && self.archive.is_some()
+    }
+
+    /// Become this life; nothing has been published.
+    fn adopt(&mut self, life: &Life, archive: &StdArc<dyn Archive>) {
+        self.fence = life.fence;
+        self.archive = Some(archive.clone());
+        self.log.start_at(if life.terminal.is_some() { life.last } else { life.last.next() });
+    }
+
+    /// Where a reader of a run of a store starts, and whether that is after an event that is not stored, or not yet.
+    fn position(&self, start: Start) -> (Seq, bool) {
+        let last = self.log.last();
+        match start {
+            Start::Newest => (self.log.newest(), false),
+            // The process that published the event died before it was stored.
+            Start::After(Some(id)) if id.fence == self.fence && self.end_fence.is_some() => {
+                (id.seq.next().min(last), false)
+            }
+            Start::After(Some(id)) if id.fence == self.fence => (id.seq.next(), id.seq > last),
+            Start::After(Some(id)) if self.log.is_finished() && id == self.terminal_id() => (last.next(), false),
+            Start::After(_) => (Seq::FIRST, false),
+        }
+    }
+}
+
+/// Runs of a store.
+impl RunManager {
+    /// Open a run that has begun this life in a store; the cancel event and the run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunActive`] if it is open.
+    pub fn open_stored(
+        &self,
+        run_id: RunIdRef<'_>,
+        fence: Fence,
+        archive: &StdArc<dyn Archive>,
+    ) -> Result<(Arc<CancelEvent>, Arc<Run>), Error> {
+        self.open_as(run_id, |state| {
+            state.fence = fence;
+            state.archive = Some(archive.clone());
+        })
+    }
+
+    /// Make a reader of a run that is executed elsewhere, or was; of the run that is open here, if one is. Returns the run
+    /// too, if somebody has to fill it from now on.
+    pub fn subscribe_stored(
+        &self,
+        run_id: RunIdRef<'_>,
+        life: &Life,
+        archive: &StdArc<dyn Archive>,
+        start: Start,
+    ) -> (Subscription, Option<Arc<Run>>) {
+        let registry = self.registry();
+        let mut maps = registry.lock();
+        let mut evicted = maps.retained.expire(Instant::now());
+        let retained = maps.retained.get(run_id).filter(|run| run.lock().is_life(life)).cloned();
+        let (run, fill) = match retained {
+            Some(run) if !maps.live.contains_key(&run_id) => (run, false),
+            _ => {
+                let entry = maps.entry(run_id, registry.limits.log);
+                entry.subscribers += 1;
+                let mut state = entry.run.lock();
+                if entry.claim == Claim::Open || state.is_life(life) {
+                    drop(state);
+                    (entry.run.clone(), false)
+                } else if state.archive.is_none() && state.log.last() == Seq::ZERO {
+                    state.adopt(life, archive);
+                    drop(state);
+                    (entry.run.clone(), true)
+                } else {
+                    // Readers of another life go on with that one.
+                    drop(state);
+                    let run = Arc::new(Run::new(run_id.into(), life.fence, registry.limits.log));
+                    run.lock().adopt(life, archive);
+                    entry.run = run.clone();
+                    entry.subscribers = 1;
+                    (run, true)
+                }
+            }
+        };
+        let finish = life.terminal.as_ref().filter(|_| fill).map(|terminal| finish_mirror(&mut maps, &run, terminal));
+        let (next, ahead) = run.lock().position(start);
+        drop(maps);
+        let subscription = Subscription::of_stored(run.clone(), registry.clone(), next, ahead);
+        let fill = fill && finish.is_none();
+        if let Some((Finish { wakeup, chunk, .. }, more)) = finish {
+            evicted.extend(more);
+            drop(chunk);
+            run.wake(wakeup);
+        }
+        evict_logs(&evicted);
+        (subscription, fill.then_some(run))
+    }
+
+    /// Have a run that nobody has opened be a mirror of this life. Returns whether it is one now.
+    pub fn mirror(&self, run: &Arc<Run>, life: &Life, archive: &StdArc<dyn Archive>) -> bool {
+        let maps = self.registry().lock();
+        let waits = maps.live.get(&run.id.as_ref());
+        let waits = waits.is_some_and(|entry| Arc::ptr_eq(&entry.run, run) && entry.claim != Claim::Open);
+        let mut state = run.lock();
+        let adopts = waits && state.archive.is_none() && state.log.last() == Seq::ZERO;
+        if adopts {
+            state.adopt(life, archive);
+        }
+        drop(state);
+        drop(maps);
+        if adopts {
+            run.touch();
+        }
+        adopts
+    }
+
+    /// Finish a mirror with the terminal event of the store.
+    pub fn finish_stored(&self, run: &Arc<Run>, terminal: &Terminal) {
+        let mut maps = self.registry().lock();
+        let (Finish { wakeup, chunk, .. }, evicted) = finish_mirror(&mut maps, run, terminal);
+        drop(maps);
+        drop(chunk);
+        run.wake(wakeup);
+        evict_logs(&evicted);
+    }
+
+    /// Append an event to a run that is open here, and wake the readers.
+    ///
+    /// # Errors
+    ///
+    /// The run is not open here; the payload is given back.
+    pub fn publish_here(&self, run_id: RunIdRef<'_>, payload: Payload) -> Result<Option<EventId>, Payload> {
+        let maps = self.registry().lock();
+        let run = maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open).map(|entry| entry.run.clone());
+        drop(maps);
+        let Some(run) = run else { return Err(payload) };
+        let id = run.publish(payload);
+        if id.is_some() {
+            self.registry().counters.count_published();
+        }
+        Ok(id)
+    }
+
+    /// The run of this id that is yet to finish, if it is open or subscribed to.
+    pub fn live_run(&self, run_id: RunIdRef<'_>) -> Option<Arc<Run>> {
+        self.registry().lock().live.get(&run_id).map(|entry| entry.run.clone())
+    }
+}
+
+/// Take a mirror's entry out, append the terminal event and retain the run, as one step.
+fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal) -> (Finish, Vec<Arc<Run>>) {
+    run.lock().end_fence = terminal.fence;
+    let is_newest = maps.live.get(&run.id.as_ref()).is_some_and(|entry| Arc::ptr_eq(&entry.run, run));
+    let finish = run.finish(terminal.payload.clone());
+    if !is_newest {
+        return (finish, Vec::new());
+    }
+    let entry = maps.live.remove(&run.id.as_ref());
+    drop(entry.map(|entry| entry.cancel.take_callbacks()));
+    maps.retained.remove(run.id.as_ref());
+    let evicted = maps.retained.insert(run.clone(), finish.bytes, Instant::now());
+    (finish, evicted)
+}
+
+impl Run {
+    /// Append events of the store to a mirror and wake its readers. `last` is the newest event that was published: what is
+    /// missing up to it exists no more.
+    pub fn fill(&self, events: impl IntoIterator<Item = (Seq, Payload)>, last: Seq) {
+        let mut state = self.lock();
+        for (seq, payload) in events {
+            state.log.append_at(seq, payload);
+        }
+        state.log.skip_to(last);
+        let wakeup = state.changed();
+        drop(state);
+        self.wake(wakeup);
+    }
+}

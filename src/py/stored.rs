@@ -1,0 +1,199 @@
+//! What `RunManager`'s methods do, where a store may have to be asked: at once, or when it has answered.
+
+use std::sync::Arc;
+
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::asked::Asked;
+use super::awaitable::{Awaitable, Wish};
+use super::cancel::CancelEvent;
+use super::errors::UnknownRunError;
+use super::manager::{Kept, RunManager};
+use super::run_id::{self, AnyRun, NewRun};
+use super::store::{ask, ask_to_open, awaited, block, record};
+use super::subscription::Subscription;
+use super::{TARGET, json};
+use crate::core::{self, EventId, EventName, Fence, RunId, Start};
+use crate::store::{self, Engine};
+
+type Value<'a> = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + 'a>;
+
+/// What a method returns: at once, or when the store has answered.
+pub enum Outcome<'a> {
+    Now(Value<'a>),
+    Asked(Box<dyn Asked>),
+}
+
+impl Outcome<'_> {
+    fn flag(flag: bool) -> Self {
+        Self::Now(Box::new(move |py| flag.into_py_any(py)))
+    }
+
+    /// Wait for it.
+    pub fn wait(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Now(value) => value(py),
+            Self::Asked(asked) => block(py, asked),
+        }
+    }
+
+    /// Await it.
+    pub fn awaited(self, py: Python<'_>) -> PyResult<Awaitable> {
+        Ok(match self {
+            Self::Now(value) => Awaitable::new(Wish::Value(value(py)?), None),
+            Self::Asked(asked) => awaited(asked),
+        })
+    }
+}
+
+impl RunManager {
+    /// The engine of the store; `None` without a store.
+    fn engine(&self) -> PyResult<Option<Arc<Engine>>> {
+        let Kept { core, link } = self.kept();
+        link.as_ref().map(|link| link.engine(core)).transpose()
+    }
+
+    /// The engine of the store, for what cannot be done without one.
+    fn need_engine(&self) -> PyResult<Arc<Engine>> {
+        self.engine()?.ok_or_else(|| PyValueError::new_err("this needs a manager with a store: RunManager(store=...)"))
+    }
+
+    pub fn opening(&self, run_id: &NewRun<'_>, key: Option<String>) -> PyResult<Outcome<'_>> {
+        let run_id = run_id.get();
+        let Some(engine) = self.engine()? else {
+            if key.is_some() {
+                return Err(PyValueError::new_err("a key needs a manager with a store; a Runner has keys without one"));
+            }
+            let cancel = self.core().open(run_id)?;
+            log::debug!(target: TARGET, "run {run_id} opened");
+            return Ok(Outcome::Now(Box::new(|py| CancelEvent::from(cancel).into_py_any(py))));
+        };
+        let answer = engine.begin(store::NewRun { run_id: Some(run_id.into()), key });
+        Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, _, cancel| CancelEvent::from(cancel).into_py_any(py))))
+    }
+
+    pub fn opening_new(&self, key: Option<String>) -> PyResult<Outcome<'_>> {
+        let answer = self.need_engine()?.begin(store::NewRun { run_id: None, key });
+        Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, id, cancel| {
+            (run_id::to_python(py, &id)?, CancelEvent::from(cancel)).into_py_any(py)
+        })))
+    }
+
+    pub fn publishing(
+        &self,
+        run_id: &AnyRun<'_>,
+        event: &Bound<'_, PyAny>,
+        name: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<Outcome<'_>> {
+        let name = name.map(|name| name.to_str()).transpose()?.map(EventName::try_from).transpose()?;
+        let payload = self.encode(name, event)?;
+        let Some(run_id) = run_id.get() else { return Ok(Outcome::Now(Box::new(|py| Ok(py.None())))) };
+        let published = if self.kept().link.is_none() {
+            self.core().publish(run_id, payload)
+        } else {
+            match self.core().publish_here(run_id, payload) {
+                Ok(published) => published,
+                Err(payload) => {
+                    let answer = self.need_engine()?.publish(run_id.into(), payload);
+                    return Ok(Outcome::Asked(ask(answer, |py, id| id.into_py_any(py))));
+                }
+            }
+        };
+        Ok(Outcome::Now(Box::new(move |py| {
+            published.map(|id| PyString::new(py, id.encode(&mut [0; EventId::MAX_LEN]))).into_py_any(py)
+        })))
+    }
+
+    pub fn cancelling(&self, run_id: &AnyRun<'_>) -> PyResult<Outcome<'_>> {
+        let Some(run_id) = run_id.get() else { return Ok(Outcome::flag(false)) };
+        let found = self.core().cancel(run_id);
+        if found {
+            log::debug!(target: TARGET, "run {run_id} cancelled");
+            return Ok(Outcome::flag(true));
+        }
+        let Some(engine) = self.engine()? else { return Ok(Outcome::flag(false)) };
+        Ok(Outcome::Asked(ask(engine.cancel(run_id.into()), |py, sent| sent.is_some().into_py_any(py))))
+    }
+
+    pub fn finishing(
+        &self,
+        run_id: &NewRun<'_>,
+        event: &Bound<'_, PyAny>,
+        unless_active: bool,
+        result: Option<String>,
+    ) -> PyResult<Outcome<'_>> {
+        let (run_id, payload) = (run_id.get(), self.encode(None, event)?);
+        if let Some(engine) = self.engine()? {
+            if !self.core().is_open(run_id) {
+                // Whether it is active is the store's to say; if it is not, there is nothing to finish.
+                if unless_active {
+                    return Ok(Outcome::flag(false));
+                }
+                let answer = engine.finish(run_id.into(), payload);
+                return Ok(Outcome::Asked(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
+            }
+            if !unless_active {
+                let outcome = store::Outcome { result, ..store::Outcome::of_event(payload.json()) };
+                engine.note_outcome(&run_id.into(), outcome);
+            }
+        }
+        let finished = self.core().finish(run_id, payload, unless_active);
+        if finished {
+            log::debug!(target: TARGET, "run {run_id} finished");
+        }
+        Ok(Outcome::flag(finished))
+    }
+
+    pub fn subscribing(
+        &self,
+        run_id: &Bound<'_, PyAny>,
+        after: Option<&Bound<'_, PyString>>,
+        must_exist: bool,
+    ) -> PyResult<Outcome<'_>> {
+        let core = self.core();
+        // A text without UTF-8 is not an id either.
+        let start = Start::parse(after.map(|after| after.to_str().unwrap_or_default()));
+        let wanted: AnyRun<'_> = run_id.extract()?;
+        let Some(id) = wanted.get().and_then(|id| id.check().ok()) else {
+            let shown = json::short_repr(run_id);
+            return Err(UnknownRunError::new_err(format!("run {shown} is unknown: no run can have this id")));
+        };
+        let capacity = core.limits().log.events;
+        let Some(engine) = self.engine()?.filter(|_| !core.is_open(id)) else {
+            let subscription = Subscription::new(core.subscribe(id, start, must_exist)?, capacity);
+            return Ok(Outcome::Now(Box::new(move |py| subscription.into_py_any(py))));
+        };
+        let id = RunId::from(id);
+        let unknown = core::Error::UnknownRun(id.clone());
+        let answer = engine.subscribe(id, start, must_exist);
+        Ok(Outcome::Asked(ask(answer, move |py, found| match found {
+            Some(found) => Subscription::new(found, capacity).into_py_any(py),
+            None => Err(unknown.clone().into()),
+        })))
+    }
+
+    pub fn looking_up(&self, run_id: &AnyRun<'_>) -> PyResult<Outcome<'_>> {
+        let engine = self.need_engine()?;
+        let Some(run_id) = run_id.get() else { return Ok(Outcome::Now(Box::new(|py| Ok(py.None())))) };
+        Ok(Outcome::Asked(ask(engine.find(run_id.into()), |py, found: Option<store::Record>| {
+            found.map(|found| record(py, &found)).transpose()?.into_py_any(py)
+        })))
+    }
+
+    pub fn listing(
+        &self,
+        key: Option<String>,
+        status: Option<String>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> PyResult<Outcome<'_>> {
+        let query = store::Query { key, status, before: before.map(Fence), limit };
+        Ok(Outcome::Asked(ask(self.need_engine()?.list(query), |py, found: Vec<store::Record>| {
+            let found: Vec<_> = found.iter().map(|found| record(py, found)).collect::<PyResult<_>>()?;
+            found.into_py_any(py)
+        })))
+    }
+}

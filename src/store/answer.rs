@@ -1,0 +1,112 @@
+//! The answer to a question asked of the engine: set once, waited for by a thread or an event loop.
+
+use std::sync::Arc as StdArc;
+use std::time::Instant;
+
+use crate::core::sync::{Bell, Mutex};
+use crate::core::wake::{Epoch, Key, Port, Waitable, Waiters};
+
+use super::store::Result;
+
+/// An answer that may be yet to come.
+pub struct Answer<T> {
+    key: Key,
+    /// A leaf.
+    state: Mutex<State<T>>,
+    bell: Bell,
+}
+
+struct State<T> {
+    value: Value<T>,
+    waiters: Waiters,
+}
+
+enum Value<T> {
+    Pending,
+    Given(Result<T>),
+    Taken,
+    /// Nobody waits any more.
+    Abandoned,
+}
+
+impl<T> Answer<T> {
+    /// No answer yet.
+    pub fn new() -> StdArc<Self> {
+        let key = Key::new();
+        let state = State { value: Value::Pending, waiters: Waiters::new(key) };
+        StdArc::new(Self { key, state: Mutex::new(state), bell: Bell::new() })
+    }
+
+    /// Its name among the things a [`Port`] reports.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Answer. Gives the answer back if nobody waits for it any more.
+    ///
+    /// # Errors
+    ///
+    /// The answer, for its giver to undo what it did.
+    pub fn give(&self, answer: Result<T>) -> std::result::Result<(), Result<T>> {
+        let mut state = self.state.lock();
+        if !matches!(state.value, Value::Pending) {
+            return Err(answer);
+        }
+        state.value = Value::Given(answer);
+        let wakeup = state.waiters.changed();
+        drop(state);
+        wakeup.send(&self.bell);
+        Ok(())
+    }
+
+    /// Take the answer.
+    ///
+    /// # Errors
+    ///
+    /// There is none yet; the epoch is for [`Answer::arm`] and [`Waitable::sleep`].
+    pub fn take(&self) -> std::result::Result<Result<T>, Epoch> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut state.value, Value::Taken) {
+            Value::Given(answer) => Ok(answer),
+            other => {
+                state.value = other;
+                Err(state.waiters.epoch())
+            }
+        }
+    }
+
+    /// Stop waiting. Returns the answer, if it came before.
+    pub fn abandon(&self) -> Option<Result<T>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut state.value, Value::Abandoned) {
+            Value::Given(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Register `port` for the answer. Returns whether it is; if not, the answer is there.
+    pub fn arm(&self, epoch: Epoch, port: &StdArc<Port>) -> bool {
+        self.state.lock().waiters.arm(epoch, port)
+    }
+
+    /// Wait for the answer, until `deadline` at most. Not to be called with the GIL held.
+    pub fn wait(&self, deadline: Option<Instant>) {
+        let state = self.state.lock();
+        let epoch = state.waiters.epoch();
+        let waits = matches!(state.value, Value::Pending);
+        drop(state);
+        if waits {
+            self.sleep(epoch, deadline);
+        }
+    }
+}
+
+impl<T> Waitable for Answer<T> {
+    fn with_waiters<R>(&self, act: impl FnOnce(&mut Waiters) -> R) -> R {
+        act(&mut self.state.lock().waiters)
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}

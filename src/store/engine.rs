@@ -1,0 +1,278 @@
+//! The engine: the one thread of a process that talks to a store, and what others have of it.
+//!
+//! Nobody but this thread waits for the store. Questions reach it through a bounded channel, and their [`Answer`]s come
+//! back; the events of the runs that are open here it reads by itself, through cursors of its own, when their logs wake it
+//! like any other reader. So a publisher pays one wake-up a batch, however slow the store is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::answer::Answer;
+use super::record::{Outcome, Record};
+use super::shared::{Health, Opened, Question, Report, Shared};
+use super::store::{Command, Error, NewRun, Query, Result, Source};
+use super::worker::Worker;
+use crate::core::archive::Archive;
+use crate::core::fork;
+use crate::core::sync::Mutex;
+use crate::core::{Payload, RunId, RunManager, Start, Subscription};
+
+/// How many questions may wait for the engine.
+const QUESTIONS: usize = 1024;
+/// How long a fork waits for the engine to close its connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The engine, as a manager has it. Dropping it ends the manager's runs that are still open, as interrupted.
+pub struct Engine {
+    shared: Arc<Shared>,
+    archive: Arc<dyn Archive>,
+    questions: Sender<Question>,
+    manager: RunManager,
+}
+
+/// The engines of this process, by the name of their store.
+static ENGINES: Mutex<Vec<Running>> = Mutex::new(Vec::new());
+
+struct Running {
+    shared: Arc<Shared>,
+    questions: Sender<Question>,
+}
+
+impl Engine {
+    /// Use the engine of the store called `name`, which is started with `source` if it does not run.
+    ///
+    /// # Errors
+    ///
+    /// The system can start no thread.
+    pub fn of(
+        name: &str,
+        manager: RunManager,
+        source: impl FnOnce() -> Box<dyn Source>,
+        report: Report,
+    ) -> Result<Self> {
+        let mut engines = ENGINES.lock();
+        // What the parent's threads may have locked is left alone in a child.
+        let here = fork::generation();
+        let (own, parents): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *engines).into_iter().partition(|running| running.shared.generation == here);
+        std::mem::forget(parents);
+        *engines = own;
+        engines.retain(|running| running.shared.is_alive());
+        for running in engines.iter().filter(|running| running.shared.name == name) {
+            let mut users = running.shared.users.lock();
+            if let Some(users) = users.as_mut() {
+                *users += 1;
+                let (shared, questions) = (running.shared.clone(), running.questions.clone());
+                return Ok(Self { archive: shared.clone(), shared, questions, manager });
+            }
+        }
+        let (bell, rung) = bounded(1);
+        let (questions, asked) = bounded(QUESTIONS);
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            health: Mutex::default(),
+            wanted: Mutex::default(),
+            outcomes: Mutex::default(),
+            left: Mutex::default(),
+            users: Mutex::new(Some(1)),
+            bell,
+            generation: fork::generation(),
+        });
+        let archive: Arc<dyn Archive> = shared.clone();
+        let worker = Worker::new(source(), shared.clone(), archive.clone(), asked, rung, report);
+        let thread = std::thread::Builder::new().name("run-store".to_owned());
+        let started = thread.spawn(move || fork::detached(|| worker.run()));
+        started.map_err(|error| Error::Failed(format!("the thread of {name} cannot be started: {error}")))?;
+        engines.push(Running { shared: shared.clone(), questions: questions.clone() });
+        Ok(Self { shared, archive, questions, manager })
+    }
+
+    /// Where the events are that a log has evicted.
+    pub fn archive(&self) -> &Arc<dyn Archive> {
+        &self.archive
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        self.shared.health.lock().clone()
+    }
+
+    /// The store's name, for people.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Note how a run ends, before its terminal event is published.
+    pub fn note_outcome(&self, run_id: &RunId, outcome: Outcome) {
+        if let Some(run) = self.manager.live_run(run_id.as_ref()) {
+            let fence = run.lock().fence;
+            self.shared.outcomes.lock().insert(fence, outcome);
+        }
+    }
+
+    /// Begin a run.
+    pub fn begin(&self, run: NewRun) -> Arc<Answer<Opened>> {
+        self.ask(|answer| Question::Begin(self.manager.clone(), run, answer))
+    }
+
+    /// Make a reader.
+    pub fn subscribe(&self, run_id: RunId, start: Start, must_exist: bool) -> Arc<Answer<Option<Subscription>>> {
+        self.ask(|answer| Question::Subscribe(self.manager.clone(), run_id, start, must_exist, answer))
+    }
+
+    /// Have the owner of a run publish.
+    pub fn publish(&self, run_id: RunId, payload: Payload) -> Arc<Answer<Option<String>>> {
+        self.ask(|answer| Question::Command(run_id, Command::Publish(payload), answer))
+    }
+
+    /// Have the owner of a run finish it; the answer is a text that says so.
+    pub fn finish(&self, run_id: RunId, payload: Payload) -> Arc<Answer<Option<String>>> {
+        self.ask(|answer| Question::Command(run_id, Command::Finish(payload), answer))
+    }
+
+    /// Have the owner of a run cancel it.
+    pub fn cancel(&self, run_id: RunId) -> Arc<Answer<Option<String>>> {
+        self.ask(|answer| Question::Command(run_id, Command::Cancel, answer))
+    }
+
+    /// Look for a run.
+    pub fn find(&self, run_id: RunId) -> Arc<Answer<Option<Record>>> {
+        self.ask(|answer| Question::Find(run_id, answer))
+    }
+
+    /// Look for runs.
+    pub fn list(&self, query: Query) -> Arc<Answer<Vec<Record>>> {
+        self.ask(|answer| Question::List(query, answer))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(Arc<Answer<T>>) -> Question) -> Arc<Answer<T>> {
+        let answer = Answer::new();
+        let refused = if !self.shared.is_alive() {
+            Some("its thread has ended")
+        } else if self.questions.try_send(question(answer.clone())).is_err() {
+            Some("too many questions wait for it")
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            let _ = answer.give(Err(Error::Failed(format!("{} does not answer: {why}", self.shared.name))));
+        }
+        answer
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.shared.generation != fork::generation() {
+            return;
+        }
+        self.shared.left.lock().push(self.manager.clone());
+        if let Some(users) = self.shared.users.lock().as_mut() {
+            *users -= 1;
+        }
+        self.shared.ring();
+    }
+}
+
+/// Whether the engine of the store called `name` runs in this process.
+pub fn is_running(name: &str) -> bool {
+    running().iter().any(|(shared, _)| shared.name == name)
+}
+
+/// Whether any engine runs in this process.
+pub fn any_is_running() -> bool {
+    !running().is_empty()
+}
+
+fn running() -> Vec<(Arc<Shared>, Sender<Question>)> {
+    let engines = ENGINES.lock();
+    let alive = engines.iter().filter(|running| running.shared.is_alive());
+    alive.map(|running| (running.shared.clone(), running.questions.clone())).collect()
+}
+
+/// Store all that has been published, in every store of the process, until `deadline` at most. Returns the names of the
+/// stores that did not make it. Not to be called with the GIL held.
+pub fn flush_all(deadline: Instant) -> Vec<String> {
+    let asked: Vec<_> = running()
+        .into_iter()
+        .map(|(shared, questions)| {
+            let answer = Answer::new();
+            let _ = questions.send_deadline(Question::Flush(answer.clone()), deadline);
+            (shared.name.clone(), answer)
+        })
+        .collect();
+    let mut late = Vec::new();
+    for (name, answer) in asked {
+        answer.wait(Some(deadline));
+        if !matches!(answer.take(), Ok(Ok(()))) {
+            late.push(name);
+        }
+    }
+    late
+}
+
+/// The engines of a process that is about to fork: closed, since a connection must not be carried over.
+pub struct Closed {
+    resume: Vec<Sender<()>>,
+    is_complete: bool,
+}
+
+/// Whether this process was forked while its parent had a store open: then no store can be opened safely.
+static TAINTED: AtomicBool = AtomicBool::new(false);
+
+/// Close every connection, and keep them closed. Not to be called with the GIL held.
+pub fn close_all() -> Closed {
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    let mut closed = Closed { resume: Vec::new(), is_complete: true };
+    let mut answers = Vec::new();
+    for (_, questions) in running() {
+        let (resume, resumed) = bounded(1);
+        let answer = Answer::new();
+        if questions.send_deadline(Question::Close(answer.clone(), resumed), deadline).is_ok() {
+            answers.push(answer);
+            closed.resume.push(resume);
+        }
+    }
+    for answer in answers {
+        answer.wait(Some(deadline));
+        closed.is_complete &= matches!(answer.take(), Ok(Ok(())));
+    }
+    closed
+}
+
+impl Closed {
+    /// Let the engines of the parent connect again.
+    pub fn reopen(self) {
+        for resume in self.resume {
+            let _ = resume.try_send(());
+        }
+    }
+
+    /// Note in the child how the fork found the stores. The parent's engines are not in it.
+    pub fn enter_child(self) {
+        if !self.is_complete {
+            TAINTED.store(true, Ordering::Relaxed);
+        }
+        // What the parent's threads may have locked is left alone.
+        std::mem::forget(self);
+    }
+}
+
+/// Refuse to open a store in a process that cannot.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn check_process() -> Result<()> {
+    if TAINTED.load(Ordering::Relaxed) {
+        return Err(Error::Refused(
+            "this process was forked while its parent waited for a store's disk, so it can open none; \
+             start it with multiprocessing's method 'spawn'"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,328 @@
+//! What the engine's thread moves: events into the store, and out of it into mirrors and to readers that fell behind.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::record::{Outcome, Record, interrupted_event};
+use super::store::{Append, Command, Error, Fate, Result, StoredEvent};
+use super::worker::{Followed, Worker};
+use crate::core::archive::{Page, Terminal};
+use crate::core::log::Lookup;
+use crate::core::sync::Arc as CoreArc;
+use crate::core::wake::Key;
+use crate::core::{Fence, Payload, Seq, fork};
+
+/// The most events of a run in one write, and in one page.
+const PAGE: usize = 1000;
+/// The most bytes of them.
+const PAGE_BYTES: usize = 1 << 20;
+/// So many events make the next write come at once.
+const BUSY_WRITE: usize = 256;
+/// How long a run may be missing from the store, after that was lost, before its mirror ends.
+const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is to be stored of one run.
+struct Batch {
+    key: Key,
+    append: Append,
+    /// Events that were evicted before they could be stored.
+    lost: u64,
+    /// There may be more.
+    more: bool,
+}
+
+impl Worker {
+    /// Store what is new of the runs that are open here.
+    pub(super) fn write(&mut self) {
+        for key in self.port.take_ready() {
+            if let Some(owned) = self.owned.get_mut(&key) {
+                owned.is_ready = true;
+            }
+        }
+        let ready: Vec<Key> = self.owned.iter().filter(|(_, owned)| owned.is_ready).map(|(key, _)| *key).collect();
+        let batches: Vec<Batch> = ready.into_iter().filter_map(|key| self.batch(key)).collect();
+        if batches.is_empty() {
+            return;
+        }
+        let written: usize = batches.iter().map(|batch| batch.append.events.len()).sum();
+        let (appends, rest): (Vec<_>, Vec<_>) =
+            batches.into_iter().map(|batch| (batch.append, (batch.key, batch.lost, batch.more))).unzip();
+        match self.ask(|store| store.append(&appends)) {
+            Ok(fates) => {
+                self.wrote = true;
+                self.recovered();
+                self.shared.health.lock().events_stored += written as u64;
+                for ((append, (key, lost, more)), fate) in appends.iter().zip(rest).zip(fates) {
+                    self.settle(key, append, lost, more, fate);
+                }
+            }
+            Err(_) => {
+                for (key, ..) in rest {
+                    self.owned.entry(key).and_modify(|owned| owned.is_ready = true);
+                }
+            }
+        }
+        let pause = if written >= BUSY_WRITE { Duration::ZERO } else { Duration::from_millis(4) };
+        self.next_write = Instant::now() + pause;
+    }
+
+    /// What is new of one run. Its log wakes the engine at the next event, if this is all.
+    fn batch(&mut self, key: Key) -> Option<Batch> {
+        let owned = self.owned.get_mut(&key)?;
+        let (mut events, mut bytes, mut lost, mut next) = (Vec::new(), 0, 0, owned.next);
+        let mut ended = false;
+        let state = owned.run.lock();
+        let more = loop {
+            match state.log.at(next) {
+                Lookup::Gap(gap) => {
+                    lost += gap.missed();
+                    next = gap.to.next();
+                }
+                Lookup::Event(payload, terminal) => {
+                    bytes += payload.encoded_len();
+                    events.push(StoredEvent { seq: next, payload: payload.clone() });
+                    next = next.next();
+                    ended = terminal;
+                }
+                Lookup::Pending | Lookup::Ended => break false,
+            }
+            if events.len() >= PAGE || bytes >= PAGE_BYTES {
+                break true;
+            }
+        };
+        let epoch = state.epoch();
+        drop(state);
+        let armed = more || owned.run.arm(epoch, &self.port);
+        owned.is_ready = more || !armed;
+        if next == owned.next {
+            return None;
+        }
+        let end = ended.then(|| {
+            let noted = self.shared.outcomes.lock().get(&owned.record.fence).cloned();
+            let json = events.last().map(|event| event.payload.json()).unwrap_or_default();
+            noted.unwrap_or_else(|| Outcome::of_event(json))
+        });
+        let append = Append { fence: owned.record.fence, events, last: next.previous(), end };
+        Some(Batch { key, append, lost, more: more || !armed })
+    }
+
+    /// Note what became of a run's batch.
+    fn settle(&mut self, key: Key, append: &Append, lost: u64, more: bool, fate: Fate) {
+        let Some(owned) = self.owned.get_mut(&key) else { return };
+        match fate {
+            Fate::Stored => {
+                owned.next = append.last.next();
+                owned.record.last = append.last;
+                owned.is_ready |= more;
+                self.shared.health.lock().events_lost += lost;
+                if append.end.is_some() {
+                    self.drop_owned(key);
+                }
+            }
+            Fate::Unknown => {
+                owned.is_ready = true;
+                let record = owned.record.clone();
+                // If this fails, so does the next write, and it is tried again.
+                let _ = self.ask(|store| store.restore(&record));
+            }
+            Fate::Refused => {
+                let (manager, run) = (owned.manager.clone(), owned.run.clone());
+                self.say(&format!(
+                    "Run {} was taken for interrupted by another process, so its events are no longer stored and it is cancelled",
+                    run.id
+                ));
+                cancel(manager, run.id.clone());
+                self.drop_owned(key);
+            }
+        }
+    }
+
+    fn drop_owned(&mut self, key: Key) {
+        if let Some(owned) = self.owned.remove(&key) {
+            self.shared.outcomes.lock().remove(&owned.record.fence);
+        }
+    }
+
+    /// Store all that has been published.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            self.write();
+            if !self.owned.values().any(|owned| owned.is_ready) {
+                return Ok(());
+            }
+            let health = self.shared.health.lock().error.clone();
+            if let Some(error) = health {
+                return Err(Error::Failed(error));
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Busy);
+            }
+        }
+    }
+
+    /// Give readers that fell behind what the store holds.
+    pub(super) fn serve_wanted(&mut self) {
+        let wanted = std::mem::take(&mut *self.shared.wanted.lock());
+        for wanted in wanted {
+            if self.owned.get(&wanted.key).is_some_and(|owned| owned.is_ready) {
+                self.write();
+            }
+            let (fence, gap) = (wanted.fence, wanted.gap);
+            // What cannot be read is a gap; nobody waits for it.
+            let found = self.ask(|store| store.read(fence, gap.from, PAGE, PAGE_BYTES)).unwrap_or_default();
+            let bytes: usize = found.iter().map(|event| event.payload.encoded_len()).sum();
+            let is_full = found.len() >= PAGE || bytes >= PAGE_BYTES;
+            let to = found.last().filter(|_| is_full).map_or(gap.to, |event| event.seq.min(gap.to));
+            let events: VecDeque<(Seq, Payload)> =
+                found.into_iter().filter(|event| event.seq <= to).map(|event| (event.seq, event.payload)).collect();
+            wanted.give(Page { events, to });
+        }
+    }
+
+    /// Bring the mirrors up to date.
+    pub(super) fn fill_mirrors(&mut self) {
+        let followed = std::mem::take(&mut self.followed);
+        for mut mirror in followed {
+            if CoreArc::strong_count(&mirror.run) > 1 && self.fill_mirror(&mut mirror) != Ok(true) {
+                self.followed.push(mirror);
+            }
+        }
+    }
+
+    /// Bring one mirror up to date; returns whether it is done with.
+    fn fill_mirror(&mut self, mirror: &mut Followed) -> std::result::Result<bool, ()> {
+        let run_id = mirror.run.id.clone();
+        if mirror.manager.is_open(run_id.as_ref()) && self.owned.contains_key(&mirror.run.key) {
+            return Ok(true);
+        }
+        let Some(fence) = mirror.fence else { return self.discover(mirror) };
+        let Some(record) = self.ask(|store| store.record(fence)).map_err(drop)? else {
+            mirror.missing_since.get_or_insert_with(Instant::now);
+            return Ok(false);
+        };
+        mirror.missing_since = None;
+        self.copy(mirror, &record)
+    }
+
+    /// See whether a run that is waited for has begun.
+    fn discover(&mut self, mirror: &mut Followed) -> std::result::Result<bool, ()> {
+        let run_id = mirror.run.id.clone();
+        let Some(record) = self.ask(|store| store.find(&run_id)).map_err(drop)? else { return Ok(false) };
+        let mut life = self.life(&record).map_err(drop)?;
+        // Its end is copied like any other, once the mirror is one.
+        let terminal = life.terminal.take();
+        if terminal.is_some() {
+            life.last = life.last.previous();
+        }
+        if !mirror.manager.mirror(&mirror.run, &life, &self.archive) {
+            return Ok(true);
+        }
+        (mirror.fence, mirror.next) = (Some(record.fence), life.last.next());
+        self.copy(mirror, &record)
+    }
+
+    fn copy(&mut self, mirror: &mut Followed, record: &Record) -> std::result::Result<bool, ()> {
+        let last = if record.is_running() { record.last } else { record.last.previous() };
+        while mirror.next <= last {
+            let (fence, next) = (record.fence, mirror.next);
+            let found = self.ask(|store| store.read(fence, next, PAGE, PAGE_BYTES)).map_err(drop)?;
+            let events: Vec<(Seq, Payload)> =
+                found.into_iter().filter(|event| event.seq <= last).map(|event| (event.seq, event.payload)).collect();
+            let to = match events.last() {
+                Some((seq, _)) if *seq < last => *seq,
+                _ => last,
+            };
+            mirror.run.fill(events, to);
+            mirror.next = to.next();
+        }
+        if record.is_running() {
+            return Ok(false);
+        }
+        let terminal = self.terminal(record).map_err(drop)?;
+        mirror.manager.finish_stored(&mirror.run, &terminal);
+        Ok(true)
+    }
+
+    /// Drop mirrors that nobody reads, and end those whose run the store has lost.
+    pub(super) fn drop_mirrors(&mut self, now: Instant) {
+        self.followed.retain(|mirror| {
+            let is_lost = mirror.missing_since.is_some_and(|since| now.duration_since(since) > MISSING_TIMEOUT);
+            if is_lost {
+                let payload = Payload::new(None, &interrupted_event(&mirror.run.id));
+                // An id that the owner gave to nothing: it is told here alone.
+                let fence = mirror.fence.map(|fence| Fence(fence.0 + 1));
+                mirror.manager.finish_stored(&mirror.run, &Terminal { fence, payload });
+            }
+            !is_lost && CoreArc::strong_count(&mirror.run) > 1
+        });
+    }
+
+    /// Do what other processes ask of the runs that are open here.
+    pub(super) fn obey_commands(&mut self) {
+        if self.owned.is_empty() && self.obeyed.is_empty() {
+            return;
+        }
+        let Ok(commands) = self.ask(|store| store.commands()) else { return };
+        for (number, fence, command) in commands {
+            if !self.obeyed.contains_key(&number) {
+                let reply = self.obey(fence, command);
+                self.obeyed.insert(number, reply);
+            }
+        }
+        // What was published for others is stored before they hear of it.
+        self.write();
+        let numbers: Vec<u64> = self.obeyed.keys().copied().collect();
+        for number in numbers {
+            let reply = self.obeyed.get(&number).cloned().flatten();
+            if self.ask(|store| store.reply(number, reply.as_deref())).is_err() {
+                return;
+            }
+            self.obeyed.remove(&number);
+            self.wrote = true;
+        }
+    }
+
+    fn obey(&self, fence: Fence, command: Command) -> Option<String> {
+        let Some(owned) = self.owned.values().find(|owned| owned.record.fence == fence) else {
+            return Some(String::new());
+        };
+        let run_id = owned.run.id.as_ref();
+        match command {
+            Command::Cancel => {
+                cancel(owned.manager.clone(), owned.run.id.clone());
+                None
+            }
+            Command::Publish(payload) => {
+                Some(owned.manager.publish(run_id, payload).map_or_else(String::new, |id| id.to_string()))
+            }
+            Command::Finish(payload) => {
+                let finished = owned.manager.finish(run_id, payload, false);
+                Some(if finished { "finished".to_owned() } else { String::new() })
+            }
+        }
+    }
+
+    /// Hand on the replies that have come, and give up on those that have not.
+    pub(super) fn take_replies(&mut self) {
+        let now = Instant::now();
+        for sent in std::mem::take(&mut self.sent) {
+            match self.ask(|store| store.take_reply(sent.number)) {
+                Ok(Some(reply)) => drop(sent.answer.give(Ok(Some(reply).filter(|reply| !reply.is_empty())))),
+                _ if now >= sent.deadline => {
+                    let error = "the process that runs it did not answer in time; it may be stopped or overloaded";
+                    drop(sent.answer.give(Err(Error::Failed(error.to_owned()))));
+                }
+                _ => self.sent.push(sent),
+            }
+        }
+    }
+}
+
+/// Cancel a run. Its callbacks are the application's and may take their time, so not in the engine's thread.
+fn cancel(manager: crate::core::RunManager, run_id: crate::core::RunId) {
+    let set = move || {
+        fork::detached(|| manager.cancel(run_id.as_ref()));
+    };
+    let _ = std::thread::Builder::new().name("run-cancel".to_owned()).spawn(set);
+}

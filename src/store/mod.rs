@@ -1,0 +1,21 @@
+//! Stores: runs that outlive their process and are read from any.
+//!
+//! [`store`] says what a store does, [`sqlite`] does it for the processes of one host. The [`engine`] is the one thread of a
+//! process that talks to it: [`worker`] says in which order, [`flow`] how events move.
+
+pub mod answer;
+pub mod engine;
+mod flow;
+pub mod record;
+pub mod shared;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[expect(clippy::module_inception, reason = "the trait is what the room is about")]
+pub mod store;
+mod worker;
+
+pub use answer::Answer;
+pub use engine::Engine;
+pub use record::{Outcome, Record, Status};
+pub use shared::{Health, Level, Opened};
+pub use store::{Append, Begun, Command, Error, Fate, NewRun, Query, Source, Store, StoredEvent, Usage};

@@ -1,0 +1,143 @@
+//! What a store knows of a run besides its events.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use crate::core::id::{Fence, RunId, Seq};
+
+/// Why a run ended whose process did.
+pub const INTERRUPTED: &str = "Interrupted: the process that ran it ended";
+
+/// One life of a run id, as the store knows it. Times are milliseconds since 1970 (UTC).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The run.
+    pub run_id: RunId,
+    /// Which life of its id, unique in the store.
+    pub fence: Fence,
+    /// At most one run with this key is active.
+    pub key: Option<String>,
+    /// `running`, or how it ended.
+    pub status: Status,
+    /// The process that executes it.
+    pub owner: String,
+    /// When it was opened.
+    pub started: u64,
+    /// When it ended.
+    pub finished: Option<u64>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What it returned, as JSON.
+    pub result: Option<String>,
+    /// The newest event stored; 0 if there is none.
+    pub last: Seq,
+    /// The fence in the id of its terminal event, where that is not the run's own.
+    pub end_fence: Option<Fence>,
+}
+
+impl Record {
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.status == Status::Running
+    }
+
+    /// A terminal event that tells what the record does.
+    pub fn as_event(&self) -> Vec<u8> {
+        let mut event = serde_json::Map::new();
+        event.insert("complete".to_owned(), true.into());
+        event.insert("status".to_owned(), self.status.word().into());
+        if let Some(error) = &self.error {
+            event.insert("error".to_owned(), error.as_str().into());
+        }
+        let mut json = br#"{"run_id":"#.to_vec();
+        self.run_id.write_json(&mut json);
+        let rest = serde_json::Value::Object(event).to_string();
+        json.push(b',');
+        json.extend_from_slice(rest.strip_prefix('{').unwrap_or("}").as_bytes());
+        json
+    }
+
+    /// The fence in the id of its terminal event.
+    pub fn terminal_fence(&self) -> Fence {
+        self.end_fence.unwrap_or(self.fence)
+    }
+}
+
+/// How a run is, or how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It has not ended.
+    Running,
+    /// It ended; the word is the application's: `completed`, `failed`, `cancelled`, or another.
+    Ended(String),
+}
+
+impl Status {
+    /// The status that a word of the store names.
+    pub fn of_word(word: String) -> Self {
+        if word == "running" { Self::Running } else { Self::Ended(word) }
+    }
+
+    /// The word that names it.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Running => "running",
+            Self::Ended(word) => word,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// How a run ended, for its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// A word other than `running`.
+    pub status: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What it returned, as JSON.
+    pub result: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub finished: u64,
+}
+
+impl Outcome {
+    /// The outcome that a terminal event tells: its `status` or `db_status`, and its `error`.
+    pub fn of_event(json: &[u8]) -> Self {
+        let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+        let text = |name| event.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let status = text("status").or_else(|| text("db_status")).filter(|word| !word.is_empty() && word != "running");
+        Self {
+            status: status.unwrap_or_else(|| "finished".to_owned()),
+            error: text("error"),
+            result: None,
+            finished: now(),
+        }
+    }
+
+    /// The outcome of a run whose process ended.
+    pub fn interrupted() -> Self {
+        Self { status: "failed".to_owned(), error: Some(INTERRUPTED.to_owned()), result: None, finished: now() }
+    }
+}
+
+/// The terminal event of a run whose process ended.
+pub fn interrupted_event(run_id: &RunId) -> Vec<u8> {
+    let mut json = br#"{"run_id":"#.to_vec();
+    run_id.write_json(&mut json);
+    json.extend_from_slice(br#","complete":true,"status":"failed","error":""#);
+    json.extend_from_slice(INTERRUPTED.as_bytes());
+    json.extend_from_slice(br#""}"#);
+    json
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

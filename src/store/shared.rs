@@ -1,0 +1,134 @@
+//! What the engine's thread and all others share: questions and answers, what readers lack, and how the store is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::answer::Answer;
+use super::record::{Outcome, Record};
+use super::store::{Command, NewRun, Query, Usage};
+use crate::core::archive::{Archive, Wanted};
+use crate::core::fork;
+use crate::core::sync::{Arc as CoreArc, Mutex};
+use crate::core::{CancelEvent, Fence, Port, RunId, RunManager, Start, Subscription};
+
+/// How long the engine stays closed for a fork, if nobody says that it is over.
+const FORK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Severity of a log record of the engine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// All is well again.
+    Info,
+    /// Something has to be done, or was lost.
+    Warning,
+}
+
+/// Where the engine's log records go. Called by its thread, with no lock held.
+pub type Report = Box<dyn Fn(Level, &str) + Send>;
+
+/// A question, with the answer that is waited for.
+pub enum Question {
+    /// Begin a run and open it in this manager.
+    Begin(RunManager, NewRun, Arc<Answer<Opened>>),
+    /// Make a reader of a run; none if the run must exist and does not.
+    Subscribe(RunManager, RunId, Start, bool, Arc<Answer<Option<Subscription>>>),
+    /// Have the owner of a run do something; none if it is not running.
+    Command(RunId, Command, Arc<Answer<Option<String>>>),
+    /// The newest life of a run.
+    Find(RunId, Arc<Answer<Option<Record>>>),
+    /// Records.
+    List(Query, Arc<Answer<Vec<Record>>>),
+    /// Store all that was published before.
+    Flush(Arc<Answer<()>>),
+    /// Close the connection until the fork is over.
+    Close(Arc<Answer<()>>, Receiver<()>),
+}
+
+/// What became of a run that was to begin.
+pub enum Opened {
+    /// It is open.
+    Run(RunId, CoreArc<CancelEvent>),
+    /// A run with its id is running.
+    RunActive(Record),
+    /// A run with its key is running.
+    KeyActive(Record),
+}
+
+/// How the engine and its store are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What is wrong with the store, if something is.
+    pub error: Option<String>,
+    /// Events stored by this process.
+    pub events_stored: u64,
+    /// Events of this process that were evicted before they could be stored.
+    pub events_lost: u64,
+    /// What the store held when it was last looked at.
+    pub usage: Usage,
+    /// Runs that are open here and stored.
+    pub owned_runs: usize,
+    /// Runs that are read here and executed elsewhere.
+    pub mirrors: usize,
+}
+
+/// What the engine's thread and all others share. Each lock is a leaf.
+pub struct Shared {
+    /// The store's name, for people.
+    pub name: String,
+    /// How it is.
+    pub health: Mutex<Health>,
+    /// What readers lack; bounded by their number.
+    pub wanted: Mutex<Vec<Wanted>>,
+    /// How runs ended, where more is known than their terminal events tell.
+    pub outcomes: Mutex<HashMap<Fence, Outcome>>,
+    /// Managers that have gone; bounded by their number.
+    pub left: Mutex<Vec<RunManager>>,
+    /// How many managers use the engine; `None` once its thread has ended.
+    pub users: Mutex<Option<usize>>,
+    /// Wakes the thread.
+    pub bell: Sender<()>,
+    /// The process that it is of.
+    pub generation: u32,
+}
+
+impl Shared {
+    /// Wake the engine's thread.
+    pub fn ring(&self) {
+        // Full: it is about to wake.
+        let _ = self.bell.try_send(());
+    }
+
+    /// Whether its thread can answer: it has not ended, and is of this process.
+    pub fn is_alive(&self) -> bool {
+        self.generation == fork::generation() && self.users.lock().is_some()
+    }
+}
+
+impl Archive for Shared {
+    fn request(&self, wanted: Wanted) {
+        if !self.is_alive() {
+            // Nobody waits for what nobody can read.
+            return wanted.refuse();
+        }
+        self.wanted.lock().push(wanted);
+        self.ring();
+    }
+}
+
+/// Wait until a fork is over.
+pub(super) fn wait_for_fork(resumed: &Receiver<()>) {
+    let _ = resumed.recv_timeout(FORK_TIMEOUT);
+}
+
+/// A port that wakes the engine, for logs to report changes to.
+pub(super) fn port(shared: &Arc<Shared>) -> Arc<Port> {
+    let shared: Weak<Shared> = Arc::downgrade(shared);
+    Arc::new(Port::new(Box::new(move || {
+        if let Some(shared) = shared.upgrade() {
+            shared.ring();
+        }
+    })))
+}

@@ -1,0 +1,455 @@
+//! A store for the processes of one host: a file of SQLite's.
+//!
+//! Only this module opens the file ([`file`]). Owners are known by locks on files beside it ([`owners`]).
+
+mod file;
+mod owners;
+mod retention;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, TransactionBehavior, named_params, params};
+
+pub use self::file::refuse_if_open;
+use self::owners::Owner;
+pub use self::retention::Limits;
+use super::Outcome;
+use super::record::{Record, Status, interrupted_event, now};
+use super::store::{Append, Begun, Command, Error, Fate, NewRun, Query, Result, Source, Store, StoredEvent, Usage};
+use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
+
+/// A file of SQLite's that keeps runs.
+pub struct SqliteStore {
+    path: PathBuf,
+    limits: Limits,
+    connection: Connection,
+    identity: (u64, u64),
+    owner: Arc<Owner>,
+    data_version: i64,
+}
+
+const INSERT_EVENT: &str = "INSERT OR IGNORE INTO events (fence, seq, name, json) VALUES (?1, ?2, ?3, ?4)";
+const RECORD: &str =
+    "SELECT fence, run_id, key, status, owner, started, finished, error, result, last, end_fence FROM runs ";
+
+/// The file of a store, for the engine.
+pub struct SqliteFile {
+    path: PathBuf,
+    limits: Limits,
+    owner: Arc<Owner>,
+    is_alone: bool,
+}
+
+impl SqliteFile {
+    /// The store at `path`.
+    pub fn new(path: &Path, limits: Limits) -> Self {
+        Self { path: path.to_owned(), limits, owner: Arc::new(Owner::new(path)), is_alone: false }
+    }
+
+    /// The store at `path`, which is refused if anything in this process has it open ([`refuse_if_open`]).
+    pub fn alone(path: &Path, limits: Limits) -> Self {
+        Self { is_alone: true, ..Self::new(path, limits) }
+    }
+}
+
+impl Source for SqliteFile {
+    fn connect(&self) -> Result<Box<dyn Store>> {
+        if self.is_alone {
+            refuse_if_open(&self.path)?;
+        }
+        Ok(Box::new(SqliteStore::open_as(&self.path, self.limits, self.owner.clone())?))
+    }
+}
+
+impl SqliteStore {
+    /// Open the store at `path`, and make it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for a file that is not a store, or one of a newer version; [`Error::Failed`] for one that cannot be
+    /// opened or written.
+    ///
+    /// Nothing but this module may have the file open in the process ([`refuse_if_open`]).
+    pub fn open(path: &Path, limits: Limits) -> Result<Self> {
+        Self::open_as(path, limits, Arc::new(Owner::new(path)))
+    }
+
+    fn open_as(path: &Path, limits: Limits, owner: Arc<Owner>) -> Result<Self> {
+        let file::Opened { connection, identity } = file::open(path)?;
+        Ok(Self { path: path.to_owned(), limits, connection, identity, owner, data_version: 0 })
+    }
+
+    /// The name of this process as an owner of runs.
+    pub fn owner(&self) -> &str {
+        self.owner.name()
+    }
+
+    fn check_identity(&self) -> Result<()> {
+        if file::identity(&self.path) == Some(self.identity) {
+            return Ok(());
+        }
+        Err(Error::Lost(self.path.display().to_string()))
+    }
+
+    fn query<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        ask(&self.connection).map_err(|error| file::failure(&self.path, &error))
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let all = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        all().map_err(|error| file::failure(&self.path, &error))
+    }
+
+    /// End the runs that an owner has left running.
+    fn end_runs(&mut self, owner: &str) -> Result<usize> {
+        self.change(|tx| {
+            let mut left = tx.prepare_cached("SELECT fence, run_id, last FROM runs WHERE owner = ?1 AND status = 'running'")?;
+            let left: Vec<(u64, StoredId, u64)> =
+                left.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
+            for (fence, StoredId(run_id), last) in &left {
+                // The dead owner may have given the next seq to an event that it could not store any more. The fence of
+                // its own keeps the two ids apart.
+                let end_fence = next_fence(tx)?;
+                let Outcome { status, error, finished, .. } = Outcome::interrupted();
+                let json = interrupted_event(run_id);
+                tx.prepare_cached(INSERT_EVENT)?.execute(params![fence, last + 1, None::<&str>, Text(&json)])?;
+                tx.prepare_cached(
+                    "UPDATE runs SET status = ?2, error = ?3, finished = ?4, last = ?5, end_fence = ?6 WHERE fence = ?1",
+                )?
+                .execute(params![fence, status, error, finished, last + 1, end_fence])?;
+            }
+            Ok(left.len())
+        })
+    }
+}
+
+/// A fence larger than all before it: the time, or one more if the clock did not move on.
+fn next_fence(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    tx.prepare_cached("UPDATE clock SET last_fence = max(last_fence + 1, ?1) RETURNING last_fence")?
+        .query_row([now()], |row| row.get(0))
+}
+
+/// An event of two columns.
+fn payload(name: ValueRef<'_>, json: ValueRef<'_>) -> rusqlite::Result<Payload> {
+    let name = name.as_str_or_null()?.and_then(|name| EventName::try_from(name).ok());
+    Ok(Payload::new(name, json.as_bytes()?))
+}
+
+/// A run id in a column.
+struct StoredId(RunId);
+
+impl ToSql for StoredId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match &self.0 {
+            RunId::Int(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            RunId::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
+    }
+}
+
+impl FromSql for StoredId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Integer(number) => Ok(Self(RunId::Int(number))),
+            ValueRef::Text(_) => value.as_str().map(|text| Self(RunId::from(RunIdRef::Text(text)))),
+            _ => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
+/// Bytes that are UTF-8.
+struct Text<'a>(&'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let StoredId(run_id) = row.get("run_id")?;
+    Ok(Record {
+        run_id,
+        fence: Fence(row.get("fence")?),
+        key: row.get("key")?,
+        status: Status::of_word(row.get("status")?),
+        owner: row.get("owner")?,
+        started: row.get("started")?,
+        finished: row.get("finished")?,
+        error: row.get("error")?,
+        result: row.get("result")?,
+        last: Seq(row.get("last")?),
+        end_fence: row.get::<_, Option<u64>>("end_fence")?.map(Fence),
+    })
+}
+
+fn find_record(connection: &Connection, condition: &str, parameter: impl ToSql) -> rusqlite::Result<Option<Record>> {
+    connection.prepare_cached(&format!("{RECORD} WHERE {condition}"))?.query_row([parameter], record).optional()
+}
+
+/// Store the events of one run.
+fn append_run(tx: &Transaction<'_>, owner: &str, run: &Append) -> rusqlite::Result<Fate> {
+    let known = tx
+        .prepare_cached("UPDATE runs SET last = max(last, ?2) WHERE fence = ?1 AND owner = ?3 AND status = 'running'")?
+        .execute(params![run.fence.0, run.last.0, owner])?;
+    if known == 0 {
+        let found = find_record(tx, "fence = ?1", run.fence.0)?;
+        return Ok(match found {
+            None => Fate::Unknown,
+            // Tried again after its answer was lost.
+            Some(record) if record.owner == owner && record.end_fence.is_none() && run.end.is_some() => Fate::Stored,
+            Some(_) => Fate::Refused,
+        });
+    }
+    let mut insert = tx.prepare_cached(INSERT_EVENT)?;
+    for event in &run.events {
+        insert.execute(params![run.fence.0, event.seq.0, event.payload.name(), Text(event.payload.json())])?;
+    }
+    if let Some(end) = &run.end {
+        tx.prepare_cached("UPDATE runs SET status = ?2, error = ?3, result = ?4, finished = ?5 WHERE fence = ?1")?
+            .execute(params![run.fence.0, end.status, end.error, end.result, end.finished])?;
+    }
+    Ok(Fate::Stored)
+}
+
+fn insert_record(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT OR IGNORE INTO runs (fence, run_id, key, status, owner, started, last) \
+         VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        record.fence.0,
+        StoredId(record.run_id.clone()),
+        record.key,
+        record.owner,
+        record.started,
+        record.last.0
+    ])?;
+    Ok(())
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        let owner = self.owner.name();
+        let running = "SELECT EXISTS (SELECT 1 FROM runs WHERE owner = ?1 AND status = 'running')";
+        // The lock file stays where a record names it, so that whoever looks finds it unlocked.
+        if Arc::strong_count(&self.owner) == 1
+            && self.connection.query_row(running, [owner], |row| row.get(0)) == Ok(false)
+        {
+            self.owner.leave();
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn begin(&mut self, run: &NewRun) -> Result<Begun> {
+        self.check_identity()?;
+        let owner = self.owner.claim()?.to_owned();
+        self.change(|tx| {
+            let run_id = match &run.run_id {
+                Some(run_id) => run_id.clone(),
+                None => {
+                    let sql = "UPDATE clock SET last_run_id = max(last_run_id + 1, ?1) RETURNING last_run_id";
+                    RunId::Int(tx.prepare_cached(sql)?.query_row([now()], |row| row.get(0))?)
+                }
+            };
+            if let Some(active) = find_record(tx, "run_id = ?1 AND status = 'running'", StoredId(run_id.clone()))? {
+                return Ok(Begun::RunActive(active));
+            }
+            if let Some(key) = &run.key
+                && let Some(active) = find_record(tx, "key = ?1 AND status = 'running'", key)?
+            {
+                return Ok(Begun::KeyActive(active));
+            }
+            if let RunId::Int(number) = run_id {
+                tx.prepare_cached("UPDATE clock SET last_run_id = ?1 WHERE last_run_id < ?1")?.execute([number])?;
+            }
+            tx.prepare_cached("UPDATE runs SET superseded = 1 WHERE run_id = ?1")?
+                .execute([StoredId(run_id.clone())])?;
+            let record = Record {
+                run_id,
+                fence: Fence(next_fence(tx)?),
+                key: run.key.clone(),
+                status: Status::Running,
+                owner,
+                started: now(),
+                finished: None,
+                error: None,
+                result: None,
+                last: Seq::ZERO,
+                end_fence: None,
+            };
+            insert_record(tx, &record)?;
+            Ok(Begun::Started(record))
+        })
+    }
+
+    fn restore(&mut self, record: &Record) -> Result<()> {
+        let owner = self.owner.claim()?.to_owned();
+        self.change(|tx| {
+            insert_record(tx, &Record { owner, ..record.clone() })?;
+            tx.prepare_cached("UPDATE clock SET last_fence = ?1 WHERE last_fence < ?1")?.execute([record.fence.0])?;
+            Ok(())
+        })
+    }
+
+    fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>> {
+        let owner = self.owner.name().to_owned();
+        self.change(|tx| runs.iter().map(|run| append_run(tx, &owner, run)).collect())
+    }
+
+    fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
+        self.query(|db| find_record(db, "run_id = ?1 ORDER BY fence DESC LIMIT 1", StoredId(run_id.clone())))
+    }
+
+    fn record(&mut self, fence: Fence) -> Result<Option<Record>> {
+        self.query(|db| find_record(db, "fence = ?1", fence.0))
+    }
+
+    fn list(&mut self, query: &Query) -> Result<Vec<Record>> {
+        let sql = format!(
+            "{RECORD} WHERE superseded = 0 AND (:key IS NULL OR key = :key) AND (:status IS NULL OR status = :status) \
+             AND (:before IS NULL OR fence < :before) ORDER BY fence DESC LIMIT :limit"
+        );
+        self.query(|db| {
+            let mut select = db.prepare_cached(&sql)?;
+            let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+            let wanted = named_params! {
+                ":key": query.key, ":status": query.status, ":before": query.before.map(|fence| fence.0), ":limit": limit,
+            };
+            select.query_map(wanted, record)?.collect()
+        })
+    }
+
+    fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>> {
+        self.query(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT seq, name, json FROM events WHERE fence = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let limit = i64::try_from(events).unwrap_or(i64::MAX);
+            let mut rows = select.query(params![fence.0, from.0, limit])?;
+            let (mut found, mut size) = (Vec::new(), 0);
+            while size < bytes
+                && let Some(row) = rows.next()?
+            {
+                let payload = payload(row.get_ref(1)?, row.get_ref(2)?)?;
+                size += payload.encoded_len();
+                found.push(StoredEvent { seq: Seq(row.get(0)?), payload });
+            }
+            Ok(found)
+        })
+    }
+
+    fn has_news(&mut self) -> Result<bool> {
+        self.check_identity()?;
+        let version: i64 =
+            self.query(|db| db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
+        Ok(std::mem::replace(&mut self.data_version, version) != version)
+    }
+
+    fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {
+        let (kind, name, json) = match command {
+            Command::Cancel => ("cancel", None, None),
+            Command::Publish(payload) => ("publish", payload.name(), Some(Text(payload.json()))),
+            Command::Finish(payload) => ("finish", None, Some(Text(payload.json()))),
+        };
+        self.change(|tx| {
+            tx.prepare_cached(
+                "INSERT INTO commands (fence, sent, kind, name, json) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING number",
+            )?
+            .query_row(params![fence.0, now(), kind, name, json], |row| row.get(0))
+        })
+    }
+
+    fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>> {
+        self.query(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT c.number, c.fence, c.kind, c.name, c.json FROM commands c JOIN runs r ON r.fence = c.fence \
+                 WHERE r.owner = ?1 AND r.status = 'running' AND NOT c.replied ORDER BY c.number",
+            )?;
+            let found = select.query_map([self.owner.name()], |row| {
+                let event = || payload(row.get_ref(3)?, row.get_ref(4)?);
+                let command = match row.get_ref(2)?.as_str()? {
+                    "publish" => Command::Publish(event()?),
+                    "finish" => Command::Finish(event()?),
+                    _ => Command::Cancel,
+                };
+                Ok((row.get(0)?, Fence(row.get(1)?), command))
+            })?;
+            found.collect()
+        })
+    }
+
+    fn reply(&mut self, number: u64, reply: Option<&str>) -> Result<()> {
+        self.change(|tx| {
+            match reply {
+                Some(reply) => tx
+                    .prepare_cached("UPDATE commands SET replied = 1, reply = ?2 WHERE number = ?1")?
+                    .execute(params![number, reply])?,
+                None => tx.prepare_cached("DELETE FROM commands WHERE number = ?1")?.execute([number])?,
+            };
+            Ok(())
+        })
+    }
+
+    fn take_reply(&mut self, number: u64) -> Result<Option<String>> {
+        let found: Option<Option<String>> = self.query(|db| {
+            db.prepare_cached(
+                "SELECT reply FROM commands c WHERE number = ?1 AND (replied OR NOT EXISTS \
+                 (SELECT 1 FROM runs r WHERE r.fence = c.fence AND r.status = 'running'))",
+            )?
+            .query_row([number], |row| row.get(0))
+            .optional()
+        })?;
+        let Some(reply) = found else { return Ok(None) };
+        self.reply(number, None)?;
+        Ok(Some(reply.unwrap_or_default()))
+    }
+
+    fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize> {
+        let owners: Vec<String> = self.query(|db| {
+            let mut select =
+                db.prepare_cached("SELECT DISTINCT owner, fence FROM runs WHERE status = 'running' AND owner <> ?1")?;
+            let mut rows = select.query([self.owner.name()])?;
+            let mut owners = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (owner, fence): (String, u64) = (row.get(0)?, row.get(1)?);
+                if (all || fences.contains(&Fence(fence))) && !owners.contains(&owner) {
+                    owners.push(owner);
+                }
+            }
+            Ok(owners)
+        })?;
+        let mut ended = 0;
+        for name in owners {
+            if let Some(dead) = owners::find_dead(&self.path, &name) {
+                ended += self.end_runs(&name)?;
+                // If this fails the next who looks finds nothing to end.
+                let _ = dead.remove();
+            }
+        }
+        Ok(ended)
+    }
+
+    fn tidy(&mut self) -> Result<bool> {
+        self.check_identity()?;
+        self.owner.keep()?;
+        let limits = self.limits;
+        retention::evict(&mut self.connection, limits).map_err(|error| file::failure(&self.path, &error))
+    }
+
+    fn usage(&mut self) -> Result<Usage> {
+        self.query(|db| {
+            let runs =
+                db.prepare_cached("SELECT count(*) FROM runs WHERE superseded = 0")?.query_row([], |row| row.get(0))?;
+            Ok(Usage { runs, bytes: retention::used(db)? })
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What a store keeps: bounded by age, by runs and by bytes.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::store::record::now;
+
+/// How much a store keeps of finished runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Time since a run's end.
+    pub age: Duration,
+    /// Runs, of which those that have not ended are never removed.
+    pub runs: u64,
+    /// Bytes of the file that are used. If runs that have not ended are larger, their oldest events are removed.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    /// 10,000 runs and 1 GiB for seven days.
+    fn default() -> Self {
+        Self { age: Duration::from_secs(7 * 86400), runs: 10_000, bytes: 1 << 30 }
+    }
+}
+
+/// Events removed in one transaction: others wait meanwhile.
+const STEP: i64 = 5000;
+/// Free pages that are kept for reuse.
+const SPARE_PAGES: i64 = 1000;
+/// Milliseconds after which nobody waits for a command's reply.
+const COMMAND_AGE: u64 = 60_000;
+
+/// Bytes of the file that are used.
+pub fn used(db: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
+    Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
+}
+
+/// What is to be removed next.
+enum Excess {
+    /// A finished run.
+    Run(u64),
+    /// The oldest events of a run that has not ended.
+    Events(u64),
+}
+
+/// Remove a part of what is over the bounds; returns whether there is more.
+pub fn evict(db: &mut Connection, limits: Limits) -> rusqlite::Result<bool> {
+    let excess = excess(db, limits)?;
+    if let Some(excess) = &excess {
+        let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        remove(&change, excess)?;
+        change.commit()?;
+    }
+    let now = now();
+    // A clock that was set back makes commands of the future.
+    let window = params![now.saturating_sub(COMMAND_AGE), now + COMMAND_AGE];
+    let stale = "SELECT EXISTS (SELECT 1 FROM commands WHERE sent NOT BETWEEN ?1 AND ?2)";
+    if db.prepare_cached(stale)?.query_row(window, |row| row.get(0))? {
+        db.prepare_cached("DELETE FROM commands WHERE sent NOT BETWEEN ?1 AND ?2")?.execute(window)?;
+    }
+    let spare: i64 = db.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    if spare > 2 * SPARE_PAGES {
+        let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({SPARE_PAGES})"))?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+    }
+    Ok(excess.is_some() || spare > 3 * SPARE_PAGES)
+}
+
+/// What is over the bounds.
+fn excess(db: &Connection, limits: Limits) -> rusqlite::Result<Option<Excess>> {
+    let oldest = "SELECT fence, finished FROM runs WHERE finished IS NOT NULL ORDER BY finished LIMIT 1";
+    let oldest: Option<(u64, u64)> =
+        db.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let too_large = used(db)? > limits.bytes;
+    let Some((fence, finished)) = oldest else {
+        if !too_large {
+            return Ok(None);
+        }
+        let longest = "SELECT fence FROM events GROUP BY fence HAVING count(*) > 1 ORDER BY count(*) DESC LIMIT 1";
+        let longest: Option<u64> = db.prepare_cached(longest)?.query_row([], |row| row.get(0)).optional()?;
+        return Ok(longest.map(Excess::Events));
+    };
+    let age = u64::try_from(limits.age.as_millis()).unwrap_or(u64::MAX);
+    let runs: u64 = db.prepare_cached("SELECT count(*) FROM runs")?.query_row([], |row| row.get(0))?;
+    let excessive = too_large || now().saturating_sub(finished) >= age || runs > limits.runs;
+    Ok(excessive.then_some(Excess::Run(fence)))
+}
+
+fn remove(tx: &Connection, excess: &Excess) -> rusqlite::Result<()> {
+    let (Excess::Run(fence) | Excess::Events(fence)) = excess;
+    let (step, kept) = match excess {
+        Excess::Run(_) => (STEP, "0"),
+        Excess::Events(_) => (STEP, "(SELECT max(seq) FROM events WHERE fence = ?1)"),
+    };
+    // The terminal event of a finished run goes last, with its record.
+    let removed = tx
+        .prepare_cached(&format!(
+            "DELETE FROM events WHERE fence = ?1 AND seq <> {kept} AND seq <= \
+             (SELECT max(seq) FROM (SELECT seq FROM events WHERE fence = ?1 ORDER BY seq LIMIT ?2))"
+        ))?
+        .execute(params![fence, step])?;
+    if matches!(excess, Excess::Run(_)) && i64::try_from(removed).is_ok_and(|removed| removed < step) {
+        tx.prepare_cached("DELETE FROM runs WHERE fence = ?1")?.execute([fence])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! What a store does, whichever it is.
+//!
+//! A store keeps the records and the events of runs. One thread of a process, the engine, has the only connection to it,
+//! so a store is not shared: every method takes `&mut self` and may wait, for [`Error::Busy`] at most a fraction of a
+//! second.
+//!
+//! # What a store promises
+//!
+//! - Fences: each life of a run has one of its own, larger than all before it in the store.
+//! - Every write can be repeated: one whose answer was lost is tried again, and nothing is stored twice.
+//! - Fencing: an owner that was taken for dead writes nothing more ([`Fate::Refused`]).
+//! - A run ends once: by its owner's terminal event, or by whoever finds that the owner died ([`Store::reap`]).
+
+use crate::core::Payload;
+use crate::core::id::{Fence, RunId, Seq};
+
+use super::record::{Outcome, Record};
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process is writing; trying again may help.
+    #[error("the store is locked by another process")]
+    Busy,
+    /// The store was deleted or replaced; a new connection finds what is there now.
+    #[error("{0} was deleted or replaced while it was in use")]
+    Lost(String),
+    /// It is not a store, or not one this version can use; trying again does not help.
+    #[error("{0}")]
+    Refused(String),
+    /// Anything else: a full disk, a read-only file, a damaged one.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The result of asking a store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A run that is to begin.
+#[derive(Debug, Clone, Default)]
+pub struct NewRun {
+    /// Its id; `None` for an integer larger than all before it in the store.
+    pub run_id: Option<RunId>,
+    /// At most one run with this key is active.
+    pub key: Option<String>,
+}
+
+/// What became of a [`NewRun`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It is running, and this process is its owner.
+    Started(Record),
+    /// A run with this id is running.
+    RunActive(Record),
+    /// A run with this key is running.
+    KeyActive(Record),
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Its number. Where a number is left out, the event was evicted before it could be stored.
+    pub seq: Seq,
+    /// What was published.
+    pub payload: Payload,
+}
+
+/// The events of one run that are to be stored.
+#[derive(Debug)]
+pub struct Append {
+    /// The run.
+    pub fence: Fence,
+    /// In rising order.
+    pub events: Vec<StoredEvent>,
+    /// The newest event published, of which a gap may be all that can be stored.
+    pub last: Seq,
+    /// How the run ended; the last event is its terminal one.
+    pub end: Option<Outcome>,
+}
+
+/// What became of an [`Append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is stored.
+    Stored,
+    /// The run has ended in the store; it was taken for interrupted.
+    Refused,
+    /// The store has no such run.
+    Unknown,
+}
+
+/// Which records are wanted, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Of this key.
+    pub key: Option<String>,
+    /// Of this status.
+    pub status: Option<String>,
+    /// Of runs that began before this one.
+    pub before: Option<Fence>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a process asks the owner of a run to do.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Set the run's cancel event. Nobody waits for a reply.
+    Cancel,
+    /// Publish this event; the reply is its id.
+    Publish(Payload),
+    /// Finish the run with this event; the reply says whether this ended it.
+    Finish(Payload),
+}
+
+/// What a store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Records.
+    pub runs: u64,
+    /// Bytes that are used of it.
+    pub bytes: u64,
+}
+
+/// Where a store is: connects to it, and does so again after a failure or a fork. The process is the same owner of runs
+/// through all connections of one source.
+pub trait Source: Send {
+    /// Connect.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be reached, or refuses.
+    fn connect(&self) -> Result<Box<dyn Store>>;
+}
+
+/// Keeps runs outside the process.
+pub trait Store: Send {
+    /// Begin a life of a run that this process executes.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn begin(&mut self, run: &NewRun) -> Result<Begun>;
+
+    /// Write the record of a run of this process again, after the store lost it. Does nothing if it is there.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn restore(&mut self, record: &Record) -> Result<()>;
+
+    /// Store events of runs of this process, all or none, and say what became of each run's.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written; none is stored.
+    fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>>;
+
+    /// The newest life of a run.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn find(&mut self, run_id: &RunId) -> Result<Option<Record>>;
+
+    /// The record of this life of a run.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn record(&mut self, fence: Fence) -> Result<Option<Record>>;
+
+    /// The newest lives of runs, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn list(&mut self, query: &Query) -> Result<Vec<Record>>;
+
+    /// The events of a run from `from` on, in rising order: `events` of them and `bytes` of JSON at most, but one at
+    /// least if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>>;
+
+    /// Whether another process may have written since the last call. Cheap.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read, or is another one by now.
+    fn has_news(&mut self) -> Result<bool>;
+
+    /// Leave a command for the owner of a run; returns the number by which its reply is asked for.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn send(&mut self, fence: Fence, command: &Command) -> Result<u64>;
+
+    /// The commands for runs of this process, the oldest first, each until it is replied to.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>>;
+
+    /// Reply to a command; `None` if nobody waits for one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn reply(&mut self, number: u64, reply: Option<&str>) -> Result<()>;
+
+    /// Take the reply to a command, once there is one. A command whose run has ended without one has an empty one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be reached.
+    fn take_reply(&mut self, number: u64) -> Result<Option<String>>;
+
+    /// End the runs of owners that died, as failed; returns how many. `all` looks at every owner, else only at those of
+    /// runs in `fences`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be reached.
+    fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize>;
+
+    /// Remove a part of what is over the store's bounds, and do what has to be done now and then. Called each second or
+    /// so; returns whether there is more to remove.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn tidy(&mut self) -> Result<bool>;
+
+    /// What it holds.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn usage(&mut self) -> Result<Usage>;
+}

@@ -1,0 +1,579 @@
+//! The engine's thread: what it knows, and the order in which it does things.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, select_biased};
+
+use super::answer::Answer;
+use super::record::{Outcome, Record, interrupted_event};
+use super::shared::{Level, Opened, Question, Report, Shared, port, wait_for_fork};
+use super::store::{Begun, Command, Error, NewRun, Result, Source, Store};
+use crate::core::archive::{Archive, Life, Terminal};
+use crate::core::run::Run;
+use crate::core::sync::Arc as CoreArc;
+use crate::core::wake::Key;
+use crate::core::{Fence, Payload, Port, RunId, RunManager, Seq, Start, Subscription};
+
+/// At least so long between two writes, unless much is waiting.
+const WRITE_INTERVAL: Duration = Duration::from_millis(4);
+/// Between two looks for news while something is read or asked for.
+const BUSY_POLL: Duration = Duration::from_millis(5);
+/// Between two looks for news when there has been none for `QUIET_AFTER`; also how late a command may be.
+const QUIET_POLL: Duration = Duration::from_millis(40);
+const QUIET_AFTER: Duration = Duration::from_secs(2);
+/// Between two looks for dead owners of what is read.
+const REAP_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two looks for all dead owners.
+const REAP_ALL_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two clean-ups while runs are open or read, and when not.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+const IDLE_TIDY_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two tries with a store that fails.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a store may be locked by others before that counts as a failure.
+const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an owner may take to reply to a command.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the thread stays to store what is left when nobody uses it any more.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// References to what is shared that are the engine's own: two of the worker, one of its end, one of the list of engines.
+/// Any other is a manager's, or that of a run that somebody reads.
+const OWN_REFERENCES: usize = 4;
+
+/// A run that is open here.
+pub(super) struct Owned {
+    pub manager: RunManager,
+    pub run: CoreArc<Run>,
+    /// As it is to be restored if the store loses it.
+    pub record: Record,
+    /// The first event that is not stored.
+    pub next: Seq,
+    /// It may have events that are not stored.
+    pub is_ready: bool,
+}
+
+/// A run that is read here and executed elsewhere, or yet to begin.
+pub(super) struct Followed {
+    pub manager: RunManager,
+    pub run: CoreArc<Run>,
+    /// Which life; `None` while it is yet to begin.
+    pub fence: Option<Fence>,
+    /// The first event that the mirror lacks.
+    pub next: Seq,
+    /// Since when the store has no record of it.
+    pub missing_since: Option<Instant>,
+}
+
+/// A command whose reply is waited for.
+pub(super) struct Sent {
+    pub number: u64,
+    pub fence: Fence,
+    pub answer: Arc<Answer<Option<String>>>,
+    pub deadline: Instant,
+}
+
+/// The engine's thread.
+pub(super) struct Worker {
+    pub source: Box<dyn Source>,
+    pub store: Option<Box<dyn Store>>,
+    pub shared: Arc<Shared>,
+    pub archive: Arc<dyn Archive>,
+    pub owned: HashMap<Key, Owned>,
+    pub followed: Vec<Followed>,
+    pub sent: Vec<Sent>,
+    /// Commands that were obeyed, whose replies could not be written yet.
+    pub obeyed: HashMap<u64, Option<String>>,
+    pub port: Arc<Port>,
+    /// What this process wrote itself is no news of the store's, but may be to mirrors of other managers.
+    pub wrote: bool,
+    pub next_write: Instant,
+    questions: Receiver<Question>,
+    bell: Receiver<()>,
+    report: Report,
+    last_news: Instant,
+    next_poll: Instant,
+    next_reap: Instant,
+    next_reap_all: Instant,
+    next_tidy: Instant,
+    retry_at: Option<Instant>,
+    locked_since: Option<Instant>,
+    /// An error kept news from being looked at.
+    pub missed: bool,
+    /// The store was deleted or replaced since the last connection.
+    lost: bool,
+}
+
+impl Worker {
+    pub fn new(
+        source: Box<dyn Source>,
+        shared: Arc<Shared>,
+        archive: Arc<dyn Archive>,
+        questions: Receiver<Question>,
+        bell: Receiver<()>,
+        report: Report,
+    ) -> Self {
+        let now = Instant::now();
+        let port = port(&shared);
+        Self {
+            source,
+            store: None,
+            shared,
+            archive,
+            owned: HashMap::new(),
+            followed: Vec::new(),
+            sent: Vec::new(),
+            obeyed: HashMap::new(),
+            port,
+            wrote: false,
+            next_write: now,
+            questions,
+            bell,
+            report,
+            last_news: now,
+            next_poll: now,
+            next_reap: now,
+            next_reap_all: now,
+            next_tidy: now,
+            retry_at: None,
+            locked_since: None,
+            missed: false,
+            lost: false,
+        }
+    }
+
+    pub fn run(mut self) {
+        // Says that the thread has ended, however it does.
+        struct Ended(Arc<Shared>);
+        impl Drop for Ended {
+            fn drop(&mut self) {
+                *self.0.users.lock() = None;
+                if std::thread::panicking() {
+                    self.0.health.lock().error = Some("its thread ended unexpectedly".to_owned());
+                }
+            }
+        }
+        let ended = Ended(self.shared.clone());
+        let mut unused_since = None;
+        loop {
+            self.wait();
+            self.finish_runs_of_managers_that_left();
+            self.work(Instant::now());
+            if *self.shared.users.lock() != Some(0) {
+                unused_since = None;
+                continue;
+            }
+            let since = *unused_since.get_or_insert_with(Instant::now);
+            let is_done = self.owned.is_empty() && Arc::strong_count(&self.shared) <= OWN_REFERENCES;
+            if is_done || (!self.owned.is_empty() && since.elapsed() > LAST_WRITE) {
+                let mut users = self.shared.users.lock();
+                if *users == Some(0) {
+                    *users = None;
+                    break;
+                }
+            }
+        }
+        drop(ended);
+        let Self { source, store, .. } = self;
+        // The store is the last to know this process as an owner.
+        drop(source);
+        drop(store);
+    }
+
+    /// Wait until there is something to do, and answer questions.
+    fn wait(&mut self) {
+        let due = self.due();
+        let timeout = due.saturating_duration_since(Instant::now());
+        let question = select_biased! {
+            recv(self.questions) -> question => question.ok(),
+            recv(self.bell) -> _ => None,
+            default(timeout) => None,
+        };
+        if let Some(question) = question {
+            self.answer(question);
+            while let Ok(question) = self.questions.try_recv() {
+                self.answer(question);
+            }
+        }
+    }
+
+    /// When there is something to do, if nobody asks.
+    fn due(&self) -> Instant {
+        let now = Instant::now();
+        if !self.shared.wanted.lock().is_empty() {
+            return now;
+        }
+        let mut due = self.next_tidy;
+        if *self.shared.users.lock() == Some(0) {
+            due = now + if self.owned.is_empty() { QUIET_POLL } else { WRITE_INTERVAL };
+        }
+        if self.store.is_none() {
+            due = due.min(self.retry_at.unwrap_or(now));
+        }
+        if self.owned.values().any(|owned| owned.is_ready) {
+            due = due.min(self.retry_at.unwrap_or(self.next_write));
+        }
+        if self.polls() {
+            due = due.min(self.retry_at.map_or(self.next_poll, |at| at.max(self.next_poll)));
+        }
+        due
+    }
+
+    /// Whether news of other processes matter.
+    fn polls(&self) -> bool {
+        !self.owned.is_empty() || !self.followed.is_empty() || !self.sent.is_empty()
+    }
+
+    fn work(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| now < at) {
+            self.serve_wanted();
+            return;
+        }
+        if !self.connect() {
+            self.serve_wanted();
+            return;
+        }
+        for key in self.port.take_ready() {
+            if let Some(owned) = self.owned.get_mut(&key) {
+                owned.is_ready = true;
+            }
+        }
+        if now >= self.next_write {
+            self.write();
+        }
+        self.serve_wanted();
+        if self.polls() && (now >= self.next_poll || self.wrote) {
+            self.poll(now);
+        }
+        self.reap(now);
+        if now >= self.next_tidy {
+            self.tidy(now);
+        }
+        self.count();
+    }
+
+    /// Have a connection, or have said why there is none.
+    fn connect(&mut self) -> bool {
+        if self.store.is_some() {
+            return true;
+        }
+        let connected = self.source.connect().and_then(|mut store| {
+            if self.lost {
+                self.owned.values().try_for_each(|owned| store.restore(&owned.record))?;
+            }
+            Ok(store)
+        });
+        match connected {
+            Ok(store) => {
+                self.store = Some(store);
+                (self.wrote, self.lost) = (true, false);
+                true
+            }
+            Err(error) => {
+                self.failed(error);
+                false
+            }
+        }
+    }
+
+    /// Ask the store, and note how it is.
+    pub fn ask<T>(&mut self, question: impl FnOnce(&mut dyn Store) -> Result<T>) -> Result<T> {
+        if !self.connect() {
+            let health = self.shared.health.lock();
+            return Err(Error::Failed(health.error.clone().unwrap_or_else(|| "the store is locked".to_owned())));
+        }
+        let Some(store) = self.store.as_mut() else { return Err(Error::Busy) };
+        match question(store.as_mut()) {
+            Ok(answer) => {
+                // What can be read may still refuse to be written.
+                if !self.owned.values().any(|owned| owned.is_ready) {
+                    self.recovered();
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                let again = match &error {
+                    Error::Busy => Error::Busy,
+                    other => Error::Failed(other.to_string()),
+                };
+                self.missed = true;
+                self.failed(error);
+                Err(again)
+            }
+        }
+    }
+
+    /// Note that the store can be written.
+    pub fn recovered(&mut self) {
+        self.locked_since = None;
+        self.retry_at = None;
+        let was = self.shared.health.lock().error.take();
+        if was.is_some() {
+            (self.report)(Level::Info, &format!("The run store {} works again", self.shared.name));
+        }
+    }
+
+    fn failed(&mut self, error: Error) {
+        let now = Instant::now();
+        let message = match error {
+            Error::Busy => {
+                let since = *self.locked_since.get_or_insert(now);
+                if now.duration_since(since) < LOCKED_TIMEOUT {
+                    self.next_write = now + WRITE_INTERVAL;
+                    return;
+                }
+                "it has been locked by another process for seconds".to_owned()
+            }
+            Error::Lost(_) => {
+                // What is there now is another store, to which the runs that are open here are new.
+                self.store = None;
+                self.lost = true;
+                self.obeyed.clear();
+                self.say(&format!(
+                    "The run store {} was deleted or replaced; what it held is lost, and runs that are open go on in a new one",
+                    self.shared.name
+                ));
+                return;
+            }
+            Error::Refused(message) | Error::Failed(message) => message,
+        };
+        // A connection that can still be read is kept: a full disk takes nothing, not even a new connection.
+        if self.store.as_mut().is_some_and(|store| store.has_news().is_err()) {
+            self.store = None;
+        }
+        self.retry_at = Some(now + RETRY_INTERVAL);
+        let first = self.shared.health.lock().error.replace(message.clone()).is_none();
+        if first {
+            self.say(&format!(
+                "The run store {} fails: {message}; runs go on and it will be retried, but what their logs evict meanwhile is lost",
+                self.shared.name
+            ));
+        }
+    }
+
+    pub fn say(&self, message: &str) {
+        (self.report)(Level::Warning, message);
+    }
+
+    fn poll(&mut self, now: Instant) {
+        let wrote = std::mem::take(&mut self.wrote);
+        let news = self.ask(|store| store.has_news());
+        // What an error kept from being done is done at the next poll.
+        if wrote || std::mem::replace(&mut self.missed, news.is_err()) || matches!(news, Ok(true)) {
+            self.last_news = now;
+            self.obey_commands();
+            self.fill_mirrors();
+        }
+        self.take_replies();
+        self.drop_mirrors(now);
+        let quiet = self.sent.is_empty() && (self.followed.is_empty() || self.last_news.elapsed() > QUIET_AFTER);
+        self.next_poll = Instant::now() + if quiet { QUIET_POLL } else { BUSY_POLL };
+    }
+
+    /// Look again at once: something is read from now on.
+    pub fn look_now(&mut self) {
+        self.wrote = true;
+        self.last_news = Instant::now();
+    }
+
+    fn reap(&mut self, now: Instant) {
+        let all = now >= self.next_reap_all;
+        if !all && (now < self.next_reap || (self.followed.is_empty() && self.sent.is_empty())) {
+            return;
+        }
+        let mut fences: Vec<Fence> = self.followed.iter().filter_map(|followed| followed.fence).collect();
+        fences.extend(self.sent.iter().map(|sent| sent.fence));
+        if let Ok(ended) = self.ask(|store| store.reap(&fences, all))
+            && ended > 0
+        {
+            self.look_now();
+            self.say(&format!("{ended} runs whose process ended have been ended as interrupted"));
+        }
+        self.next_reap = now + REAP_INTERVAL;
+        if all {
+            self.next_reap_all = now + REAP_ALL_INTERVAL;
+        }
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        let more = self.ask(|store| store.tidy());
+        if let Ok(usage) = self.ask(|store| store.usage()) {
+            self.shared.health.lock().usage = usage;
+        }
+        let interval = if self.polls() { TIDY_INTERVAL } else { IDLE_TIDY_INTERVAL };
+        self.next_tidy = now + if matches!(more, Ok(true)) { WRITE_INTERVAL } else { interval };
+    }
+
+    fn count(&self) {
+        let mut health = self.shared.health.lock();
+        health.owned_runs = self.owned.len();
+        health.mirrors = self.followed.len();
+    }
+
+    fn finish_runs_of_managers_that_left(&mut self) {
+        let left = std::mem::take(&mut *self.shared.left.lock());
+        for manager in left {
+            for owned in self.owned.values_mut().filter(|owned| owned.manager.is_same(&manager)) {
+                let payload = Payload::new(None, &interrupted_event(&owned.run.id));
+                if manager.is_open(owned.run.id.as_ref()) {
+                    self.shared.outcomes.lock().insert(owned.record.fence, Outcome::interrupted());
+                    manager.finish(owned.run.id.as_ref(), payload, false);
+                }
+                owned.is_ready = true;
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Begin(manager, run, answer) => self.begin(&manager, &run, &answer),
+            Question::Subscribe(manager, run_id, start, must_exist, answer) => {
+                let subscription = self.subscribe(&manager, &run_id, start, must_exist);
+                // A reader that nobody waits for any more is dropped, which closes it.
+                drop(answer.give(subscription));
+            }
+            Question::Command(run_id, command, answer) => self.command(&run_id, command, answer),
+            Question::Find(run_id, answer) => drop(answer.give(self.find(&run_id))),
+            Question::List(query, answer) => {
+                self.write();
+                let records = self.ask(|store| store.list(&query));
+                drop(answer.give(records));
+            }
+            Question::Flush(answer) => {
+                let flushed = self.flush();
+                drop(answer.give(flushed));
+            }
+            Question::Close(answer, resumed) => {
+                self.store = None;
+                drop(answer.give(Ok(())));
+                wait_for_fork(&resumed);
+                self.look_now();
+            }
+        }
+    }
+
+    fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Answer<Opened>) {
+        // The end of a run with this id or key may be yet to be stored.
+        self.write();
+        let begun = self.ask(|store| match store.begin(new)? {
+            Begun::RunActive(record) | Begun::KeyActive(record) if store.reap(&[record.fence], false)? > 0 => {
+                store.begin(new)
+            }
+            begun => Ok(begun),
+        });
+        let record = match begun {
+            Ok(Begun::Started(record)) => record,
+            Ok(Begun::RunActive(record)) => return drop(answer.give(Ok(Opened::RunActive(record)))),
+            Ok(Begun::KeyActive(record)) => return drop(answer.give(Ok(Opened::KeyActive(record)))),
+            Err(error) => return drop(answer.give(Err(error))),
+        };
+        let opened = manager.open_stored(record.run_id.as_ref(), record.fence, &self.archive);
+        let (cancel, run) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // It is open here and unknown to the store, as after a failure: the record has nobody to end it.
+                self.abandon(&record);
+                return drop(answer.give(Err(Error::Failed(error.to_string()))));
+            }
+        };
+        self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
+        let run_id = record.run_id.clone();
+        let owned = Owned { manager: manager.clone(), run: run.clone(), record, next: Seq::FIRST, is_ready: true };
+        self.owned.insert(run.key, owned);
+        if answer.give(Ok(Opened::Run(run_id.clone(), cancel))).is_err() {
+            let payload = Payload::new(None, &interrupted_event(&run_id));
+            manager.finish(run_id.as_ref(), payload, false);
+        }
+    }
+
+    /// End a run in the store that never came to be here.
+    fn abandon(&mut self, record: &Record) {
+        let payload = Payload::new(None, &interrupted_event(&record.run_id));
+        let run = super::store::Append {
+            fence: record.fence,
+            events: vec![super::store::StoredEvent { seq: Seq::FIRST, payload }],
+            last: Seq::FIRST,
+            end: Some(Outcome::interrupted()),
+        };
+        // If this fails too, the record is ended with the process.
+        let _ = self.ask(|store| store.append(&[run]));
+    }
+
+    fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
+        self.write();
+        self.ask(|store| match store.find(run_id)? {
+            Some(record) if record.is_running() && store.reap(&[record.fence], false)? > 0 => store.find(run_id),
+            found => Ok(found),
+        })
+    }
+
+    fn subscribe(
+        &mut self,
+        manager: &RunManager,
+        run_id: &RunId,
+        start: Start,
+        must_exist: bool,
+    ) -> Result<Option<Subscription>> {
+        let Some(record) = self.find(run_id)? else {
+            // It may be open here and unknown to a store that was lost, or be kept from before that.
+            let subscription = manager.subscribe(run_id.as_ref(), start, must_exist);
+            let Ok(subscription) = subscription else { return Ok(None) };
+            if let Some(run) = manager.live_run(run_id.as_ref())
+                && !manager.is_open(run_id.as_ref())
+                && !self.followed.iter().any(|followed| CoreArc::ptr_eq(&followed.run, &run))
+            {
+                self.follow(manager, run, None, Seq::FIRST);
+            }
+            return Ok(Some(subscription));
+        };
+        let life = self.life(&record)?;
+        let (subscription, run) = manager.subscribe_stored(run_id.as_ref(), &life, &self.archive, start);
+        if let Some(run) = run {
+            self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
+            self.follow(manager, run, Some(life.fence), life.last.next());
+        }
+        Ok(Some(subscription))
+    }
+
+    fn follow(&mut self, manager: &RunManager, run: CoreArc<Run>, fence: Option<Fence>, next: Seq) {
+        self.followed.push(Followed { manager: manager.clone(), run, fence, next, missing_since: None });
+        self.look_now();
+    }
+
+    /// A record as the core knows it.
+    pub fn life(&mut self, record: &Record) -> Result<Life> {
+        let terminal = if record.is_running() { None } else { Some(self.terminal(record)?) };
+        Ok(Life { fence: record.fence, last: record.last, terminal })
+    }
+
+    /// How a run ended.
+    pub fn terminal(&mut self, record: &Record) -> Result<Terminal> {
+        let found = self.ask(|store| store.read(record.fence, record.last, 1, 1))?;
+        let payload = match found.into_iter().next() {
+            Some(event) => event.payload,
+            // The record answers.
+            None => Payload::new(None, &record.as_event()),
+        };
+        Ok(Terminal { fence: record.end_fence, payload })
+    }
+
+    fn command(&mut self, run_id: &RunId, command: Command, answer: Arc<Answer<Option<String>>>) {
+        let record = match self.find(run_id) {
+            Ok(Some(record)) if record.is_running() => record,
+            Ok(_) => return drop(answer.give(Ok(None))),
+            Err(error) => return drop(answer.give(Err(error))),
+        };
+        match self.ask(|store| store.send(record.fence, &command)) {
+            Ok(_) if matches!(command, Command::Cancel) => drop(answer.give(Ok(Some(String::new())))),
+            Ok(number) => {
+                let deadline = Instant::now() + REPLY_TIMEOUT;
+                self.sent.push(Sent { number, fence: record.fence, answer, deadline });
+            }
+            Err(error) => return drop(answer.give(Err(error))),
+        }
+        // The owner may be this process.
+        self.look_now();
+    }
+}

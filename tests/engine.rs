@@ -1,0 +1,362 @@
+//! The engine on a SQLite store. Two engines with names of their own are to each other what two processes are.
+
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, limits, payload, short};
+use genglossary_runs::core::{CancelEvent, Event, NotReady, RunId, RunIdRef, RunManager, Start, Subscription};
+use genglossary_runs::store::sqlite::{Limits, SqliteFile};
+use genglossary_runs::store::{Answer, Engine, Error, NewRun, Opened};
+
+/// What one process has: a manager whose runs hold few events, and an engine.
+struct Process {
+    manager: RunManager,
+    engine: Engine,
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("engine-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn process(&self, name: &str) -> Process {
+        self.process_with(name, 10)
+    }
+
+    fn process_with(&self, name: &str, events: usize) -> Process {
+        let path = self.0.join("runs.db");
+        let manager = RunManager::new(limits(events, 1 << 20, 100, 1 << 20));
+        let source = || Box::new(SqliteFile::new(&path, Limits::default())) as Box<_>;
+        let name = format!("{}#{name}", path.display());
+        let report = Box::new(|level: genglossary_runs::store::Level, message: &str| eprintln!("{level:?}: {message}"));
+        let engine = Engine::of(&name, manager.clone(), source, report).unwrap();
+        Process { manager, engine }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ask<T>(answer: &Arc<Answer<T>>) -> Result<T, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(answer) = answer.take() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "no answer");
+        answer.wait(Some(deadline));
+    }
+}
+
+const RUN: RunIdRef<'static> = RunIdRef::Int(7);
+
+impl Process {
+    fn open(&self) -> genglossary_runs::core::sync::Arc<CancelEvent> {
+        match ask(&self.engine.begin(NewRun { run_id: Some(RunId::Int(7)), key: None })).unwrap() {
+            Opened::Run(_, cancel) => cancel,
+            Opened::RunActive(record) | Opened::KeyActive(record) => panic!("{record:?}"),
+        }
+    }
+
+    fn publish(&self, words: impl IntoIterator<Item = u32>) {
+        for word in words {
+            self.manager.publish(RUN, payload(&format!(r#"{{"n":{word}}}"#))).expect("it is open");
+        }
+    }
+
+    fn finish(&self) {
+        assert!(self.manager.finish(RUN, payload(r#"{"status":"completed"}"#), false));
+    }
+
+    fn subscribe(&self, start: Start) -> Subscription {
+        ask(&self.engine.subscribe(RunId::Int(7), start, true)).unwrap().expect("there is such a run")
+    }
+}
+
+fn next(reader: &Subscription) -> Option<Event> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match reader.try_next() {
+            Ok(event) => return Some(event),
+            Err(NotReady::Ended) => return None,
+            Err(NotReady::Pending(epoch)) => {
+                assert!(Instant::now() < deadline, "nothing came");
+                reader.wait(epoch, Some(deadline));
+            }
+        }
+    }
+}
+
+/// Read to the end, and check that every seq is told of once; how many events came and how many were missed.
+fn read_all(reader: &Subscription, first: u64) -> (u64, u64) {
+    let (mut expected, mut received, mut missed, mut ended) = (first, 0, 0, false);
+    while let Some(event) = next(reader) {
+        assert!(!ended);
+        match event {
+            Event::Message(id, _) => {
+                assert_eq!(id.seq.0, expected, "{}", short(&event));
+                (expected, received) = (expected + 1, received + 1);
+            }
+            Event::Terminal(id, _) => {
+                assert_eq!(id.seq.0, expected);
+                (received, ended) = (received + 1, true);
+            }
+            Event::Gap(gap) => {
+                assert_eq!(gap.from.0, expected);
+                (expected, missed) = (gap.to.0 + 1, missed + gap.missed());
+            }
+            Event::Private(_) => {}
+        }
+    }
+    assert!(ended);
+    (received, missed)
+}
+
+#[test]
+fn a_reader_elsewhere_sees_all_of_a_run_with_the_ids_of_its_owner() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    let local = owner.manager.subscribe(RUN, Start::After(None), true).unwrap();
+    let remote = other.subscribe(Start::After(None));
+    owner.publish(1..=5);
+    owner.finish();
+    let all = |reader: &Subscription| -> Vec<String> {
+        std::iter::from_fn(|| next(reader)).map(|event| format!("{event:?}")).collect()
+    };
+    assert_eq!(all(&remote), all(&local));
+}
+
+#[test]
+fn a_reader_that_is_slower_than_the_log_misses_nothing_that_is_stored() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    let local = owner.manager.subscribe(RUN, Start::After(None), true).unwrap();
+    let remote = other.subscribe(Start::After(None));
+    for part in 0..50 {
+        owner.publish(part * 5..part * 5 + 5);
+        // Within what the log holds: the store has all of it.
+        let deadline = Instant::now() + PATIENCE;
+        while owner.engine.health().events_stored < u64::from(part) * 5 + 5 {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+    owner.finish();
+    assert_eq!(read_all(&local, 1), (251, 0));
+    assert_eq!(read_all(&remote, 1), (251, 0));
+}
+
+#[test]
+fn what_the_log_evicted_before_it_was_stored_is_a_named_gap_for_every_reader() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    let local = owner.manager.subscribe(RUN, Start::After(None), true).unwrap();
+    let remote = other.subscribe(Start::After(None));
+    owner.publish(1..=20_000);
+    owner.finish();
+    for reader in [&local, &remote] {
+        let (received, missed) = read_all(reader, 1);
+        assert_eq!(received + missed, 20_001);
+        assert!(missed > 0, "nothing was evicted before it could be stored");
+    }
+}
+
+#[test]
+fn a_finished_run_is_read_after_its_process_has_gone() {
+    let folder = Folder::new();
+    let owner = folder.process("a");
+    owner.open();
+    owner.publish(1..=8);
+    owner.finish();
+    drop(owner);
+    let other = folder.process("b");
+    assert_eq!(read_all(&other.subscribe(Start::After(None)), 1), (9, 0));
+    let newest = other.subscribe(Start::Newest);
+    assert!(matches!(next(&newest), Some(Event::Terminal(..))));
+    assert!(next(&newest).is_none());
+    // A second reader of the same process has it from memory.
+    assert_eq!(read_all(&other.subscribe(Start::After(None)), 1), (9, 0));
+}
+
+#[test]
+fn a_resumed_reader_goes_on_after_its_event_in_any_process() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    owner.publish(1..=8);
+    let reader = other.subscribe(Start::After(None));
+    for _ in 0..3 {
+        next(&reader).unwrap();
+    }
+    let resumed = other.subscribe(Start::After(Some(reader.last_event_id())));
+    owner.finish();
+    assert_eq!(read_all(&resumed, 4), (6, 0));
+    // After the terminal event there is nothing.
+    let again = other.subscribe(Start::After(Some(resumed.last_event_id())));
+    assert!(again.is_ended() && next(&again).is_none());
+}
+
+#[test]
+fn a_reader_that_waits_for_a_run_sees_it_begin_elsewhere() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    assert!(ask(&other.engine.subscribe(RunId::Int(7), Start::Newest, true)).unwrap().is_none());
+    let waiting = ask(&other.engine.subscribe(RunId::Int(7), Start::Newest, false)).unwrap().unwrap();
+    owner.open();
+    owner.publish(1..=3);
+    owner.finish();
+    assert_eq!(read_all(&waiting, 1), (4, 0));
+}
+
+#[test]
+fn a_run_of_many_events_is_read_in_pages() {
+    let folder = Folder::new();
+    let owner = folder.process_with("a", 20_000);
+    owner.open();
+    owner.publish(1..=12_345);
+    owner.finish();
+    drop(owner);
+    assert_eq!(read_all(&folder.process("b").subscribe(Start::After(None)), 1), (12_346, 0));
+}
+
+#[test]
+fn frames_of_pages_are_the_frames_of_the_log() {
+    let folder = Folder::new();
+    let owner = folder.process_with("a", 20_000);
+    owner.open();
+    owner.publish(1..=5000);
+    owner.finish();
+    let frames = |reader: &Subscription| {
+        let (mut frames, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+        loop {
+            match reader.try_next_chunk(1 << 16) {
+                Ok(chunk) => frames.extend_from_slice(&chunk.frames),
+                Err(NotReady::Pending(epoch)) => reader.wait(epoch, Some(deadline)),
+                Err(NotReady::Ended) => return frames,
+            }
+        }
+    };
+    let local = frames(&owner.manager.subscribe(RUN, Start::After(None), true).unwrap());
+    assert_eq!(frames(&folder.process("b").subscribe(Start::After(None))), local);
+}
+
+#[test]
+fn commands_reach_the_owner_from_elsewhere() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    let cancel = owner.open();
+    let id = ask(&other.engine.publish(RunId::Int(7), payload("{}"))).unwrap().expect("it is running");
+    assert!(id.ends_with("-1"), "{id}");
+    assert!(ask(&other.engine.cancel(RunId::Int(7))).unwrap().is_some());
+    assert!(cancel.wait(Some(Instant::now() + PATIENCE)));
+    assert!(ask(&other.engine.finish(RunId::Int(7), payload("{}"))).unwrap().is_some());
+    assert!(ask(&other.engine.finish(RunId::Int(7), payload("{}"))).unwrap().is_none());
+    assert!(ask(&other.engine.cancel(RunId::Int(7))).unwrap().is_none());
+    assert!(!owner.manager.is_open(RUN));
+}
+
+#[test]
+fn an_id_and_a_key_are_free_when_the_end_of_their_run_is_seen_elsewhere() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    let mut last = 0;
+    for (process, elsewhere) in [(&owner, &other), (&other, &owner), (&owner, &other), (&owner, &other)] {
+        let new = NewRun { run_id: Some(RunId::Int(7)), key: Some("book".to_owned()) };
+        let Opened::Run(..) = ask(&process.engine.begin(new.clone())).unwrap() else { panic!("not free") };
+        let refused = ask(&owner.engine.begin(NewRun { run_id: Some(RunId::Int(8)), ..new.clone() })).unwrap();
+        assert!(matches!(refused, Opened::KeyActive(_)));
+        assert!(matches!(ask(&other.engine.begin(new)).unwrap(), Opened::RunActive(_)));
+        let fence = process.manager.live_run(RUN).unwrap().lock().fence;
+        assert!(fence.0 > last);
+        last = fence.0;
+        let reader = elsewhere.subscribe(Start::After(None));
+        process.finish();
+        read_all(&reader, 1);
+    }
+}
+
+#[test]
+fn the_runs_of_a_manager_that_is_dropped_end_as_interrupted() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    owner.publish(1..=2);
+    let reader = other.subscribe(Start::After(None));
+    drop(owner);
+    assert_eq!(read_all(&reader, 1), (3, 0));
+    let record = ask(&other.engine.find(RunId::Int(7))).unwrap().unwrap();
+    assert_eq!((record.status.word(), record.error.is_some()), ("failed", true));
+}
+
+#[test]
+fn two_managers_of_one_store_share_an_engine_and_see_each_others_runs() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("same"), folder.process("same"));
+    owner.open();
+    let reader = other.subscribe(Start::After(None));
+    owner.publish(1..=9);
+    owner.finish();
+    assert_eq!(read_all(&reader, 1), (10, 0));
+}
+
+#[test]
+fn a_store_that_is_deleted_is_made_anew_and_its_runs_go_on() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    owner.publish(1..=3);
+    let reader = other.subscribe(Start::After(None));
+    for expected in 1..=3 {
+        assert_eq!(short(&next(&reader).unwrap()), format!(r#"{expected} {{"n":{expected}}}"#));
+    }
+    fs::remove_file(folder.0.join("runs.db")).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    owner.publish(4..=5);
+    owner.finish();
+    assert_eq!(read_all(&reader, 4), (3, 0));
+}
+
+#[test]
+fn a_mirror_was_not_filled_whose_fence_was_the_one_that_its_process_would_have_given() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    // Both are the milliseconds of now, so every few lives they are the same.
+    for _ in 0..50 {
+        owner.open();
+        let reader = other.subscribe(Start::After(None));
+        owner.finish();
+        assert_eq!(read_all(&reader, 1), (1, 0));
+    }
+}
+
+#[test]
+fn a_reader_goes_on_when_its_manager_has_been_dropped() {
+    let folder = Folder::new();
+    let owner = folder.process_with("a", 5000);
+    owner.open();
+    owner.publish(1..=3000);
+    let live = folder.process("b").subscribe(Start::After(None));
+    owner.finish();
+    assert_eq!(read_all(&live, 1), (3001, 0));
+    assert_eq!(read_all(&folder.process("c").subscribe(Start::After(None)), 1), (3001, 0));
+}

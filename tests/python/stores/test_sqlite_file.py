@@ -1,0 +1,188 @@
+"""Files that are not a store, or not any more."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from genglossary_runs import RunManager, SqliteStore, StoreError
+
+from .support import Place, check_complete, read_to_end, wait_until
+
+
+def test_what_is_not_a_store_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is a folder"):
+        SqliteStore(tmp_path)
+    with pytest.raises(StoreError, match="does not exist"):
+        SqliteStore(tmp_path / "none" / "runs.db")
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database " * 100)
+    with pytest.raises(StoreError, match=r"notes\.txt is not a database"):
+        SqliteStore(text)
+    project = tmp_path / "project.db"
+    connection = sqlite3.connect(project)
+    connection.execute("CREATE TABLE runs (id INTEGER)")
+    connection.close()
+    with pytest.raises(StoreError, match=r"project\.db is another program's database"):
+        SqliteStore(project)
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "runs.db")
+    script = f"import sqlite3; sqlite3.connect({str(tmp_path / 'runs.db')!r}).execute('PRAGMA user_version = 99')"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(StoreError, match="newer version"):
+        SqliteStore(tmp_path / "runs.db")
+
+
+def test_a_file_that_python_has_open_is_refused(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "runs.db")
+    connection = sqlite3.connect(tmp_path / "runs.db")
+    connection.execute("SELECT count(*) FROM runs").fetchone()
+    with pytest.raises(StoreError, match="open elsewhere in this process"):
+        SqliteStore(tmp_path / "runs.db")
+    connection.close()
+    SqliteStore(tmp_path / "runs.db")
+
+
+def test_limits_are_checked_and_one_file_has_one_set_of_them(tmp_path: Path) -> None:
+    for limits in (
+        {"retention": -1},
+        {"retention": 1e10},
+        {"max_runs": 0},
+        {"max_bytes": 1000},
+        {"retention": float("nan")},
+    ):
+        with pytest.raises(ValueError, match=next(iter(limits))):
+            SqliteStore(tmp_path / "runs.db", **limits)
+    store = SqliteStore(tmp_path / "runs.db")
+    os.symlink(tmp_path / "runs.db", tmp_path / "link.db")
+    assert SqliteStore(tmp_path / "link.db").path == store.path
+    with pytest.raises(ValueError, match="other limits"):
+        SqliteStore(tmp_path / "link.db", max_runs=5)
+
+
+def test_a_manager_takes_only_a_store() -> None:
+    with pytest.raises(TypeError):
+        RunManager(store="runs.db")
+
+
+def test_a_store_that_is_deleted_in_use(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    here, other = place.manager(), place.worker()
+    here.open_run(7)
+    here.publish(7, {"n": 1})
+    live = here.subscribe(7, "0")
+    wait_until(lambda: here.stats()["store"]["events_stored"] == 1)
+    for path in place.folder.glob("runs.db*"):
+        if not path.name.endswith(".lock"):
+            path.unlink()
+    wait_until(lambda: "deleted or replaced" in caplog.text)
+    here.publish(7, {"n": 2})
+    other.send("read", 7, "0")
+    here.finish_run(7, {"complete": True})
+    assert check_complete(read_to_end(live)) == (3, 0)
+    # The new store never had the first event.
+    assert check_complete(other.receive()) == (2, 1)
+    assert here.stats()["store"]["error"] is None
+
+
+def test_a_writer_that_holds_the_lock_for_ten_seconds(place: Place) -> None:
+    here, other = place.manager(history=10_000), place.worker()
+    here.open_run(7)
+    here.publish(7, {"n": 0})
+    script = f"""
+import sqlite3, time
+db = sqlite3.connect({str(place.folder / "runs.db")!r}, isolation_level=None)
+db.execute("BEGIN IMMEDIATE"); print("locked", flush=True); time.sleep(10)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    longest = 0.0
+    for number in range(1, 1000):
+        before = time.perf_counter()
+        here.publish(7, {"n": number})
+        longest = max(longest, time.perf_counter() - before)
+    local = here.subscribe(7, "0")
+    assert local.get(timeout=1)["n"] == 0
+    wait_until(lambda: "locked" in (here.stats()["store"]["error"] or ""))
+    other.send("read", 7, "0")
+    assert holder.wait(30) == 0
+    holder.stdout.close()
+    here.finish_run(7, {"complete": True})
+    assert check_complete(other.receive()) == (1001, 0)
+    wait_until(lambda: here.stats()["store"]["error"] is None)
+    assert longest < 0.25, longest
+
+
+def test_a_full_disk_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        place = Place("sqlite", folder)
+        here = place.manager(history=100)
+        here.open_run(7)
+        local = here.subscribe(7, "0")
+        for number in range(200):
+            here.publish(7, {"n": number, "text": "x" * 10_000})
+            time.sleep(0.001)
+        wait_until(lambda: here.stats()["store"]["error"])
+        assert caplog.text.count("fails:") == 1
+        here.finish_run(7, {"complete": True})
+        received, missed = check_complete(read_to_end(local))
+        assert received + missed == 201
+        assert missed > 0
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_what_a_crash_leaves_beside_the_file_is_used(place: Place) -> None:
+    owner = place.worker()
+    owner.ask("open", 7, None)
+    owner.ask("publish", 7, 1, 20)
+    owner.ask("record", 7)
+    owner.kill()
+    assert (place.folder / "runs.db-wal").stat().st_size > 0
+    assert check_complete(read_to_end(place.manager().subscribe(7, "0", must_exist=True))) == (21, 0)
+
+
+def test_a_clock_that_is_set_back_makes_no_id_again(place: Place) -> None:
+    here = place.manager()
+    here.open_run(7)
+    fence = here.run_record(7)["fence"]
+    here.finish_run(7, {})
+    # A store that was written while the clock was an hour ahead.
+    script = f"""
+import sqlite3
+db = sqlite3.connect({str(place.folder / "runs.db")!r})
+db.execute("UPDATE clock SET last_fence = last_fence + 3600000"); db.commit()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    fences = []
+    for _ in range(3):
+        here.open_run(7)
+        fences.append(here.run_record(7)["fence"])
+        here.finish_run(7, {})
+    assert fences == [fence + 3_600_001, fence + 3_600_002, fence + 3_600_003]
+
+
+def test_retention_by_runs_and_age(tmp_path: Path) -> None:
+    manager = RunManager(store=SqliteStore(tmp_path / "few.db", max_runs=3), retained_runs=0)
+    for run_id in range(1, 8):
+        manager.open_run(run_id)
+        manager.finish_run(run_id, {})
+    wait_until(lambda: len(manager.run_records()) == 3)
+    assert [record["run_id"] for record in manager.run_records()] == [7, 6, 5]
+    brief = RunManager(store=SqliteStore(tmp_path / "brief.db", retention=0.5))
+    brief.open_run(1)
+    brief.finish_run(1, {})
+    assert brief.run_record(1) is not None
+    brief.open_run(2)
+    wait_until(lambda: brief.run_record(1) is None)
+    assert brief.run_record(2) is not None

@@ -1,0 +1,90 @@
+"""A process with a manager on a store that does what it is told: a line of JSON for each command and each answer."""
+
+import json
+import sys
+import threading
+import time
+from typing import Any
+
+from genglossary_runs import RunManager
+from kinds import make
+
+
+def read(manager: RunManager, run_id: Any, after: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Everything of a run to its end, each event with its id."""
+    subscription = manager.subscribe(run_id, after, must_exist=True)
+    return [(subscription.last_event_id, event) for event in subscription]
+
+
+def publish(manager: RunManager, run_id: Any, first: int, count: int, pause: float = 0.0) -> list[str | None]:
+    ids = []
+    for number in range(first, first + count):
+        ids.append(manager.publish(run_id, {"n": number}))
+        if pause:
+            time.sleep(pause)
+    return ids
+
+
+def flood(manager: RunManager, run_id: Any, pause: float) -> None:
+    """Publish without end, and print each event that a reader of this process was given, with its id."""
+    subscription = manager.subscribe(run_id, "0")
+
+    def echo() -> None:
+        for event in subscription:
+            sys.stdout.write(json.dumps([subscription.last_event_id, event]) + "\n")
+            sys.stdout.flush()
+
+    threading.Thread(target=echo, daemon=True).start()
+    number = 0
+    while True:
+        number += 1
+        manager.publish(run_id, {"n": number})
+        time.sleep(pause)
+
+
+def main() -> None:
+    kind, place, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    manager = RunManager(store=make(kind, place), **options)
+    kept: dict[str, Any] = {}
+    for line in sys.stdin:
+        name, *args = json.loads(line)
+        try:
+            match name:
+                case "open":
+                    kept["cancel"] = manager.open_run(args[0], key=args[1])
+                    answer: Any = True
+                case "open_new":
+                    answer, kept["cancel"] = manager.open_new_run(key=args[0])
+                case "publish":
+                    answer = publish(manager, *args)
+                case "finish":
+                    answer = manager.finish_run(*args)
+                case "cancel":
+                    answer = manager.cancel_run(*args)
+                case "cancelled":
+                    answer = kept["cancel"].wait(args[0])
+                    answer = [answer, time.time()]
+                case "read":
+                    answer = read(manager, *args)
+                case "record":
+                    answer = manager.run_record(*args)
+                case "stats":
+                    answer = manager.stats()
+                case "flood":
+                    answer = flood(manager, *args)
+                case "latency":
+                    subscription = manager.subscribe(args[0], None)
+                    sys.stdout.write('{"answer": true}\n')
+                    sys.stdout.flush()
+                    answer = [time.time() - event["at"] for event in subscription if "at" in event]
+                case _:
+                    raise ValueError(name)
+            reply = {"answer": answer}
+        except Exception as error:
+            reply = {"error": type(error).__name__, "message": str(error), "run_id": getattr(error, "run_id", None)}
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
