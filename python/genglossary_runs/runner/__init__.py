@@ -52,7 +52,7 @@ run, and finishes it whatever happens in the block.
 
 **gevent**: with `threading` patched a run is a greenlet, and `Run.wait` and `Run.value` let the others run. A blocking
 `Subscription.get`, or iteration over one, does not: the core waits outside of what gevent patches, so that all
-greenlets stop, the run's too. Poll with `get_nowait` and `gevent.sleep`. `Runner` warns where it finds `threading` patched.
+greenlets stop, the run's too. Poll with `get_nowait` and `gevent.sleep`. `Runner` warns where `threading` is patched.
 """
 
 from genglossary_runs.errors import AlreadyRunningError, OtherProcessError, RunCancelledError, RunExistsError

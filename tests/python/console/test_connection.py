@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from genglossary_runs.runner import runner
 from playwright.sync_api import Page, Route, expect
 
 from .support import PATIENCE, Demo, Wire, lines_of, open_console, open_run, serving_demo, status_of, words_of
@@ -155,17 +154,11 @@ def test_what_is_old_news_is_dimmed(page: Page, demo: Demo, wire: Wire) -> None:
 # A restarted server counts its runs anew, so that another run may have the number of the one that is shown.
 
 
-@pytest.fixture
-def count_anew(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(runner, "_newest_id", 0)
-
-
 @pytest.mark.parametrize("ended", ["before", "after", "never"])
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_another_run_with_the_same_number_is_not_taken_for_the_one_shown(
-    page: Page, texts: Path, count_anew: Callable[[], None], ended: str, is_kept: bool
+    page: Page, texts: Path, ended: str, is_kept: bool
 ) -> None:
-    count_anew()
     with serving_demo(texts) as demo, closing(Wire(demo.port)) as wire:
         first = demo.live_run("first")
         open_run(page, wire.url, first.run_id)
@@ -176,7 +169,6 @@ def test_another_run_with_the_same_number_is_not_taken_for_the_one_shown(
         expect(lines_of(page)).to_have_text(["said by the first"])
         wire.cut()
         expect(page.get_by_role("alert")).to_have_text(RECONNECTING)
-    count_anew()
     with serving_demo(texts) as demo:
         second = demo.live_run("second")
         assert second.run_id == first.run_id
@@ -196,16 +188,12 @@ def test_another_run_with_the_same_number_is_not_taken_for_the_one_shown(
             expect_connected(page)
 
 
-def test_a_cancel_never_meets_another_run_with_the_same_number(
-    page: Page, texts: Path, count_anew: Callable[[], None]
-) -> None:
-    count_anew()
+def test_a_cancel_never_meets_another_run_with_the_same_number(page: Page, texts: Path) -> None:
     with serving_demo(texts) as demo, closing(Wire(demo.port)) as wire:
         first = demo.live_run("first")
         open_run(page, wire.url, first.run_id)
         wire.cut()
         expect(page.get_by_role("alert")).to_have_text(RECONNECTING)
-    count_anew()
     # The page does not learn of the new run before the cancel is pressed.
     page.route("**/runs", lambda route: route.abort())
     page.route("**/events*", lambda route: route.abort())
