@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from genglossary_runs.sse import run_stream
-from glossary import server
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from .support import PATIENCE, Demo, OpenPage, Wire, serving_demo
@@ -63,7 +62,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def soon_reconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of this process tell browsers to come back soon."""
-    monkeypatch.setattr(server, "run_stream", partial(run_stream, retry=200))
+    monkeypatch.setattr("genglossary_runs.sse.run_stream", partial(run_stream, retry=200))
 
 
 @pytest.fixture

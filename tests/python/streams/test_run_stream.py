@@ -426,9 +426,12 @@ def test_the_application_of_the_readme(serve: Serve) -> None:
     site = serve(example["app"])
     run_id = site.client.post("/runs").json()["run_id"]
     *messages, last, terminal = follow(site, path=f"/runs/{run_id}/events")
-    assert [message.json()["progress_current"] for message in messages] == list(range(1, 101))
+    # Progress is conflated: the newest always arrives.
+    done = [message.json()["progress_current"] for message in messages]
+    assert done == sorted(done)
+    assert done[-1] == 100
     assert last.json()["message"] == "All pages read"
     assert terminal.event == "complete"
     assert site.client.post(f"/runs/{run_id}/cancel").json() is False
-    for unknown in (77, 10**30):
+    for unknown in ("77", "no-such-run"):
         assert site.client.get(f"/runs/{unknown}/events").status_code == 404
