@@ -227,6 +227,13 @@ impl Pair {
             }
         };
         assert_eq!(real.run_id(), run);
+        if let Start::After(Some(id)) = start
+            && self.model.has_forgotten(run, id.fence, id.seq.0)
+        {
+            let Ok(Event::Terminal(end, _)) = real.try_next() else { panic!("a reader of a forgotten run waits") };
+            assert_eq!(end, EventId { seq: id.seq.next(), ..id });
+            return assert!(real.is_ended());
+        }
         let life = self.model.life_to_read(run, must_exist).unwrap();
         let known = &mut self.model.lives[life];
         let fence = real.last_event_id().fence;

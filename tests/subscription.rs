@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::memory::Watch;
-use common::{BEGINNING, PATIENCE, manager, next, payload, pending, publish, read, short, subscribe};
+use common::{BEGINNING, PATIENCE, limits, manager, next, payload, pending, publish, read, short, subscribe};
 use genglossary_runs::core::RunIdRef::Int;
-use genglossary_runs::core::{Error, EventId, NotReady, RunId, Seq, Start};
+use genglossary_runs::core::{Error, EventId, Fence, NotReady, RunId, RunManager, Seq, Start};
 
 const NOTHING: [&str; 0] = [];
 
@@ -320,4 +320,57 @@ fn threads_that_share_a_reader_share_its_events() {
     got.sort();
     expected.sort();
     assert_eq!(got, expected);
+}
+
+/// A manager that retains no run that has ended.
+fn forgetful() -> RunManager {
+    RunManager::new(limits(10, 1 << 20, 0, 0))
+}
+
+#[test]
+fn a_reader_does_not_wait_for_a_run_that_has_been_forgotten() {
+    let manager = forgetful();
+    manager.open(Int(1)).unwrap();
+    publish(&manager, 1, &["a", "b"]);
+    let last = subscribe(&manager, 1, Start::Newest).last_event_id();
+    assert!(manager.finish(Int(1), payload("end"), false));
+    for must_exist in [false, true] {
+        let reader = manager.subscribe(Int(1), Start::After(Some(last)), must_exist).unwrap();
+        assert_eq!(read(&reader), [r#"end 3 {"run_id":1,"complete":true,"status":"unknown"}"#]);
+        assert!(reader.is_ended());
+        assert_eq!(manager.stats().subscribers, 0);
+    }
+}
+
+#[test]
+fn a_reader_waits_for_a_run_that_may_yet_begin() {
+    let manager = forgetful();
+    manager.open(Int(1)).unwrap();
+    publish(&manager, 1, &["a"]);
+    let last = subscribe(&manager, 1, Start::Newest).last_event_id();
+    assert!(manager.finish(Int(1), payload("end"), false));
+    // One that was never published to, or has an id of another manager.
+    let unused = EventId { seq: Seq(0), ..last };
+    let foreign = EventId { fence: Fence(last.fence.0 + 1_000_000), ..last };
+    for id in [unused, foreign] {
+        let reader = manager.subscribe(Int(1), Start::After(Some(id)), false).unwrap();
+        assert_eq!(read(&reader), NOTHING);
+        assert!(!reader.is_ended());
+    }
+    // One whose next life is open, or reserved.
+    manager.open(Int(1)).unwrap();
+    let reader = subscribe(&manager, 1, Start::After(Some(last)));
+    publish(&manager, 1, &["b"]);
+    assert_eq!(read(&reader), ["1 b"]);
+}
+
+#[test]
+fn an_invented_seq_does_no_harm() {
+    let manager = forgetful();
+    assert!(manager.finish(Int(1), payload("end"), false));
+    let fence = subscribe(&manager, 2, Start::Newest).last_event_id().fence;
+    let id = EventId { fence, seq: Seq(u64::MAX) };
+    let reader = manager.subscribe(Int(1), Start::After(Some(id)), true).unwrap();
+    assert_eq!(read(&reader).len(), 1);
+    assert!(reader.is_ended());
 }

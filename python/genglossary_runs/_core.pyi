@@ -184,7 +184,8 @@ class RunManager:
         """Make a reader of the run.
 
         An unknown run is waited for, unless `must_exist`. On a finished run that is retained, a reader without `after`
-        gets the terminal event at once.
+        gets the terminal event at once. A run that has ended is never waited for: if `after` is the id of an event of
+        this manager, and nothing is kept of the run, the reader gets a terminal event with the status `unknown`.
 
         Args:
             run_id: the run.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::cancel::CancelEvent;
 use super::error::Error;
 use super::event::Payload;
-use super::id::{EventId, RunId, RunIdRef};
+use super::id::{EventId, RunId, RunIdRef, Seq};
 use super::limits::Limits;
 use super::registry::{Claim, Entry, Registry, evict_logs, new_cancel_event};
 use super::run::{Finish, Run, State};
@@ -146,19 +146,33 @@ impl RunManager {
 
     /// Make a reader of the run, starting as [`Start`] says.
     ///
+    /// Nobody waits for a run that has ended: if `start` is an event of a life that this manager has forgotten, the reader
+    /// gets a terminal event with the status `unknown`.
+    ///
     /// # Errors
     ///
     /// [`Error::UnknownRun`] if the run `must_exist` and does not.
     pub fn subscribe(&self, run_id: RunIdRef<'_>, start: Start, must_exist: bool) -> Result<Subscription, Error> {
         let mut maps = self.registry.lock();
         let mut evicted = Vec::new();
+        if let Start::After(Some(event)) = start {
+            evicted = maps.retained.expire(Instant::now());
+            if maps.has_forgotten(run_id, event) {
+                drop(maps);
+                evict_logs(&evicted);
+                // No log comes near this seq, which a client may have invented.
+                let known = EventId { seq: event.seq.min(Seq(u64::MAX / 2)), ..event };
+                let run = Arc::new(Run::forgotten(run_id.into(), known, self.registry.limits.log));
+                return Ok(Subscription::new(run, self.registry.clone(), known.seq.next()));
+            }
+        }
         let found = match maps.live.get_mut(&run_id) {
             Some(entry) => {
                 entry.subscribers += 1;
                 Some(entry.run.clone())
             }
             None => {
-                evicted = maps.retained.expire(Instant::now());
+                evicted.extend(maps.retained.expire(Instant::now()));
                 maps.retained.get(run_id).cloned()
             }
         };

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::cancel::CancelEvent;
-use super::id::{Fence, RunId, RunIdRef};
+use super::id::{EventId, Fence, RunId, RunIdRef, Seq};
 use super::limits::{Limits, LogLimits};
 use super::retention::Retention;
 use super::run::Run;
@@ -33,6 +33,8 @@ pub struct Maps {
     pub live: HashMap<RunId, Entry, FxBuildHasher>,
     /// Runs that have.
     pub retained: Retention,
+    /// No fence that has been given out is less.
+    first_fence: Fence,
     last_fence: Fence,
 }
 
@@ -66,6 +68,14 @@ impl Maps {
         self.live.entry(RunId::from(id)).or_insert_with_key(|id| Entry::new(id.clone(), last_fence, limits))
     }
 
+    /// Whether the id of an event shows that the run has been here and ended, with nothing kept of it. Then nobody need
+    /// wait for it, unless another life of it has begun or is reserved.
+    pub fn has_forgotten(&self, id: RunIdRef<'_>, event: EventId) -> bool {
+        let given_out = (self.first_fence..=self.last_fence).contains(&event.fence) && event.seq > Seq::ZERO;
+        let expected = |entry: &Entry| entry.claim != Claim::None || entry.run.lock().fence == event.fence;
+        given_out && !self.live.get(&id).is_some_and(expected) && self.retained.get(id).is_none()
+    }
+
     /// Take the entry of `id` out; a new one, which is in no map, if there is none.
     pub fn take_entry(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> Entry {
         let entry = self.live.remove(&id);
@@ -92,16 +102,23 @@ pub fn new_cancel_event() -> Arc<CancelEvent> {
 
 /// Milliseconds since 1970, but more than any fence before.
 fn next_fence(last: &mut Fence) -> Fence {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    *last = Fence(u64::try_from(now).unwrap_or(u64::MAX).max(last.0 + 1));
+    *last = Fence(milliseconds().max(last.0 + 1));
     *last
+}
+
+/// Milliseconds since 1970.
+fn milliseconds() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    u64::try_from(now).unwrap_or(u64::MAX)
 }
 
 impl Registry {
     /// No runs.
     pub fn new(limits: Limits) -> Self {
         let live = HashMap::with_hasher(FxBuildHasher);
-        let maps = Maps { live, retained: Retention::new(limits.retention), last_fence: Fence(0) };
+        let first_fence = Fence(milliseconds());
+        let retained = Retention::new(limits.retention);
+        let maps = Maps { live, retained, first_fence, last_fence: Fence(0) };
         Self { limits, counters: Counters::new(), maps: Mutex::new(maps) }
     }
 

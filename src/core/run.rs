@@ -85,6 +85,20 @@ impl Run {
         }
     }
 
+    /// A life of a run that has ended, and of which only the id of one event is known: after that comes a terminal event
+    /// with the status `unknown`.
+    pub fn forgotten(id: RunId, known: EventId, limits: LogLimits) -> Self {
+        let mut json = b"{\"run_id\":".to_vec();
+        id.write_json(&mut json);
+        json.extend_from_slice(br#","complete":true,"status":"unknown"}"#);
+        let run = Self::new(id, known.fence, limits);
+        let mut state = run.lock();
+        state.log.start_at(known.seq.next());
+        state.log.finish(Payload::new(None, &json));
+        drop(state);
+        run
+    }
+
     /// Whether it was made before a fork: then its locks must not be taken.
     pub fn is_of_parent(&self) -> bool {
         self.generation != fork::generation()

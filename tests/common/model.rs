@@ -175,6 +175,13 @@ impl Model {
         Some(&self.lives[self.retained_life(run_id)?].events.last()?.json)
     }
 
+    /// Whether an event's id shows that the run has ended, and nothing is kept of it. The manager has given the id's fence
+    /// out.
+    pub fn has_forgotten(&self, run_id: &RunId, fence: Fence, seq: u64) -> bool {
+        let expected = |(life, claim): &(usize, Claim)| *claim != Claim::None || self.lives[*life].fence == Some(fence);
+        seq > 0 && !self.live.get(run_id).is_some_and(expected) && self.retained_life(run_id).is_none()
+    }
+
     /// The life that a new reader reads, made if need be.
     pub fn life_to_read(&mut self, run_id: &RunId, must_exist: bool) -> Option<usize> {
         let known = self.live.get(run_id).map(|(life, _)| *life).or_else(|| self.retained_life(run_id));

@@ -9,7 +9,7 @@ import pytest
 from genglossary_runs import RunActiveError, RunManager, Subscription, UnknownRunError
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 HISTORY = 4
 HISTORY_BYTES = 60
@@ -201,10 +201,20 @@ class Manager(RuleBasedStateMachine):
         return self.subscribe(run_id, after, 0)
 
     @rule(target=readers, reader=readers)
-    def resume(self, reader: Reader) -> Reader:
+    def resume(self, reader: Reader) -> Any:
         run_id = reader.run.run_id
         current = self.live.get(run_id) or self.retained.get(run_id)
-        return self.subscribe(run_id, reader.real.last_event_id, reader.place if current is reader.run else 0)
+        last = reader.real.last_event_id
+        expected = run_id in self.retained or (
+            current is not None and (current.opened or current.reserved or current is reader.run)
+        )
+        if not expected and not last.endswith("-0"):
+            # The run has been, and nothing is kept of it.
+            forgotten = self.manager.subscribe(run_id, last)
+            assert forgotten.get_nowait() == {"run_id": run_id, "complete": True, "status": "unknown"}
+            assert forgotten.ended
+            return multiple()
+        return self.subscribe(run_id, last, reader.place if current is reader.run else 0)
 
     @rule(run_id=run_ids)
     def subscribe_to_what_must_exist(self, run_id: int) -> None:

@@ -227,6 +227,40 @@ def test_a_run_that_nobody_knows_is_waited_for(site: Site, manager: RunManager) 
         assert [event.seq for event in stream.events] == [1, 2]
 
 
+@pytest.mark.parametrize("must_exist", [False, True])
+def test_a_page_that_comes_back_to_a_forgotten_run_does_not_wait(serve: Serve, must_exist: bool) -> None:
+    """Its id shows that the run has been, though retention has evicted it."""
+    manager = RunManager(retained_runs=0)
+    manager.open_run(1)
+    last = manager.publish(1, log(0))
+    manager.finish_run(1, {"complete": True})
+    site = serve(make_app(manager, must_exist=must_exist))
+    assert last is not None
+    for last_event_id in (last, f" {last} "):
+        (terminal,) = follow(site, path=f"{EVENTS}?last_event_id={last_event_id}")
+        assert terminal.event == "complete"
+        assert terminal.json() == {"run_id": 1, "complete": True, "status": "unknown"}
+    assert manager.stats()["subscribers"] == 0
+
+
+def test_no_common_client_gets_an_empty_event(manager: RunManager, serve: Serve) -> None:
+    """An empty line after a comment or `retry:` is one to httpx-sse, and parsing its data as JSON fails."""
+    site = serve(replay=True, heartbeat=0.05)
+    ids(manager, 2)
+    with connect_sse(site.client, "GET", EVENTS) as stream:
+        data = []
+        for event in stream.iter_sse():
+            data.append(event.json())
+            if len(data) == 2:
+                with Stream(site.port) as other:
+                    # Until both have had some heartbeats.
+                    other.receive_until(
+                        lambda stream: sum(frame.comment == " keepalive" for frame in stream.frames) > 3
+                    )
+                manager.finish_run(1, {"complete": True})
+    assert data == [log(0), log(1), {"complete": True}]
+
+
 def test_a_run_may_have_to_exist(manager: RunManager, serve: Serve) -> None:
     app = FastAPI()
 
