@@ -43,7 +43,7 @@ class BareProtocol(Transport):
 
     async def serve(self, listener: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await self._loop.create_server(lambda: Connection(self._streams), sock=listener, backlog=2048)
+        server = await self._loop.create_server(lambda: Connection(self._streams), sock=listener, backlog=20_000)
         await server.serve_forever()
 
     def publish(self, message: dict[str, Any]) -> None:

@@ -13,7 +13,9 @@ from streaming.child import obey
 
 HEALTH_BODY = b'{"status":"ok"}'
 HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-STREAM_REQUEST = b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
+STREAM_REQUEST = b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n%b\r\n"
+WINDOW = 500
+"""Clients that wait for their answer at a time: more than a server's backlog takes would wait for a second."""
 HEADER_TIMEOUT = 10.0
 BUFFER_BYTES = 1 << 20
 QUIET_TIMEOUT = 3.0
@@ -32,7 +34,7 @@ class Drain:
         """Open `count` streams; returns how many were answered with 200 before the timeout."""
         streams = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
         for stream in streams:
-            stream.sendall(STREAM_REQUEST)
+            stream.sendall(STREAM_REQUEST % b"")
             self._streams[stream.fileno()] = stream
             self._epoll.register(stream, select.EPOLLIN)
         deadline = time.perf_counter() + HEADER_TIMEOUT
@@ -51,6 +53,68 @@ class Drain:
         except TimeoutError:
             return False
         return answer.startswith(b"HTTP/1.1 200 ")
+
+    def storm(self, port: int, count: int, last_event_id: str | None) -> tuple[int, float]:
+        """Open `count` streams as fast as the server answers, each with this id.
+
+        Returns how many were answered with 200, and how many seconds it took.
+        """
+        header = b"" if last_event_id is None else f"Last-Event-ID: {last_event_id}\r\n".encode()
+        request = STREAM_REQUEST % header
+        begin = time.perf_counter()
+        waiting: dict[int, bytes] = {}
+        opened = answered = 0
+        while answered < count:
+            while opened < count and len(waiting) < WINDOW:
+                stream = socket.create_connection(("127.0.0.1", port))
+                stream.sendall(request)
+                self._streams[stream.fileno()] = stream
+                self._epoll.register(stream, select.EPOLLIN)
+                waiting[stream.fileno()] = b""
+                opened += 1
+            ready = self._epoll.poll(HEADER_TIMEOUT)
+            if not ready:
+                break
+            for descriptor, _ in ready:
+                received = self._streams[descriptor].recv(1 << 16)
+                if descriptor not in waiting:
+                    continue
+                head = waiting[descriptor] + received
+                if not received or not head.startswith(b"HTTP/1.1 200 "[: len(head)]):
+                    return answered, time.perf_counter() - begin
+                waiting[descriptor] = head
+                if b"\r\n\r\n" in head:
+                    del waiting[descriptor]
+                    answered += 1
+        return answered, time.perf_counter() - begin
+
+    def receive_times(self, events: int, seconds: float) -> None:
+        """Drain until each stream has had so many events, or for `seconds`, and note when each event came.
+
+        `delays` has what comes of it.
+        """
+        counts = dict.fromkeys(self._streams, 0)
+        self._arrivals: list[list[float]] = [[] for _ in range(events)]
+        left = events * len(counts)
+        deadline = time.perf_counter() + seconds
+        while left > 0:
+            ready = self._epoll.poll(min(max(deadline - time.perf_counter(), 0), QUIET_TIMEOUT))
+            if not ready:
+                break
+            for descriptor, _ in ready:
+                received = self._streams[descriptor].recv_into(self._buffer)
+                now = time.perf_counter()
+                first = counts[descriptor]
+                counts[descriptor] += self._buffer.count(MARK, 0, received)
+                for number in range(first, min(counts[descriptor], events)):
+                    self._arrivals[number].append(now)
+                    left -= 1
+
+    def delays(self, published: list[float]) -> tuple[int, float, float]:
+        """How many events came, and the median and the 99th percentile of the seconds after they were published."""
+        pairs = zip(published, self._arrivals, strict=True)
+        delays = sorted(arrival - begin for begin, arrivals in pairs for arrival in arrivals)
+        return len(delays), delays[len(delays) // 2], delays[math.ceil(0.99 * len(delays)) - 1]
 
     def receive(self, expected: int, seconds: float) -> tuple[int, float, float]:
         """Drain until `expected` events have come over all streams, or for `seconds`.
@@ -118,7 +182,15 @@ def _ask_health(connection: socket.socket) -> None:
 def run_drain(control: Connection) -> None:
     """The process that drains streams."""
     drain = Drain()
-    obey(control, {"connect": drain.connect, "receive": drain.receive, "close": drain.close})
+    commands = {
+        "connect": drain.connect,
+        "storm": drain.storm,
+        "receive": drain.receive,
+        "receive_times": drain.receive_times,
+        "delays": drain.delays,
+        "close": drain.close,
+    }
+    obey(control, commands)
 
 
 def run_prober(control: Connection) -> None:

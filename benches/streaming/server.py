@@ -49,7 +49,16 @@ class UvicornTransport(Transport):
         self.app.add_api_route("/stream", self.stream, **route_options)
 
     async def serve(self, listener: socket.socket) -> None:
-        config = uvicorn.Config(self.app, http="httptools", log_level="warning", access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            self.app,
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            backlog=20_000,
+            # Connections that have had an empty response are kept as long as streams are.
+            timeout_keep_alive=600,
+        )
         await uvicorn.Server(config).serve(sockets=[listener])
 
 
@@ -58,27 +67,35 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
+def resident_memory() -> int:
+    """Bytes of memory that this process has."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def run_server(control: Connection, module: str, loop: str) -> None:
     """The process: serve `streaming.<module>`, and obey `control`."""
     transport: Transport = importlib.import_module(f"streaming.{module}").create()
     # asyncio turns Nagle's algorithm off only for sockets that are said to be TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    listener.listen(2048)
+    listener.listen(20_000)
 
-    def publish(count: int, rate: float | None) -> float:
-        """Publish `count` events, `rate` a second or as fast as it goes; returns when it began."""
+    def publish(count: int, rate: float | None) -> list[float]:
+        """Publish `count` events, `rate` a second or as fast as it goes; returns when it did, each time."""
         message = log_message()
         begin = time.perf_counter()
+        times = []
         published = 0
         while published < count:
+            times.append(time.perf_counter())
             due = count if rate is None else min(count, int((time.perf_counter() - begin) * rate) + 1)
             for _ in range(due - published):
                 transport.publish(message)
             published = due
             if rate is not None:
                 time.sleep(max(begin + published / rate - time.perf_counter(), 0.0005))
-        return begin
+        return times
 
     def obey_control() -> None:
         commands: dict[str, Callable[..., Any]] = {
@@ -86,6 +103,7 @@ def run_server(control: Connection, module: str, loop: str) -> None:
             "publish": publish,
             "subscribers": transport.subscribers,
             "cpu": time.process_time,
+            "memory": resident_memory,
         }
         obey(control, commands)
         # A transport that blocks its loop could not be asked to end.
