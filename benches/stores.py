@@ -1,5 +1,6 @@
 """What a store costs, and how fast it is, beside Python's `sqlite3` doing the same in a thread."""
 
+import atexit
 import json
 import queue
 import sqlite3
@@ -68,6 +69,7 @@ def child(*task: Any) -> "subprocess.Popen[str]":
 def publish(manager: RunManager) -> Callable[[], float]:
     """Seconds of one publish, with a full history."""
     manager.open_run(RUN_ID)
+    atexit.register(manager.finish_run, RUN_ID, {})
     names = {"publish": manager.publish, "run_id": RUN_ID, "message": EVENT}
     return lambda: timeit.Timer("publish(run_id, message)", globals=names).timeit(PUBLISHES) / PUBLISHES
 
@@ -182,7 +184,7 @@ def late_reader(folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     options = parser(__doc__ or "", rounds=5).parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         without = publish(RunManager())
         with_store = publish(RunManager(store=SqliteStore(folder / "publish.db")))

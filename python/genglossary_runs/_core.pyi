@@ -218,6 +218,10 @@ class RunManager:
             ValueError: the manager has no store.
         """
 
+    @property
+    def store(self) -> SqliteStore | None:
+        """The store that was given to the manager, or None."""
+
     def run_record(self, run_id: RunId) -> dict[str, Any] | None:
         """What the store knows of a run, wherever it was executed. Waits for the store.
 

@@ -339,6 +339,12 @@ impl RunManager {
         self.opening_new(key)?.wait(py)
     }
 
+    /// The store that was given to the manager, or None.
+    #[getter]
+    fn store(&self) -> Option<SqliteStore> {
+        self.kept().link.as_ref().map(Link::store)
+    }
+
     /// What the store knows of a run, wherever it was executed. Waits for the store.
     ///
     /// Returns:

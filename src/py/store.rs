@@ -133,6 +133,11 @@ impl Link {
         Self { file: self.file.clone(), engine: Mutex::new(None) }
     }
 
+    /// The store.
+    pub fn store(&self) -> SqliteStore {
+        SqliteStore { file: self.file.clone() }
+    }
+
     /// The engine, which is started if it does not run.
     pub fn engine(&self, manager: &core::RunManager) -> PyResult<Arc<Engine>> {
         let mut engine = self.engine.lock();

@@ -5,7 +5,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypedDict
 
 from starlette.datastructures import MutableHeaders
@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from .._core import RunManager, Subscription, stream_stats
+from ..errors import StoreError, UnknownRunError
 from ..types import RunId
 from .handoff import HandOff, Settings, count_handed_over
 from .servers import Connection, find, find_through
@@ -92,7 +93,9 @@ def run_stream(
             `Retry-After`, 0 or more; None for no limit.
 
     Raises:
-        UnknownRunError: with `must_exist`, or for a number that no run can have; best answered by 404.
+        UnknownRunError: with `must_exist`, or for a number that no run can have; best answered by 404. Where the
+            manager's store has to be asked, that is done when the server calls the response, which then is the 404, or
+            503 if the store cannot be used.
         ValueError: an option is out of its bounds.
     """
     if not 0 <= retry < 2**31 or send_timeout <= 0 or (max_streams is not None and max_streams < 0):
@@ -107,18 +110,46 @@ def run_stream(
             after = request.query_params.get("last_event_id")
     if after is None and replay:
         after = "0"
-    subscription = manager.subscribe(run_id, after, must_exist=must_exist)
-    if after is not None and subscription.ended:
-        return Response(status_code=204)
-    return RunStream(
-        subscription,
-        heartbeat=heartbeat,
-        retry=retry,
-        send_timeout=send_timeout,
-        headers=headers,
-        handoff=handoff,
-        max_streams=max_streams,
-    )
+
+    def answer(subscription: Subscription) -> Response:
+        if after is not None and subscription.ended:
+            return Response(status_code=204)
+        return RunStream(
+            subscription,
+            heartbeat=heartbeat,
+            retry=retry,
+            send_timeout=send_timeout,
+            headers=headers,
+            handoff=handoff,
+            max_streams=max_streams,
+        )
+
+    if manager.store is not None and not manager.is_active(run_id):
+        return _StoredStream(manager.asubscribe(run_id, after, must_exist=must_exist), answer)
+    return answer(manager.subscribe(run_id, after, must_exist=must_exist))
+
+
+class _StoredStream(Response):
+    """The response for a run that a store has to be asked for: what `answer` makes of the reader, or 404, or 503."""
+
+    def __init__(self, asked: Awaitable[Subscription], answer: Callable[[Subscription], Response]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = b""
+        self.raw_headers = []
+        self._asked, self._answer = asked, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for the store, then answer."""
+        try:
+            response = self._answer(await self._asked)
+        except UnknownRunError as error:
+            response = PlainTextResponse(str(error), status_code=404)
+        except StoreError as error:
+            logger.warning("A stream was refused: %s", error)
+            response = PlainTextResponse("The run store cannot be used", status_code=503, headers={"Retry-After": "5"})
+        response.background = self.background
+        await response(scope, receive, send)
 
 
 class RunStream(Response):
