@@ -1,4 +1,4 @@
-"""Behind `uvicorn --workers 4` any worker serves any run: live, late, resumed, and after the kill of the one that ran it."""
+"""Behind `uvicorn --workers 4` any worker serves any run: live, late, resumed, and after the kill of its owner."""
 
 import json
 import os
