@@ -1,7 +1,7 @@
-"""The design that the Rust core replaces, as small as it can be while it costs what the original costs.
+"""The design that the Rust core replaces, as small as possible at the same cost as the original.
 
 A dict of sets of bounded queues under a lock: publishing puts the message into each subscriber's queue, a full queue
-drops the newest without a word, and what is known of a finished run is kept for ever.
+silently drops the newest message, and finished runs are kept for ever.
 """
 
 import queue

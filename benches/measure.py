@@ -1,7 +1,7 @@
-"""What the comparisons share: the message they publish, interleaved rounds, and the report.
+"""Shared by the comparisons: the message they publish, interleaved rounds, and the report.
 
-Whatever is compared runs side by side: each round measures every case once, the next round begins with another case,
-and a ratio is the median of the rounds' ratios, so that a machine that grows slower meanwhile slows both sides.
+Both sides of a comparison are measured alternately: each round measures every case once and begins with another case,
+and a ratio is the median of the rounds' ratios, so that a machine that becomes slower slows both sides.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from typing import Any
 
 RUN_ID = 1
 MARK = b"("
-"""A byte that each log message has once, and nothing else on the wire has: it counts events wherever a packet ends."""
+"""A byte that each log message has once and nothing else on the wire has: it counts events across packets."""
 
 
 def log_message(number: int = 12) -> dict[str, Any]:
-    """A log message as the application's pipeline publishes them, with texts of its own."""
+    """A log message like those of the application's pipeline."""
     return {
         "run_id": RUN_ID,
         "level": "info",
@@ -30,7 +30,7 @@ def log_message(number: int = 12) -> dict[str, Any]:
 
 
 class Rounds:
-    """What each case measured, a value a round."""
+    """The measurements of each case, one a round."""
 
     def __init__(self, cases: Mapping[str, Callable[[], float]], rounds: int) -> None:
         """Measure every case once in each of `rounds` rounds, after one round that does not count."""

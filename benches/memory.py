@@ -1,6 +1,6 @@
-"""What subscribers and finished runs hold in memory, side by side with the design this project replaces.
+"""Memory of subscribers and finished runs, side by side with the design this project replaces.
 
-Each value is a growth of the resident set of a fresh process, so that nothing one case leaves behind is in another.
+Each value is the growth of a fresh process's resident set, so that no case affects another.
 """
 
 import argparse
@@ -24,7 +24,7 @@ FEW_RUNS = 1_000
 MANY_RUNS = 100_000
 EVENTS_A_RUN = 2
 SLACK = 256 << 10
-"""Bytes that count as no growth: the heap settles within the first 5,000 runs and then stays. 2.6 a run."""
+"""Bytes that do not count as growth, 2.6 a run: the heap settles within the first 5,000 runs."""
 
 
 def resident_bytes() -> int:
@@ -52,7 +52,7 @@ def idle(manager: RunManager | BaselineManager) -> float:
 
 
 def pending(manager: RunManager | BaselineManager) -> float:
-    """Bytes that subscribers who read nothing hold together. Each message is a dict of its own, as in the pipeline."""
+    """Bytes held by subscribers that read nothing. Each message is a new dict, as in the pipeline."""
     manager.open_run(RUN_ID)
     places: list[Any] = [None] * BEHIND_SUBSCRIBERS
     before = resident_bytes()
@@ -63,7 +63,7 @@ def pending(manager: RunManager | BaselineManager) -> float:
 
 
 def finished(manager: RunManager | BaselineManager) -> float:
-    """Bytes that the runs from 1,000 to 100,000 leave behind, each with a subscriber that simply vanishes.
+    """Bytes that stay after runs 1,000 to 100,000, each with a subscriber that simply vanishes.
 
     Retention is the default, 256 runs: it is full long before the first of them.
     """

@@ -1,4 +1,4 @@
-"""What publishing, subscribing and handing over cost, side by side with the design this project replaces."""
+"""Cost of publishing, subscribing and handing over, side by side with the design this project replaces."""
 
 import gc
 import queue
@@ -17,20 +17,20 @@ HISTORY = BaselineManager.MAX_LOG_QUEUE_SIZE
 OUR_PUBLISHES = 20_000
 DUMPS = 50_000
 BASELINE_PUBLISHES = {1: 900, 1000: 100}
-"""Fewer than a queue holds: a full queue would be cheaper, since it drops what it is given."""
+"""Fewer than a queue holds: a full queue would be cheaper, because it drops messages."""
 SUBSCRIPTIONS = 5_000
 HANDED_OVER = 50_000
 WINDOW = 250
-"""The hand-off's publisher leads by two windows at most, so that neither side loses anything."""
+"""The hand-off's publisher leads by at most two windows, so that neither side drops messages."""
 
 
 def seconds_per_call(statement: str, calls: int, names: dict[str, Any]) -> float:
-    """Run a statement in timeit's bare loop, which turns the garbage collector off meanwhile."""
+    """Time a statement in timeit's bare loop, which turns the garbage collector off."""
     return timeit.Timer(statement, globals=names).timeit(calls) / calls
 
 
 def our_publish(subscribers: int) -> Callable[[], float]:
-    """Publish to readers of which none waits, with a full history."""
+    """Publish to readers, none of which waits, with a full history."""
     manager = RunManager(history=HISTORY)
     manager.open_run(RUN_ID)
     readers = [manager.subscribe(RUN_ID) for _ in range(subscribers)]
