@@ -48,7 +48,7 @@ class AlreadyRunningError(RunsError, RuntimeError):
     Attributes:
         key: what `Runner.start` was given.
         run_id: the id of that run.
-        run: its handle; None once the error was pickled.
+        run: its handle; None once the error was pickled, and if the run is in another process.
     """
 
     def __init__(self, message: str, *, key: Any = None, run_id: int | str | None = None, run: Any = None) -> None:

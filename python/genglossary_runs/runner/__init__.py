@@ -50,6 +50,10 @@ run, and finishes it whatever happens in the block.
 **Processes**: in a forked child the runner is empty, and can be used. Handles and contexts of the parent's runs raise
 `OtherProcessError` there: work that uses processes has them send back what is to be said.
 
+**A store** (`RunManager(store=...)`) makes records survive a restart: `find` and `history` know the runs of every
+process, `cancel` reaches them, and a key is unique over all of them. A run whose process ended has failed, as
+`Interrupted: …`.
+
 **gevent**: with `threading` patched a run is a greenlet, and `Run.wait` and `Run.value` let the others run. A blocking
 `Subscription.get`, or iteration over one, does not: the core waits outside of what gevent patches, so that all
 greenlets stop, the run's too. Poll with `get_nowait` and `gevent.sleep`. `Runner` warns where `threading` is patched.
@@ -62,6 +66,7 @@ from .managed import ManagedRun
 from .outcome import Status
 from .run import Run
 from .runner import Runner
+from .stored import StoredRun
 from .values import Level
 
 __all__ = [
@@ -75,5 +80,6 @@ __all__ = [
     "RunExistsError",
     "Runner",
     "Status",
+    "StoredRun",
     "current_run",
 ]

@@ -22,6 +22,7 @@ from .outcome import Outcome, Status, drop_frames, is_plain_cancel, outcome_of, 
 from .queue import Queue
 from .redaction import client_message
 from .run import Run
+from .stored import StoredRun, key_for_store, result_for_store, stored_run
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -117,7 +118,9 @@ class Runner:
         Args:
             work: what the run does: a function, or a coroutine function (`async def`), which runs on an event loop of
                 its own in the run's thread.
-            key: at most one run with this key is active at a time. None sets no limit.
+            key: at most one run with this key is active at a time. None sets no limit. On a manager with a store it is a
+                str, and the limit holds for all processes that use the store; but a run that waits for the key waits
+                for runs of this runner only, and does not keep other processes from starting one.
             if_active: what to do if the key's run has not ended: refuse; wait for its end; or replace it, which cancels
                 it, and those that wait for the key, and starts after.
             run_id: the id of the run, where the application has one; by default a random UUID as text.
@@ -148,7 +151,7 @@ class Runner:
             earlier = [] if key is None else self._queue.runs_of(key)
             if earlier and if_active == "refuse":
                 raise _already_running(key, earlier[0])
-            run = self._open(run_id, key, name_of(work) if name is None else name)
+            run = self._open(run_id, key, name_of(work) if name is None else name, waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
             self._runs[run.run_id] = run
             starts = self._queue.add(run)
@@ -163,8 +166,50 @@ class Runner:
                 each.cancel()
         return run
 
+    def find(self, run_id: RunId) -> StoredRun | None:
+        """Return what the manager's store knows of a run, wherever it was executed. Waits for the store.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+        record = self.manager.run_record(run_id)
+        return None if record is None else stored_run(self.manager, record)
+
+    def history(
+        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[StoredRun]:
+        """Return what the manager's store knows of runs of all processes, the newest first. Waits for the store.
+
+        Args:
+            key, status: only runs with these.
+            before: only runs that began before the one with this `fence`, the last of the page before.
+            limit: how many at most.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+        records = self.manager.run_records(key=key, status=status, before=before, limit=limit)
+        return [stored_run(self.manager, record) for record in records]
+
+    async def afind(self, run_id: RunId) -> StoredRun | None:
+        """Do what `find` does, on an event loop."""
+        record = await self.manager.arun_record(run_id)
+        return None if record is None else stored_run(self.manager, record)
+
+    async def ahistory(
+        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[StoredRun]:
+        """Do what `history` does, on an event loop."""
+        records = await self.manager.arun_records(key=key, status=status, before=before, limit=limit)
+        return [stored_run(self.manager, record) for record in records]
+
     def get(self, run_id: RunId) -> Run | None:
-        """Return the run of this id, if it has not ended or is among the last finished ones."""
+        """Return the run of this id, if it has not ended or is among the last finished ones.
+
+        Only runs of this runner; `find` knows those of other processes.
+        """
         with self._lock:
             self._forget_finished()
             return self._runs.get(canonical(run_id))
@@ -194,7 +239,8 @@ class Runner:
         from genglossary_runs.sse import run_stream
 
         run = self.get(run_id)
-        if run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None:
+        stored = self.manager.store is not None
+        if stored or run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None:
             try:
                 return run_stream(self.manager, run_id, request, replay=replay, **{"must_exist": True} | options)
             except UnknownRunError:
@@ -205,9 +251,20 @@ class Runner:
         return run_stream(self._outcomes, run_id, request, replay=replay, **options)
 
     def cancel(self, run_id: RunId) -> bool:
-        """Ask the run's work to stop. Returns whether there is such a run here and it had not ended yet."""
+        """Ask the run's work to stop. Returns whether there is such a run and it had not ended yet.
+
+        On a manager with a store, whichever process the run is in; for a run of another one this waits for the store.
+        """
         run = self.get(run_id)
+        if run is None and self.manager.store is not None:
+            return self.manager.cancel_run(run_id)
         return run is not None and run.cancel()
+
+    async def acancel(self, run_id: RunId) -> bool:
+        """Do what `cancel` does, on an event loop."""
+        if self.get(run_id) is None and self.manager.store is not None:
+            return await self.manager.acancel_run(run_id)
+        return self.cancel(run_id)
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """Refuse further starts, cancel all runs and wait for their end. May be repeated.
@@ -238,14 +295,22 @@ class Runner:
     def _refuse_existing(self, run_id: RunId | None) -> None:
         if run_id is not None:
             run = self._runs.get(canonical(run_id))
-            if run is not None or self.manager.terminal_event(run_id) is not None:
+            known = run is not None or self.manager.terminal_event(run_id) is not None
+            if known or (self.manager.store is not None and self.manager.run_record(run_id) is not None):
                 raise _run_exists(run_id, run)
 
-    def _open(self, run_id: RunId | None, key: Hashable, name: str) -> Run:
+    def _open(self, run_id: RunId | None, key: Hashable, name: str, *, waits_for_key: bool) -> Run:
         run_id = new_id() if run_id is None else canonical(run_id)
         try:
-            cancel_event = self.manager.open_run(run_id)
+            if self.manager.store is None:
+                cancel_event = self.manager.open_run(run_id)
+            else:
+                stored_key = key_for_store(key)
+                cancel_event = self.manager.open_run(run_id, key=None if waits_for_key else stored_key)
         except RunActiveError as error:
+            if error.run_id is not None and error.run_id != run_id:
+                message = f"Run {error.run_id} is still running; cancel it or wait for its end"
+                raise AlreadyRunningError(message, key=key, run_id=error.run_id) from error
             raise _run_exists(run_id, None) from error
         context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
         return Run(context, key=key, name=name)
@@ -314,7 +379,10 @@ class Runner:
                 for each in following:
                     each._status = "running"
             context._outlet.close()
-            self.manager.finish_run(run.run_id, event)
+            if self.manager.store is None:
+                self.manager.finish_run(run.run_id, event)
+            else:
+                self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
         with self._lock:
             self._finished.append((time.monotonic(), run))
             self._forget_finished()

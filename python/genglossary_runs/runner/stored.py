@@ -1,0 +1,81 @@
+"""Runs as a store knows them, wherever they were executed."""
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from genglossary_runs._core import RunManager, Subscription
+
+_LARGEST_RESULT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """What the manager's store knew of a run when it was asked.
+
+    Attributes:
+        run_id: the id of the run in the manager.
+        key: what `Runner.start` was given.
+        status: `running` (queued ones are, too), `completed`, `failed` or `cancelled`.
+        error: what readers were told, when failed; `Interrupted: …` if the process of the run ended.
+        result: what the work returned, if that has a JSON form of 1 MiB at most.
+        started_at: when it was started (UTC).
+        finished_at: when it ended (UTC), or None.
+        fence: which life of the id; for the next page of `Runner.history`.
+    """
+
+    run_id: int | str
+    key: str | None
+    status: str
+    error: str | None
+    result: Any
+    started_at: datetime
+    finished_at: datetime | None
+    fence: int
+    _manager: RunManager = field(repr=False, compare=False)
+
+    def cancel(self) -> bool:
+        """Ask the work to stop, in whichever process it is. Returns whether the run had not ended yet."""
+        return self._manager.cancel_run(self.run_id)
+
+    def events(self, after: str | None = "0") -> Subscription:
+        """Make a reader of the run's events; see `RunManager.subscribe`."""
+        return self._manager.subscribe(self.run_id, after)
+
+
+def stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
+    """A record of the store as a handle."""
+    finished = record["finished_at"]
+    return StoredRun(
+        run_id=record["run_id"],
+        key=record["key"],
+        status=record["status"],
+        error=record["error"],
+        result=record["result"],
+        started_at=datetime.fromtimestamp(record["started_at"], UTC),
+        finished_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
+        fence=record["fence"],
+        _manager=manager,
+    )
+
+
+def key_for_store(key: Hashable) -> str | None:
+    """The key as a store takes it.
+
+    Raises:
+        TypeError: it is neither a text nor None.
+    """
+    if key is None or isinstance(key, str):
+        return key
+    raise TypeError(f"with a store a key is a str, which every process can compare, not {type(key).__name__}")
+
+
+def result_for_store(result: Any) -> str | None:
+    """The result as JSON; None if it has no such form, or a very long one."""
+    try:
+        text = json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if len(text) <= _LARGEST_RESULT else None

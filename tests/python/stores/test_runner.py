@@ -1,0 +1,116 @@
+"""A runner whose manager has a store: records outlive the process, keys are unique, cancels reach all."""
+
+import threading
+
+import pytest
+from genglossary_runs.runner import AlreadyRunningError, RunContext, RunExistsError, Runner
+
+from .support import INTERRUPTED, Place, Refused, read_to_end, wait_until
+
+
+def test_a_record_outlives_the_run(place: Place) -> None:
+    runner = Runner(place.manager(), finished_runs=0)
+    run = runner.start(lambda context: {"pages": 3}, key="book")
+    assert run.wait(30)
+    assert runner.get(run.run_id) is None
+    found = Runner(place.manager()).find(run.run_id)
+    assert found is not None
+    assert (found.run_id, found.key, found.status) == (run.run_id, "book", "completed")
+    assert (found.error, found.result) == (None, {"pages": 3})
+    assert found.finished_at is not None
+    assert found.started_at <= found.finished_at
+    assert [event["status"] for _, event in read_to_end(found.events())] == ["completed"]
+    assert runner.find("unknown") is None
+
+
+def test_a_result_without_a_json_form_is_left_out_of_the_record(place: Place) -> None:
+    runner = Runner(place.manager())
+    for result in (object(), float("nan"), "x" * 2_000_000):
+        run = runner.start(lambda context, result=result: result)
+        assert run.wait(30)
+        found = runner.find(run.run_id)
+        assert found is not None
+        assert (found.status, found.result) == ("completed", None)
+
+
+def test_a_failure_is_recorded(place: Place) -> None:
+    runner = Runner(place.manager())
+
+    def work(context: RunContext) -> None:
+        raise ValueError("no such page")
+
+    run = runner.start(work)
+    assert run.wait(30)
+    found = runner.find(run.run_id)
+    assert found is not None
+    assert (found.status, found.error) == ("failed", run.error)
+
+
+def test_history_comes_newest_first_by_key_by_status_and_in_pages(place: Place) -> None:
+    runner = Runner(place.manager())
+    ids = []
+    for number in range(5):
+        run = runner.start(lambda context: None, key=f"key {number % 2}")
+        assert run.wait(30)
+        ids.append(run.run_id)
+    page = runner.history(limit=2)
+    assert [run.run_id for run in page] == ids[:2:-1]
+    assert [run.run_id for run in runner.history(before=page[-1].fence)] == ids[2::-1]
+    assert [run.run_id for run in runner.history(key="key 0")] == ids[::-2]
+    assert runner.history(status="failed") == []
+
+
+def test_a_key_is_unique_over_processes(place: Place) -> None:
+    runner, other = Runner(place.manager()), place.worker()
+    other.ask("open", 7, "book")
+    with pytest.raises(AlreadyRunningError) as refused:
+        runner.start(lambda context: None, key="book")
+    assert (refused.value.key, refused.value.run_id, refused.value.run) == ("book", 7, None)
+    other.ask("finish", 7, {})
+    wait_until(lambda: runner.find(7).status != "running")  # type: ignore[union-attr]
+    go = threading.Event()
+    run = runner.start(lambda context: go.wait(30), key="book")
+    with pytest.raises(Refused, match="book"):
+        other.ask("open", 8, "book")
+    go.set()
+    assert run.wait(30)
+    # Its end is stored before the next start of this process.
+    assert runner.start(lambda context: None, key="book").wait(30)
+
+
+def test_a_key_has_to_be_a_text(place: Place) -> None:
+    runner = Runner(place.manager())
+    with pytest.raises(TypeError, match="with a store a key is a str"):
+        runner.start(lambda context: None, key=("a", 1))
+    assert runner.runs() == []
+
+
+def test_an_id_that_the_store_knows_is_refused(place: Place) -> None:
+    other = place.worker()
+    other.ask("open", 7, None)
+    other.ask("finish", 7, {})
+    runner = Runner(place.manager())
+    wait_until(lambda: runner.find(7).status != "running")  # type: ignore[union-attr]
+    with pytest.raises(RunExistsError):
+        runner.start(lambda context: None, run_id=7)
+
+
+async def test_a_run_of_another_process_is_found_and_cancelled(place: Place) -> None:
+    runner, other = Runner(place.manager()), place.worker()
+    other.ask("open", 7, None)
+    found = await runner.afind(7)
+    assert found is not None
+    assert found.status == "running"
+    assert [run.run_id for run in await runner.ahistory()] == [7]
+    assert await runner.acancel(7)
+    assert other.ask("cancelled", 30.0)[0]
+    assert not runner.cancel(8)
+
+
+def test_a_run_whose_process_was_killed_has_failed(place: Place) -> None:
+    other = place.worker()
+    other.ask("open", 7, None)
+    other.kill()
+    found = Runner(place.manager()).find(7)
+    assert found is not None
+    assert (found.status, found.error) == ("failed", INTERRUPTED)
