@@ -10,20 +10,23 @@ from typing import Any
 
 def commit(conn: Any) -> None:
     """Commit, if that is possible."""
-    with contextlib.suppress(Exception):
-        conn.commit()
+    _attempt(conn, "commit")
 
 
 def roll_back(conn: Any) -> None:
     """Roll back, if that is possible."""
-    with contextlib.suppress(Exception):
-        conn.rollback()
+    _attempt(conn, "rollback")
 
 
 def close(conn: Any) -> None:
     """Close, if that is possible."""
-    with contextlib.suppress(Exception):
-        conn.close()
+    _attempt(conn, "close")
+
+
+def _attempt(conn: Any, step: str) -> None:
+    if conn is not None:
+        with contextlib.suppress(Exception):  # the pipeline may have left the connection in any state
+            getattr(conn, step)()
 
 
 def in_transaction(conn: Any) -> bool:
