@@ -12,7 +12,7 @@
 //! subscription closes it.
 
 use std::collections::VecDeque;
-use std::sync::Arc as StdArc;
+use std::sync::{Arc as StdArc, OnceLock};
 use std::time::Instant;
 
 use super::archive::{Archive, Backlog, Paged, Wanted};
@@ -40,6 +40,8 @@ pub struct Subscription {
     run: Arc<Run>,
     registry: Arc<Registry>,
     cursor: Mutex<Cursor>,
+    /// The event loop that it belongs to.
+    owner: OnceLock<Key>,
 }
 
 /// Guarded by `Subscription.cursor`.
@@ -110,7 +112,7 @@ impl Subscription {
     /// yet.
     pub(super) fn of_stored(run: Arc<Run>, registry: Arc<Registry>, next: Seq, ahead: bool) -> Self {
         let cursor = Cursor { next, closed: false, ahead, backlog: None, waiting: 0, name: None, private: None };
-        Self { run, registry, cursor: Mutex::new(cursor) }
+        Self { run, registry, cursor: Mutex::new(cursor), owner: OnceLock::new() }
     }
 
     /// The run it reads.
@@ -126,6 +128,11 @@ impl Subscription {
     /// The run's name among the things a [`Port`] reports.
     pub fn key(&self) -> Key {
         self.run.key
+    }
+
+    /// Make it belong to the event loop named `owner`, unless it belongs to another. Returns whether it belongs to it.
+    pub fn bind(&self, owner: Key) -> bool {
+        *self.owner.get_or_init(|| owner) == owner
     }
 
     /// Whether its run was made before a fork: then it is closed, and its locks must not be taken.

@@ -22,11 +22,11 @@ use crate::core::{CancelEvent, Epoch, NotReady};
 /// What is awaited.
 pub enum Wish {
     /// The next event as a dict; `queue.Empty` if none comes.
-    Event(Arc<Reader>),
+    Event(Reader),
     /// The next event as a dict; the end of the iteration if none comes.
-    NextEvent(Arc<Reader>),
+    NextEvent(Reader),
     /// All events that are ready, as frames; a heartbeat at the deadline.
-    Frames(Arc<Reader>),
+    Frames(Reader),
     /// True, once the event is set. Its Python object keeps it alive, and shows a garbage collector its callbacks.
     Set(Py<PyAny>, Weak<CancelEvent>),
     /// The answer of a store.
@@ -59,7 +59,7 @@ impl Awaitable {
         Self { wish, deadline, waiting: Mutex::new(None), done: AtomicBool::new(false) }
     }
 
-    fn reader(&self) -> Option<&Arc<Reader>> {
+    fn reader(&self) -> Option<&Reader> {
         match &self.wish {
             Wish::Event(reader) | Wish::NextEvent(reader) | Wish::Frames(reader) => Some(reader),
             Wish::Set(..) | Wish::Answer(_) | Wish::Value(_) => None,

@@ -1,6 +1,5 @@
 //! `Subscription.frames`: ready server-sent events, for an event loop.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -11,12 +10,12 @@ use super::reader::Reader;
 /// What `Subscription.frames` returns: an asynchronous iterator over chunks of frames and heartbeats.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct Frames {
-    reader: Arc<Reader>,
+    reader: Reader,
     heartbeat: Option<Duration>,
 }
 
 impl Frames {
-    pub fn new(reader: Arc<Reader>, heartbeat: Option<Duration>) -> Self {
+    pub fn new(reader: Reader, heartbeat: Option<Duration>) -> Self {
         Self { reader, heartbeat }
     }
 }

@@ -403,28 +403,20 @@ fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Written {
 }
 
 fn write_str(text: &str, out: &mut Vec<u8>) {
-    // Without a branch for each byte this is done many bytes at a time.
-    let plain = text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
-    let separated = !text.is_ascii() && has_separator(text);
-    if plain && !separated {
+    // Whether a byte has to be escaped, or begins a separator. Without a branch for each this is done many at a time.
+    let special = text.bytes().fold(false, |special, byte| {
+        special | (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0xC2) | (byte == 0xE2)
+    });
+    if !special {
         out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
-    } else if separated {
+    } else if text.contains(SEPARATORS) {
         write_separated(text, out);
     } else {
         write_plain(text, out);
     }
-}
-
-/// Whether the text has U+0085, U+2028 or U+2029, which JSON leaves raw and `str.splitlines` takes for line ends.
-fn has_separator(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    // As above, without a branch for each byte: first whether there is a byte that begins one of them.
-    bytes.iter().fold(false, |found, &byte| found | (byte == 0xC2) | (byte == 0xE2))
-        && bytes.windows(2).any(|pair| matches!(pair, [0xC2, 0x85] | [0x80, 0xA8 | 0xA9]))
-        && text.contains(SEPARATORS)
 }
 
 #[cold]

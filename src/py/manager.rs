@@ -144,7 +144,7 @@ impl RunManager {
     ///     InvalidRunIdError, TypeError: the id cannot name a run.
     #[pyo3(signature = (run_id, *, key=None))]
     fn open_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Py<PyAny>> {
-        self.opening(&run_id, key)?.wait(py)
+        self.opening(py, &run_id, key)?.wait(py)
     }
 
     /// Append an event to the run's log and wake its readers.
@@ -182,7 +182,7 @@ impl RunManager {
     /// Returns:
     ///     Whether there was a run to cancel: False for unknown and finished runs.
     fn cancel_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
-        self.cancelling(&run_id)?.wait(py)
+        self.cancelling(py, &run_id)?.wait(py)
     }
 
     /// Finish the run with this terminal event and clear every entry of it, as one step for everyone else.
@@ -355,7 +355,7 @@ impl RunManager {
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
     fn run_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
-        self.looking_up(&run_id)?.wait(py)
+        self.looking_up(py, &run_id)?.wait(py)
     }
 
     /// What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
@@ -383,13 +383,13 @@ impl RunManager {
     /// Await what `open_run` returns. For event loops: only the caller waits for the store.
     #[pyo3(signature = (run_id, *, key=None))]
     fn aopen_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Awaitable> {
-        self.opening(&run_id, key)?.awaited(py)
+        Ok(self.opening(py, &run_id, key)?.awaited())
     }
 
     /// Await what `open_new_run` returns.
     #[pyo3(signature = (*, key=None))]
-    fn aopen_new_run(&self, py: Python<'_>, key: Option<String>) -> PyResult<Awaitable> {
-        self.opening_new(key)?.awaited(py)
+    fn aopen_new_run(&self, key: Option<String>) -> PyResult<Awaitable> {
+        Ok(self.opening_new(key)?.awaited())
     }
 
     /// Await what `publish` returns.
@@ -400,12 +400,12 @@ impl RunManager {
         event: &Bound<'_, PyAny>,
         name: Option<Bound<'_, PyString>>,
     ) -> PyResult<Awaitable> {
-        self.publishing(&run_id, event, name.as_ref())?.awaited(event.py())
+        Ok(self.publishing(&run_id, event, name.as_ref())?.awaited())
     }
 
     /// Await what `cancel_run` returns.
     fn acancel_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
-        self.cancelling(&run_id)?.awaited(py)
+        Ok(self.cancelling(py, &run_id)?.awaited())
     }
 
     /// Await what `finish_run` returns.
@@ -417,7 +417,7 @@ impl RunManager {
         unless_active: bool,
         result: Option<String>,
     ) -> PyResult<Awaitable> {
-        self.finishing(&run_id, event, unless_active, result)?.awaited(event.py())
+        Ok(self.finishing(&run_id, event, unless_active, result)?.awaited())
     }
 
     /// Await what `subscribe` returns.
@@ -428,25 +428,24 @@ impl RunManager {
         after: Option<Bound<'_, PyString>>,
         must_exist: bool,
     ) -> PyResult<Awaitable> {
-        self.subscribing(run_id, after.as_ref(), must_exist)?.awaited(run_id.py())
+        Ok(self.subscribing(run_id, after.as_ref(), must_exist)?.awaited())
     }
 
     /// Await what `run_record` returns.
     fn arun_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
-        self.looking_up(&run_id)?.awaited(py)
+        Ok(self.looking_up(py, &run_id)?.awaited())
     }
 
     /// Await what `run_records` returns.
     #[pyo3(signature = (*, key=None, status=None, before=None, limit=100))]
     fn arun_records(
         &self,
-        py: Python<'_>,
         key: Option<String>,
         status: Option<String>,
         before: Option<u64>,
         limit: usize,
     ) -> PyResult<Awaitable> {
-        self.listing(key, status, before, limit)?.awaited(py)
+        Ok(self.listing(key, status, before, limit)?.awaited())
     }
 
     // For the GenGlossary application

@@ -1,6 +1,6 @@
 //! The part of a `Subscription` without Python: what an await, its frames and a wait on a loop share with it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -12,18 +12,15 @@ use crate::core::{self, Chunk, Epoch, Event, Key, NotReady, Port};
 /// A wait of a reader for its run; see [`core::Subscription::arm`].
 pub type Armed = Waiting<Arc<core::Subscription>>;
 
-/// A reader of one run.
+/// A reader of one run. Cheap to clone.
+#[derive(Clone)]
 pub struct Reader {
     core: Arc<core::Subscription>,
-    /// The most private messages it takes, and what `full` measures by.
-    pub capacity: usize,
-    /// The port of the event loop that first awaited it.
-    owner: OnceLock<Key>,
 }
 
 impl Reader {
-    pub fn new(core: core::Subscription, capacity: usize) -> Arc<Self> {
-        Arc::new(Self { core: Arc::new(core), capacity, owner: OnceLock::new() })
+    pub fn new(core: core::Subscription) -> Self {
+        Self { core: Arc::new(core) }
     }
 
     /// The core's reader; `None` in a forked child, where it is closed and its locks must not be taken.
@@ -49,9 +46,9 @@ impl Reader {
         self.open().ok_or(NotReady::Ended)?.try_next_chunk(limit)
     }
 
-    /// Refuse any event loop but the first that has awaited it; `loop_key` names the loop.
-    pub fn bind(&self, loop_key: Key) -> PyResult<()> {
-        if *self.owner.get_or_init(|| loop_key) == loop_key {
+    /// Refuse any event loop but the first that has awaited it; `owner` names the loop.
+    pub fn bind(&self, owner: Key) -> PyResult<()> {
+        if self.core.bind(owner) {
             return Ok(());
         }
         Err(PyRuntimeError::new_err("this subscription is read from another event loop; subscribe once for each loop"))

@@ -84,28 +84,42 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyRun<'a> {
     }
 }
 
+#[inline]
 fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
-    if object.is_instance_of::<PyString>() {
-        return match object.extract::<&str>() {
+    if object.is_exact_instance_of::<PyInt>() {
+        read_int(object)
+    } else if object.is_instance_of::<PyString>() {
+        match object.extract::<&str>() {
             Ok(text) => Ok(Id::Text(Cow::Borrowed(text))),
             Err(_) => Err(Unfit::Value("a run id cannot contain lone surrogates")),
-        };
+        }
+    } else {
+        read_other(object)
     }
+}
+
+/// An int, or what has `__index__`.
+fn read_int<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+    match object.extract::<i64>() {
+        Ok(number) => Ok(Id::Int(number)),
+        Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+            Err(Unfit::Value("a run id that is an int is between -2**63 and 2**63 - 1"))
+        }
+        Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Unfit::Type),
+        Err(error) => Err(Unfit::Raised(error)),
+    }
+}
+
+#[cold]
+fn read_other<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
     if object.is_instance_of::<PyBool>() {
-        return Err(Unfit::Type);
+        Err(Unfit::Type)
+    } else if object.is_instance_of::<PyInt>() || !is_uuid(object)? {
+        read_int(object)
+    } else {
+        let text = object.str().and_then(|text| text.extract::<String>()).map_err(Unfit::Raised)?;
+        Ok(Id::Text(Cow::Owned(text)))
     }
-    if object.is_instance_of::<PyInt>() || !is_uuid(object)? {
-        return match object.extract::<i64>() {
-            Ok(number) => Ok(Id::Int(number)),
-            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
-                Err(Unfit::Value("a run id that is an int is between -2**63 and 2**63 - 1"))
-            }
-            Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Unfit::Type),
-            Err(error) => Err(Unfit::Raised(error)),
-        };
-    }
-    let text = object.str().and_then(|text| text.extract::<String>()).map_err(Unfit::Raised)?;
-    Ok(Id::Text(Cow::Owned(text)))
 }
 
 fn is_uuid(object: Borrowed<'_, '_, PyAny>) -> Result<bool, Unfit> {

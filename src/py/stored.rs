@@ -19,33 +19,31 @@ use super::{TARGET, json};
 use crate::core::{self, EventId, EventName, Fence, RunId, Start};
 use crate::store::{self, Engine};
 
-type Value<'a> = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + 'a>;
-
 /// What a method returns: at once, or when the store has answered.
-pub enum Outcome<'a> {
-    Now(Value<'a>),
+pub enum Outcome {
+    Now(Py<PyAny>),
     Asked(Box<dyn Asked>),
 }
 
-impl Outcome<'_> {
-    fn flag(flag: bool) -> Self {
-        Self::Now(Box::new(move |py| flag.into_py_any(py)))
+impl Outcome {
+    fn now<'py>(py: Python<'py>, value: impl IntoPyObjectExt<'py>) -> PyResult<Self> {
+        value.into_py_any(py).map(Self::Now)
     }
 
     /// Wait for it.
     pub fn wait(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
-            Self::Now(value) => value(py),
+            Self::Now(value) => Ok(value),
             Self::Asked(asked) => block(py, asked),
         }
     }
 
     /// Await it.
-    pub fn awaited(self, py: Python<'_>) -> PyResult<Awaitable> {
-        Ok(match self {
-            Self::Now(value) => Awaitable::new(Wish::Value(value(py)?), None),
+    pub fn awaited(self) -> Awaitable {
+        match self {
+            Self::Now(value) => Awaitable::new(Wish::Value(value), None),
             Self::Asked(asked) => awaited(asked),
-        })
+        }
     }
 }
 
@@ -61,7 +59,7 @@ impl RunManager {
         self.engine()?.ok_or_else(|| PyValueError::new_err("this needs a manager with a store: RunManager(store=...)"))
     }
 
-    pub fn opening(&self, run_id: &NewRun<'_>, key: Option<String>) -> PyResult<Outcome<'_>> {
+    pub fn opening(&self, py: Python<'_>, run_id: &NewRun<'_>, key: Option<String>) -> PyResult<Outcome> {
         let run_id = run_id.get();
         let Some(engine) = self.engine()? else {
             if key.is_some() {
@@ -69,13 +67,13 @@ impl RunManager {
             }
             let cancel = self.core().open(run_id)?;
             log::debug!(target: TARGET, "run {run_id} opened");
-            return Ok(Outcome::Now(Box::new(|py| CancelEvent::from(cancel).into_py_any(py))));
+            return Outcome::now(py, CancelEvent::from(cancel));
         };
         let answer = engine.begin(store::NewRun { run_id: Some(run_id.into()), key });
         Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, _, cancel| CancelEvent::from(cancel).into_py_any(py))))
     }
 
-    pub fn opening_new(&self, key: Option<String>) -> PyResult<Outcome<'_>> {
+    pub fn opening_new(&self, key: Option<String>) -> PyResult<Outcome> {
         let answer = self.need_engine()?.begin(store::NewRun { run_id: None, key });
         Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, id, cancel| {
             (run_id::to_python(py, &id)?, CancelEvent::from(cancel)).into_py_any(py)
@@ -87,10 +85,11 @@ impl RunManager {
         run_id: &AnyRun<'_>,
         event: &Bound<'_, PyAny>,
         name: Option<&Bound<'_, PyString>>,
-    ) -> PyResult<Outcome<'_>> {
+    ) -> PyResult<Outcome> {
+        let py = event.py();
         let name = name.map(|name| name.to_str()).transpose()?.map(EventName::try_from).transpose()?;
         let payload = self.encode(name, event)?;
-        let Some(run_id) = run_id.get() else { return Ok(Outcome::Now(Box::new(|py| Ok(py.None())))) };
+        let Some(run_id) = run_id.get() else { return Outcome::now(py, py.None()) };
         let published = if self.kept().link.is_none() {
             self.core().publish(run_id, payload)
         } else {
@@ -102,19 +101,17 @@ impl RunManager {
                 }
             }
         };
-        Ok(Outcome::Now(Box::new(move |py| {
-            published.map(|id| PyString::new(py, id.encode(&mut [0; EventId::MAX_LEN]))).into_py_any(py)
-        })))
+        Outcome::now(py, published.map(|id| PyString::new(py, id.encode(&mut [0; EventId::MAX_LEN]))))
     }
 
-    pub fn cancelling(&self, run_id: &AnyRun<'_>) -> PyResult<Outcome<'_>> {
-        let Some(run_id) = run_id.get() else { return Ok(Outcome::flag(false)) };
+    pub fn cancelling(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
+        let Some(run_id) = run_id.get() else { return Outcome::now(py, false) };
         let found = self.core().cancel(run_id);
         if found {
             log::debug!(target: TARGET, "run {run_id} cancelled");
-            return Ok(Outcome::flag(true));
+            return Outcome::now(py, true);
         }
-        let Some(engine) = self.engine()? else { return Ok(Outcome::flag(false)) };
+        let Some(engine) = self.engine()? else { return Outcome::now(py, false) };
         Ok(Outcome::Asked(ask(engine.cancel(run_id.into()), |py, sent| sent.is_some().into_py_any(py))))
     }
 
@@ -124,13 +121,14 @@ impl RunManager {
         event: &Bound<'_, PyAny>,
         unless_active: bool,
         result: Option<String>,
-    ) -> PyResult<Outcome<'_>> {
+    ) -> PyResult<Outcome> {
+        let py = event.py();
         let (run_id, payload) = (run_id.get(), self.encode(None, event)?);
         if let Some(engine) = self.engine()? {
             if !self.core().is_open(run_id) {
                 // Whether it is active is the store's to say; if it is not, there is nothing to finish.
                 if unless_active {
-                    return Ok(Outcome::flag(false));
+                    return Outcome::now(py, false);
                 }
                 let answer = engine.finish(run_id.into(), payload);
                 return Ok(Outcome::Asked(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
@@ -144,7 +142,7 @@ impl RunManager {
         if finished {
             log::debug!(target: TARGET, "run {run_id} finished");
         }
-        Ok(Outcome::flag(finished))
+        Outcome::now(py, finished)
     }
 
     pub fn subscribing(
@@ -152,7 +150,8 @@ impl RunManager {
         run_id: &Bound<'_, PyAny>,
         after: Option<&Bound<'_, PyString>>,
         must_exist: bool,
-    ) -> PyResult<Outcome<'_>> {
+    ) -> PyResult<Outcome> {
+        let py = run_id.py();
         let core = self.core();
         // A text without UTF-8 is not an id either.
         let start = Start::parse(after.map(|after| after.to_str().unwrap_or_default()));
@@ -164,7 +163,7 @@ impl RunManager {
         let capacity = core.limits().log.events;
         let Some(engine) = self.engine()?.filter(|_| !core.is_open(id)) else {
             let subscription = Subscription::new(core.subscribe(id, start, must_exist)?, capacity);
-            return Ok(Outcome::Now(Box::new(move |py| subscription.into_py_any(py))));
+            return Outcome::now(py, subscription);
         };
         let id = RunId::from(id);
         let unknown = core::Error::UnknownRun(id.clone());
@@ -175,9 +174,9 @@ impl RunManager {
         })))
     }
 
-    pub fn looking_up(&self, run_id: &AnyRun<'_>) -> PyResult<Outcome<'_>> {
+    pub fn looking_up(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
         let engine = self.need_engine()?;
-        let Some(run_id) = run_id.get() else { return Ok(Outcome::Now(Box::new(|py| Ok(py.None())))) };
+        let Some(run_id) = run_id.get() else { return Outcome::now(py, py.None()) };
         Ok(Outcome::Asked(ask(engine.find(run_id.into()), |py, found: Option<store::Record>| {
             found.map(|found| record(py, &found)).transpose()?.into_py_any(py)
         })))
@@ -189,7 +188,7 @@ impl RunManager {
         status: Option<String>,
         before: Option<u64>,
         limit: usize,
-    ) -> PyResult<Outcome<'_>> {
+    ) -> PyResult<Outcome> {
         let query = store::Query { key, status, before: before.map(Fence), limit };
         Ok(Outcome::Asked(ask(self.need_engine()?.list(query), |py, found: Vec<store::Record>| {
             let found: Vec<_> = found.iter().map(|found| record(py, found)).collect::<PyResult<_>>()?;

@@ -1,6 +1,5 @@
 //! `Subscription`: the reading side of `queue.Queue` on a cursor.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -22,16 +21,18 @@ use crate::core::{self, Event, NotReady};
 /// nothing more comes, and reading raises `SubscriptionEnded`, which is a `queue.Empty`, at once.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct Subscription {
-    reader: Arc<Reader>,
+    reader: Reader,
+    /// The most private messages it takes, and what `full` measures by.
+    capacity: usize,
 }
 
 impl Subscription {
     pub fn new(core: core::Subscription, capacity: usize) -> Self {
-        Self { reader: Reader::new(core, capacity) }
+        Self { reader: Reader::new(core), capacity }
     }
 
     /// The part without Python.
-    pub fn reader(&self) -> &Arc<Reader> {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
@@ -124,7 +125,7 @@ impl Subscription {
 
     /// Whether `qsize()` has reached the manager's `history`.
     fn full(&self) -> bool {
-        self.qsize() >= self.reader.capacity
+        self.qsize() >= self.capacity
     }
 
     /// How many messages are ready to be read; a gap, which comes before them, does not count.
@@ -143,7 +144,7 @@ impl Subscription {
     fn put_nowait(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let message = json::encode(None, message, None)?;
         if let Some(open) = self.reader.open() {
-            open.put(message, self.reader.capacity)?;
+            open.put(message, self.capacity)?;
         }
         Ok(())
     }
