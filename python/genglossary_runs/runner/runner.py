@@ -118,8 +118,8 @@ class Runner:
         Args:
             work: what the run does: a function, or a coroutine function (`async def`), which runs on an event loop of
                 its own in the run's thread.
-            key: at most one run with this key is active at a time. None sets no limit. On a manager with a store it is a
-                str, and the limit holds for all processes that use the store; but a run that waits for the key waits
+            key: at most one run with this key is active at a time. None sets no limit. On a manager with a store it is
+                a str, and the limit holds for all processes that use the store; but a run that waits for the key waits
                 for runs of this runner only, and does not keep other processes from starting one.
             if_active: what to do if the key's run has not ended: refuse; wait for its end; or replace it, which cancels
                 it, and those that wait for the key, and starts after.
