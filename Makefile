@@ -49,6 +49,7 @@ bench: dev
 	cargo bench --quiet
 	$(BIN)/python benches/publish.py
 	$(BIN)/python benches/memory.py
+	$(BIN)/python benches/timers.py
 	$(BIN)/python benches/streams.py
 	$(BIN)/python benches/stores.py
 
