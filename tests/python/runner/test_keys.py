@@ -18,7 +18,7 @@ def test_a_key_has_one_active_run(runner: Runner, gate: Gate) -> None:
     other = ended(runner.start(nothing, key="another book"))
     gate.opened.set()
     ended(run)
-    assert ended(runner.start(nothing, key="book")).run_id > other.run_id
+    assert ended(runner.start(nothing, key="book")).run_id != other.run_id
 
 
 def test_a_cancelled_run_holds_its_key_until_it_has_stopped(runner: Runner, gate: Gate) -> None:
