@@ -35,10 +35,13 @@ class Loop:
 
     def close(self) -> None:
         """End the waits."""
+        self._loop.run_until_complete(self._cancel())
+        self._loop.close()
+
+    async def _cancel(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
-        self._loop.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _beat(self) -> float:
         frames = self._manager.subscribe(RUN_ID).frames(HEARTBEAT)
