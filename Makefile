@@ -51,6 +51,7 @@ bench: dev
 	$(BIN)/python benches/memory.py
 	$(BIN)/python benches/timers.py
 	$(BIN)/python benches/streams.py
+	$(BIN)/python benches/storms.py
 	$(BIN)/python benches/stores.py
 
 loom:

@@ -47,6 +47,10 @@ class Rounds:
         """The case's median."""
         return statistics.median(self._values[name])
 
+    def spread(self, name: str) -> tuple[float, float]:
+        """The case's smallest and largest value."""
+        return min(self._values[name]), max(self._values[name])
+
     def ratio(self, numerator: str, denominator: str) -> float:
         """The median of the rounds' ratios of two cases."""
         pairs = zip(self._values[numerator], self._values[denominator], strict=True)
