@@ -67,11 +67,13 @@ def child(*task: Any) -> "subprocess.Popen[str]":
 
 
 def publish(manager: RunManager) -> Callable[[], float]:
-    """Seconds of one publish, with a full history."""
+    """Seconds that one publish takes of its thread, with a full history."""
     manager.open_run(RUN_ID)
     atexit.register(manager.finish_run, RUN_ID, {})
     names = {"publish": manager.publish, "run_id": RUN_ID, "message": EVENT}
-    return lambda: timeit.Timer("publish(run_id, message)", globals=names).timeit(PUBLISHES) / PUBLISHES
+    return lambda: (
+        timeit.Timer("publish(run_id, message)", globals=names, timer=time.thread_time).timeit(PUBLISHES) / PUBLISHES
+    )
 
 
 def store_events(folder: Path) -> Callable[[], float]:

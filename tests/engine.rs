@@ -360,3 +360,22 @@ fn a_reader_goes_on_when_its_manager_has_been_dropped() {
     assert_eq!(read_all(&live, 1), (3001, 0));
     assert_eq!(read_all(&folder.process("c").subscribe(Start::After(None)), 1), (3001, 0));
 }
+
+#[test]
+fn a_reader_that_is_polled_by_its_number_of_unread_events_waited_for_ever() {
+    let folder = Folder::new();
+    let owner = folder.process_with("a", 5000);
+    owner.open();
+    owner.publish(1..=3000);
+    owner.finish();
+    let reader = folder.process("b").subscribe(Start::After(None));
+    let (deadline, mut read) = (Instant::now() + PATIENCE, 0);
+    while !reader.is_ended() {
+        assert!(Instant::now() < deadline, "nothing more to read after {read} events");
+        if reader.unread() > 0 {
+            reader.try_next().expect("it was said to be there");
+            read += 1;
+        }
+    }
+    assert_eq!(read, 3001);
+}

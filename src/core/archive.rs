@@ -101,9 +101,9 @@ impl Backlog {
         page.as_ref()?.events.front().map(|(_, payload)| payload.clone())
     }
 
-    /// Events that are ready.
-    pub(super) fn len(&self) -> usize {
-        self.page.lock().as_ref().map_or(0, |page| page.events.len())
+    /// How many events are ready, and up to which seq it tells; `None` if it has not been filled.
+    pub(super) fn ready(&self) -> Option<(usize, Seq)> {
+        self.page.lock().as_ref().map(|page| (page.events.len(), page.to))
     }
 }
 

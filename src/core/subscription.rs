@@ -224,19 +224,44 @@ impl Subscription {
         Ok(chunk)
     }
 
+    /// How many events a reader would get now, and what is to be asked for if that is not known yet.
+    fn unread_events(&self, cursor: &mut Cursor, state: &State) -> (usize, Option<Nothing>) {
+        match cursor.backlog.as_ref().map(|backlog| backlog.ready()) {
+            Some(None) => return (0, None),
+            Some(Some((events, _))) if events > 0 => return (events, None),
+            // A gap is no event, but is read like one; there is an event after it.
+            Some(Some((_, to))) if to >= cursor.next => return (state.log.unread(to.next()).max(1), None),
+            Some(Some(_)) | None => {}
+        }
+        match (state.log.at(cursor.next), &state.archive) {
+            (Lookup::Gap(gap), Some(archive)) => (0, Some(self.hold(cursor, state, gap, archive))),
+            _ => (state.log.unread(cursor.next), None),
+        }
+    }
+
+    /// Begin to wait for a page of the archive.
+    fn hold(&self, cursor: &mut Cursor, state: &State, gap: Gap, archive: &StdArc<dyn Archive>) -> Nothing {
+        let backlog = cursor.backlog.insert(Backlog::new()).clone();
+        let held = Box::new(Held { archive: archive.clone(), fence: state.fence, gap, backlog });
+        Nothing::Held(held, state.epoch())
+    }
+
     /// How many events and private messages a reader would get now; a gap before them does not count.
     pub fn unread(&self) -> usize {
-        let cursor = self.cursor.lock();
+        let mut cursor = self.cursor.lock();
         if cursor.closed {
             return 0;
         }
         let state = self.run.lock();
-        let events = match (&cursor.backlog, state.log.at(cursor.next)) {
-            (Some(backlog), _) => backlog.len(),
-            (None, Lookup::Gap(_)) if state.archive.is_some() => 0,
-            _ => state.log.unread(cursor.next),
-        };
-        events + cursor.private_len()
+        let (events, held) = self.unread_events(&mut cursor, &state);
+        let unread = events + cursor.private_len();
+        drop(state);
+        drop(cursor);
+        // Whoever polls this rather than read is to see events, too.
+        if let Some(held) = held {
+            self.not_ready(held);
+        }
+        unread
     }
 
     /// Wait until there may be more to read than [`NotReady::Pending`] said, until `deadline` at most. Not to be called
@@ -306,11 +331,7 @@ impl Subscription {
             }
         }
         match (state.log.at(cursor.next), &state.archive) {
-            (Lookup::Gap(gap), Some(archive)) => {
-                let backlog = cursor.backlog.insert(Backlog::new()).clone();
-                let wanted = Box::new(Held { archive: archive.clone(), fence: state.fence, gap, backlog });
-                Err(Nothing::Held(wanted, state.epoch()))
-            }
+            (Lookup::Gap(gap), Some(archive)) => Err(self.hold(cursor, state, gap, archive)),
             (Lookup::Gap(gap), None) => Ok(self.gap(cursor, gap)),
             (Lookup::Event(payload, true), _) => {
                 cursor.ahead = false;

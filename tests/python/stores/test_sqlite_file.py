@@ -144,6 +144,46 @@ def test_a_full_disk_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def test_a_file_system_that_becomes_read_only_ends_no_run(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        SqliteStore(folder / "runs.db")
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        with pytest.raises(StoreError, match=r"runs\.db"):
+            SqliteStore(folder / "runs.db", max_runs=7)
+        with pytest.raises(StoreError, match=r"other\.db"):
+            SqliteStore(folder / "other.db")
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_file_that_is_truncated_in_use_ends_no_run(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    here = place.manager()
+    here.open_run(7)
+    for number in range(500):
+        here.publish(7, {"n": number})
+    wait_until(lambda: here.stats()["store"]["events_stored"] == 500)
+    script = f"""
+import sqlite3
+db = sqlite3.connect({str(place.folder / "runs.db")!r})
+db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+db.close()
+open({str(place.folder / "runs.db")!r}, "r+b").truncate(100)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    local = here.subscribe(7, "0")
+    for number in range(500, 600):
+        here.publish(7, {"n": number})
+    wait_until(lambda: here.stats()["store"]["error"])
+    assert here.finish_run(7, {"complete": True})
+    assert check_complete(read_to_end(local)) == (601, 0)
+    assert "fails:" in caplog.text
+
+
 def test_what_a_crash_leaves_beside_the_file_is_used(place: Place) -> None:
     owner = place.worker()
     owner.ask("open", 7, None)
