@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import uvicorn
 from genglossary_runs import RunManager, UnknownRunError
-from genglossary_runs.sse import drain, run_stream
+from genglossary_runs.sse import drain, run_stream, stats
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,7 +23,7 @@ from soaking.wire import Frames
 EVENTS = 120
 EVENT_BYTES = 4096
 CLIENTS_OF_A_KIND = 8
-SHORT_PATIENCE = 0.2
+SHORT_TIMEOUT = 0.2
 """Seconds within which a stalled client is dropped."""
 SMALL = 4096
 """For the buffers of sockets, so that a client that does not read is soon noticed. The system takes more."""
@@ -35,8 +35,9 @@ class Server:
     def __init__(self, manager: RunManager) -> None:
         async def stream(request: Request) -> Response:
             run_id, timeout = request.path_params["run_id"], float(request.query_params["timeout"])
+            options = {"heartbeat": 0.05, "send_timeout": timeout, "handoff": "plain" not in request.query_params}
             try:
-                return run_stream(manager, run_id, request, heartbeat=0.05, send_timeout=timeout, must_exist=True)
+                return run_stream(manager, run_id, request, must_exist=True, **options)
             except UnknownRunError:
                 return Response(status_code=404)
 
@@ -64,8 +65,11 @@ class Server:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has no connection and no work."""
-        return not self._server.server_state.connections and not self._server.server_state.tasks
+        """Whether it has no connection and no work, and has handed over none that is open."""
+        state = self._server.server_state
+        # All that have been handed over have one stand-in there, which has no transport.
+        connections = [one for one in list(state.connections) if hasattr(one, "transport")]
+        return not connections and not state.tasks and not stats()["handed_over"]
 
     def serves(self, address: tuple[str, int]) -> bool:
         """Whether the connection of this client is open."""
@@ -116,7 +120,7 @@ class Client:
     """A client on a socket of its own, which knows what it has been told."""
 
     def __init__(self, server: Server, run_id: int, chance: random.Random, name: str) -> None:
-        # Behind no event: from the start.
+        # From the start.
         self.account = Account(f"{name} of run {run_id}", "0-0")
         self.chance = chance
         self._server = server
@@ -124,15 +128,21 @@ class Client:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
-    async def connect(self, timeout: float = DEADLINE) -> None:
-        """Send the request, with the id of the last event, and the seconds that the server may wait for a send."""
+    async def connect(self, timeout: float = DEADLINE, *, plain: bool = False) -> None:
+        """Send the request, with the id of the last event.
+
+        Args:
+            timeout: seconds that the server may wait for a send.
+            plain: have the server itself send the stream, which then knows the connection to its end.
+        """
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._server.port))
         self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=SMALL)
         self.account.resume()
-        head = f"GET {self._path}?timeout={timeout} HTTP/1.1\r\nHost: localhost\r\n"
+        query = f"timeout={timeout}" + ("&plain" if plain else "")
+        head = f"GET {self._path}?{query} HTTP/1.1\r\nHost: localhost\r\n"
         self._writer.write(f"{head}Last-Event-ID: {self.account.last_event_id}\r\n\r\n".encode())
 
     async def read_head(self) -> None:
@@ -206,7 +216,7 @@ async def ask_and_leave(client: Client) -> None:
 
 async def stall(client: Client) -> None:
     """Stop reading: the server drops such a client, which then finds no end of the stream."""
-    await client.connect(SHORT_PATIENCE)
+    await client.connect(SHORT_TIMEOUT, plain=True)
     await client.read_head()
     await client.wait_until_dropped()
     with suppress(asyncio.IncompleteReadError, ConnectionError):

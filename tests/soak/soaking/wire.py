@@ -17,19 +17,21 @@ class Frames:
         self._rest = b""
 
     def feed(self, received: bytes) -> Iterator[tuple[dict[str, Any], str | None]]:
-        """The events that are whole by now: their data and their id."""
+        """The events that are complete by now: their data and their id."""
         *frames, self._rest = (self._rest + received).split(b"\n\n")
         for frame in frames:
-            if not frame.startswith((b":", b"retry: ")):
-                yield self._event(frame.decode())
+            # Comments and `retry:` are single lines before an event.
+            lines = [line for line in frame.decode().split("\n") if not line.startswith((":", "retry: "))]
+            if lines:
+                yield self._event(lines)
 
     @staticmethod
-    def _event(frame: str) -> tuple[dict[str, Any], str | None]:
+    def _event(frame: list[str]) -> tuple[dict[str, Any], str | None]:
         fields: dict[str, str] = {}
-        for line in frame.split("\n"):
+        for line in frame:
             match = FIELD.fullmatch(line)
             if match is None or match[1] in fields:
-                raise WrongError(f"no server-sent event: {frame!r}")
+                raise WrongError(f"not a server-sent event: {frame!r}")
             fields[match[1]] = match[2]
         message = json.loads(fields["data"])
         kind = "gap" if "gap" in message else "complete" if "complete" in message else None
