@@ -1,11 +1,13 @@
 //! Stores: runs that outlive their process and are read from any.
 //!
 //! [`store`] says what a store does, [`sqlite`] does it for the processes of one host. The [`engine`] is the one thread of a
-//! process that talks to it: [`worker`] says in which order, [`flow`] how events move.
+//! process that talks to it: [`worker`] says in which order, [`questions`] what it is
+//! asked, [`flow`] how events move.
 
 pub mod answer;
 pub mod engine;
 mod flow;
+mod questions;
 pub mod record;
 pub mod shared;
 #[cfg(feature = "sqlite")]

@@ -1,0 +1,171 @@
+//! What the engine's thread is asked: beginning, finding, reading and commanding runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::Answer;
+use super::record::{Outcome, Record, interrupted_event};
+use super::shared::{Opened, Question, wait_for_fork};
+use super::store::{Append, Begun, Command, Error, NewRun, Result, StoredEvent};
+use super::worker::{Followed, Owned, Sent, Worker};
+use crate::core::archive::{Life, Terminal};
+use crate::core::run::Run;
+use crate::core::sync::Arc as CoreArc;
+use crate::core::{Fence, Payload, RunId, RunManager, Seq, Start, Subscription};
+
+/// How long an owner may take to reply to a command.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Answer a question.
+    pub(super) fn answer(&mut self, question: Question) {
+        match question {
+            Question::Begin(manager, run, answer) => self.begin(&manager, &run, &answer),
+            Question::Subscribe(manager, run_id, start, must_exist, answer) => {
+                let subscription = self.subscribe(&manager, &run_id, start, must_exist);
+                // A reader that nobody waits for any more is dropped, which closes it.
+                drop(answer.give(subscription));
+            }
+            Question::Command(run_id, command, answer) => self.command(&run_id, command, answer),
+            Question::Find(run_id, answer) => drop(answer.give(self.find(&run_id))),
+            Question::List(query, answer) => {
+                self.write();
+                let records = self.ask(|store| store.list(&query));
+                drop(answer.give(records));
+            }
+            Question::Flush(answer) => {
+                let flushed = self.flush();
+                drop(answer.give(flushed));
+            }
+            Question::Close(answer, resumed) => {
+                self.store = None;
+                drop(answer.give(Ok(())));
+                wait_for_fork(&resumed);
+                self.look_now();
+            }
+        }
+    }
+
+    fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Answer<Opened>) {
+        // The end of a run with this id or key may be yet to be stored.
+        self.write();
+        let begun = self.ask(|store| match store.begin(new)? {
+            Begun::RunActive(record) | Begun::KeyActive(record) if store.reap(&[record.fence], false)? > 0 => {
+                store.begin(new)
+            }
+            begun => Ok(begun),
+        });
+        let record = match begun {
+            Ok(Begun::Started(record)) => record,
+            Ok(Begun::RunActive(record)) => return drop(answer.give(Ok(Opened::RunActive(record)))),
+            Ok(Begun::KeyActive(record)) => return drop(answer.give(Ok(Opened::KeyActive(record)))),
+            Err(error) => return drop(answer.give(Err(error))),
+        };
+        let opened = manager.open_stored(record.run_id.as_ref(), record.fence, &self.archive);
+        let (cancel, run) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // It is open here and unknown to the store, as after a failure: the record has nobody to end it.
+                self.abandon(&record);
+                return drop(answer.give(Err(Error::Failed(error.to_string()))));
+            }
+        };
+        self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
+        let run_id = record.run_id.clone();
+        let owned = Owned { manager: manager.clone(), run: run.clone(), record, next: Seq::FIRST, is_ready: true };
+        self.owned.insert(run.key, owned);
+        if answer.give(Ok(Opened::Run(run_id.clone(), cancel))).is_err() {
+            let payload = Payload::new(None, &interrupted_event(&run_id));
+            manager.finish(run_id.as_ref(), payload, false);
+        }
+    }
+
+    /// End a run in the store that never came to be here.
+    fn abandon(&mut self, record: &Record) {
+        let payload = Payload::new(None, &interrupted_event(&record.run_id));
+        let run = Append {
+            fence: record.fence,
+            events: vec![StoredEvent { seq: Seq::FIRST, payload }],
+            last: Seq::FIRST,
+            end: Some(Outcome::interrupted()),
+        };
+        // If this fails too, the record is ended with the process.
+        let _ = self.ask(|store| store.append(&[run]));
+    }
+
+    fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
+        self.write();
+        self.ask(|store| match store.find(run_id)? {
+            Some(record) if record.is_running() && store.reap(&[record.fence], false)? > 0 => store.find(run_id),
+            found => Ok(found),
+        })
+    }
+
+    fn subscribe(
+        &mut self,
+        manager: &RunManager,
+        run_id: &RunId,
+        start: Start,
+        must_exist: bool,
+    ) -> Result<Option<Subscription>> {
+        let Some(record) = self.find(run_id)? else {
+            // It may be open here and unknown to a store that was lost, or be kept from before that.
+            let subscription = manager.subscribe(run_id.as_ref(), start, must_exist);
+            let Ok(subscription) = subscription else { return Ok(None) };
+            if let Some(run) = manager.live_run(run_id.as_ref())
+                && !manager.is_open(run_id.as_ref())
+                && !self.followed.iter().any(|followed| CoreArc::ptr_eq(&followed.run, &run))
+            {
+                self.follow(manager, run, None, Seq::FIRST);
+            }
+            return Ok(Some(subscription));
+        };
+        let life = self.life(&record)?;
+        let (subscription, run) = manager.subscribe_stored(run_id.as_ref(), &life, &self.archive, start);
+        if let Some(run) = run {
+            self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
+            self.follow(manager, run, Some(life.fence), life.last.next());
+        }
+        Ok(Some(subscription))
+    }
+
+    fn follow(&mut self, manager: &RunManager, run: CoreArc<Run>, fence: Option<Fence>, next: Seq) {
+        self.followed.push(Followed { manager: manager.clone(), run, fence, next, missing_since: None });
+        self.look_now();
+    }
+
+    /// A record as the core knows it.
+    pub(super) fn life(&mut self, record: &Record) -> Result<Life> {
+        let terminal = if record.is_running() { None } else { Some(self.terminal(record)?) };
+        Ok(Life { fence: record.fence, last: record.last, terminal })
+    }
+
+    /// How a run ended.
+    pub(super) fn terminal(&mut self, record: &Record) -> Result<Terminal> {
+        let found = self.ask(|store| store.read(record.fence, record.last, 1, 1))?;
+        let payload = match found.into_iter().next() {
+            Some(event) => event.payload,
+            // The record answers.
+            None => Payload::new(None, &record.as_event()),
+        };
+        Ok(Terminal { fence: record.end_fence, payload })
+    }
+
+    fn command(&mut self, run_id: &RunId, command: Command, answer: Arc<Answer<Option<String>>>) {
+        let record = match self.find(run_id) {
+            Ok(Some(record)) if record.is_running() => record,
+            Ok(_) => return drop(answer.give(Ok(None))),
+            Err(error) => return drop(answer.give(Err(error))),
+        };
+        match self.ask(|store| store.send(record.fence, &command)) {
+            Ok(_) if matches!(command, Command::Cancel) => drop(answer.give(Ok(Some(String::new())))),
+            Ok(number) => {
+                let deadline = Instant::now() + REPLY_TIMEOUT;
+                self.sent.push(Sent { number, fence: record.fence, answer, deadline });
+            }
+            Err(error) => return drop(answer.give(Err(error))),
+        }
+        // The owner may be this process.
+        self.look_now();
+    }
+}
