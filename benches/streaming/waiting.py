@@ -1,6 +1,7 @@
 """What publishing costs while the readers wait in an event loop, the wake-up included. No HTTP, only two threads."""
 
 import asyncio
+import json
 import queue
 import statistics
 import threading
@@ -79,6 +80,22 @@ class OurWaiting(Waiting):
 
     def publish(self, message: dict[str, Any]) -> None:
         self._manager.publish(RUN_ID, message)
+
+
+class BusyWaiting(OurWaiting):
+    """One task, whose loop has as much to do with each event as a thousand readers have.
+
+    What a publisher keeps in the processor's caches is gone by the next event, as it is after a thousand readers.
+    """
+
+    def __init__(self) -> None:
+        self._json = json.dumps(log_message())
+        super().__init__(1)
+
+    def received(self) -> None:
+        for _ in range(1000):
+            json.loads(self._json)
+        super().received()
 
 
 class BaselineWaiting(Waiting):
