@@ -282,7 +282,7 @@ def test_a_run_may_have_to_exist(manager: RunManager, serve: Serve) -> None:
 
 def test_a_number_that_no_run_can_have_is_unknown(manager: RunManager) -> None:
     for run_id in (10**200, -(10**300)):
-        with pytest.raises(UnknownRunError, match="is unknown: no run can have this id"):
+        with pytest.raises(UnknownRunError, match=f"run {run_id} is unknown"):
             run_stream(manager, run_id)
 
 
