@@ -61,10 +61,10 @@ class StoreStats(TypedDict):
 class RunManager:
     """Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
 
-    A run is named by an int or by a str of 1 to 200 characters without control characters; a `uuid.UUID` is its text.
-    An int and a str that is its decimal form are the same id: an int of 64 bits is shown as an int, a larger one as a
-    str. Methods that make a run refuse any other id: with `TypeError` one of another type (a bool or a float, too),
-    else with `InvalidRunIdError`. To all others, which find runs, it is the id of an unknown one.
+    A run is named by an int of 64 bits or by a str of 1 to 200 characters without control characters; a `uuid.UUID`
+    is its text, and a str that is the decimal form of such an int is that int. Methods that make a run refuse any
+    other id: with `TypeError` one of another type (a bool or a float, too), else with `InvalidRunIdError`. To all
+    others, which find runs, it is the id of an unknown one.
 
     A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
     reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.

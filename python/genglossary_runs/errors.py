@@ -35,7 +35,7 @@ class StoreError(RunsError, OSError):
 
 
 class InvalidRunIdError(RunsError, ValueError):
-    """The id is neither an int nor a text within the bounds for ids."""
+    """The id is neither an int of 64 bits nor a text within the bounds for ids."""
 
 
 class SubscriptionEnded(RunsError, queue.Empty):

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
-use pyo3::intern;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 use pyo3::{Borrowed, IntoPyObjectExt};
@@ -12,9 +11,7 @@ use super::errors::InvalidRunIdError;
 use super::once::Imported;
 use crate::core::{RunId, RunIdRef};
 
-const TOO_MANY_DIGITS: &str = "a run id has at most 200 characters";
-
-/// The id of a run that is to be made: an int, a str within the bounds for ids, or a `uuid.UUID`.
+/// The id of a run that is to be made: an int of 64 bits, a str within the bounds for ids, or a `uuid.UUID`.
 pub struct NewRun<'a>(Id<'a>);
 
 /// The id of a run that is to be found. What cannot name a run finds none, like the id of any other unknown run.
@@ -28,7 +25,7 @@ enum Id<'a> {
 /// Why an object is not a run id.
 enum Unfit {
     Type,
-    /// An int of thousands of digits, or a text without UTF-8; with what is to be said of it.
+    /// An int that has more than 64 bits, or a text without UTF-8; with what is to be said of it.
     Value(&'static str),
     Raised(PyErr),
 }
@@ -105,8 +102,9 @@ fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
 fn read_int<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
     match object.extract::<i64>() {
         Ok(number) => Ok(Id::Int(number)),
-        // The ints of UUIDs, for one. As a text, whose bounds hold, it is found however it came.
-        Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => decimal_of(object),
+        Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+            Err(Unfit::Value("a run id that is an int is between -2**63 and 2**63 - 1"))
+        }
         Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Unfit::Type),
         Err(error) => Err(Unfit::Raised(error)),
     }
@@ -121,17 +119,6 @@ fn read_other<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
     } else {
         let text = object.str().and_then(|text| text.extract::<String>()).map_err(Unfit::Raised)?;
         Ok(Id::Text(Cow::Owned(text)))
-    }
-}
-
-#[cold]
-fn decimal_of<'a>(object: Borrowed<'_, '_, PyAny>) -> Result<Id<'a>, Unfit> {
-    let number = object.call_method0(intern!(object.py(), "__index__")).map_err(Unfit::Raised)?;
-    match number.str().and_then(|text| text.extract::<String>()) {
-        Ok(text) => Ok(Id::Text(Cow::Owned(text))),
-        // More digits than Python prints.
-        Err(error) if error.is_instance_of::<PyValueError>(object.py()) => Err(Unfit::Value(TOO_MANY_DIGITS)),
-        Err(error) => Err(Unfit::Raised(error)),
     }
 }
 

@@ -14,20 +14,11 @@ def new_id() -> str:
 
 
 def canonical(run_id: RunId) -> int | str:
-    """Return the id as the manager has it: an int of 64 bits for its text, and the text of a larger int or a UUID."""
+    """Return the id as the manager has it: a UUID as its text, and a text that is an int of 64 bits as that int."""
     if isinstance(run_id, uuid.UUID):
         return str(run_id)
-    if isinstance(run_id, int) and not isinstance(run_id, bool) and not _LEAST <= run_id <= _MOST:
-        return _text_of(run_id)
     if isinstance(run_id, str) and len(run_id) <= _LONGEST and run_id.isascii() and run_id.removeprefix("-").isdigit():
         number = int(run_id)
         if str(number) == run_id and _LEAST <= number <= _MOST:
             return number
     return run_id
-
-
-def _text_of(number: int) -> int | str:
-    try:
-        return str(number)
-    except ValueError:  # more digits than Python prints; the manager refuses it
-        return number

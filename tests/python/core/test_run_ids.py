@@ -55,16 +55,6 @@ def test_digits_that_are_no_int_of_64_bits_are_a_text(manager: RunManager) -> No
     assert manager.active_runs() == [str(2**63)]
 
 
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, uuid.UUID(int=2**127).int])
-def test_an_int_of_more_than_64_bits_is_its_text(manager: RunManager, number: int) -> None:
-    """The ints of UUIDs were refused."""
-    manager.open_run(number)
-    assert manager.active_runs() == [str(number)]
-    assert manager.is_active(number)
-    assert manager.is_active(str(number))
-    assert manager.subscribe(number, must_exist=True).run_id == str(number)
-
-
 def test_a_uuid_is_its_text(manager: RunManager) -> None:
     run_id = uuid.uuid4()
     manager.open_run(run_id)

@@ -42,11 +42,8 @@ assert len(set(ids)) == len(ids) == 5
 """)
 
 
-UUID = uuid.UUID(int=2**127 + 5)
-
-
 @pytest.mark.parametrize(
-    ("given", "found"), [(7, 7), ("01JABCDEF", "01JABCDEF"), ("17", 17), (UUID, str(UUID)), (UUID.int, str(UUID.int))]
+    ("given", "found"), [(7, 7), ("01JABCDEF", "01JABCDEF"), ("17", 17), (uuid.UUID(int=5), str(uuid.UUID(int=5)))]
 )
 def test_the_application_may_name_a_run(
     runner: Runner, manager: RunManager, given: int | str, found: int | str
@@ -107,9 +104,12 @@ def test_of_many_starts_of_one_id_one_wins(runner: Runner, gate: Gate) -> None:
     assert refused == won * 49
 
 
-@pytest.mark.parametrize("run_id", ["", "x" * 201, "a\n", 10**200, -(10**5000)], ids=["", "x", "n", "200", "5000"])
-def test_an_impossible_id_is_refused(runner: Runner, run_id: int | str) -> None:
-    with pytest.raises(InvalidRunIdError):
+@pytest.mark.parametrize(
+    ("run_id", "error"),
+    [("", InvalidRunIdError), ("x" * 201, InvalidRunIdError), ("a\n", InvalidRunIdError), (2**63, InvalidRunIdError)],
+)
+def test_an_impossible_id_is_refused(runner: Runner, run_id: int | str, error: type[Exception]) -> None:
+    with pytest.raises(error):
         runner.start(nothing, run_id=run_id, key="key")
     assert runner.runs() == []
     assert ended(runner.start(nothing, key="key")).status == "completed"
