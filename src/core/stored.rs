@@ -12,7 +12,7 @@ use super::error::Error;
 use super::event::Payload;
 use super::id::{EventId, Fence, RunIdRef, Seq};
 use super::manager::{RunManager, Start};
-use super::registry::{Claim, Maps, evict_logs};
+use super::registry::{Claim, Entry, Maps, evict_logs};
 use super::run::{Finish, Run, State};
 use super::subscription::Subscription;
 use super::sync::Arc;
@@ -76,7 +76,7 @@ impl RunManager {
     ) -> (Subscription, Option<Arc<Run>>) {
         let registry = self.registry();
         let mut maps = registry.lock();
-        let mut evicted = maps.retained.expire(Instant::now());
+        let evicted = maps.retained.expire(Instant::now());
         let retained = maps.retained.get(run_id).filter(|run| run.lock().is_life(life)).cloned();
         let (run, fill) = match retained {
             Some(run) if !maps.live.contains_key(&run_id) => (run, false),
@@ -102,15 +102,13 @@ impl RunManager {
                 }
             }
         };
-        let finish = life.terminal.as_ref().filter(|_| fill).map(|terminal| finish_mirror(&mut maps, &run, terminal));
+        let end = life.terminal.as_ref().filter(|_| fill).map(|terminal| finish_mirror(&mut maps, &run, terminal));
         let (next, ahead) = run.lock().position(start);
         drop(maps);
         let subscription = Subscription::of_stored(run.clone(), registry.clone(), next, ahead);
-        let fill = fill && finish.is_none();
-        if let Some((Finish { wakeup, chunk, .. }, more)) = finish {
-            evicted.extend(more);
-            drop(chunk);
-            run.wake(wakeup);
+        let fill = fill && end.is_none();
+        if let Some(end) = end {
+            end.settle(&run);
         }
         evict_logs(&evicted);
         (subscription, fill.then_some(run))
@@ -137,11 +135,9 @@ impl RunManager {
     /// Finish a mirror with the terminal event of the store.
     pub fn finish_stored(&self, run: &Arc<Run>, terminal: &Terminal) {
         let mut maps = self.registry().lock();
-        let (Finish { wakeup, chunk, .. }, evicted) = finish_mirror(&mut maps, run, terminal);
+        let end = finish_mirror(&mut maps, run, terminal);
         drop(maps);
-        drop(chunk);
-        run.wake(wakeup);
-        evict_logs(&evicted);
+        end.settle(run);
     }
 
     /// Append an event to a run that is open here, and wake the readers.
@@ -167,19 +163,36 @@ impl RunManager {
     }
 }
 
+/// What is left to do after a mirror has got its terminal event, once no lock is held.
+struct MirrorEnd {
+    finish: Finish,
+    evicted: Vec<Arc<Run>>,
+    /// Its entry, whose cancel event may have callbacks to drop.
+    entry: Option<Entry>,
+}
+
+impl MirrorEnd {
+    fn settle(self, run: &Run) {
+        let Finish { wakeup, chunk, .. } = self.finish;
+        drop(chunk);
+        run.wake(wakeup);
+        evict_logs(&self.evicted);
+        drop(self.entry.map(|entry| entry.cancel.take_callbacks()));
+    }
+}
+
 /// Take a mirror's entry out, append the terminal event and retain the run, as one step.
-fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal) -> (Finish, Vec<Arc<Run>>) {
+fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal) -> MirrorEnd {
     run.lock().end_fence = terminal.fence;
     let is_newest = maps.live.get(&run.id.as_ref()).is_some_and(|entry| Arc::ptr_eq(&entry.run, run));
     let finish = run.finish(terminal.payload.clone());
     if !is_newest {
-        return (finish, Vec::new());
+        return MirrorEnd { finish, evicted: Vec::new(), entry: None };
     }
     let entry = maps.live.remove(&run.id.as_ref());
-    drop(entry.map(|entry| entry.cancel.take_callbacks()));
     maps.retained.remove(run.id.as_ref());
     let evicted = maps.retained.insert(run.clone(), finish.bytes, Instant::now());
-    (finish, evicted)
+    MirrorEnd { finish, evicted, entry }
 }
 
 impl Run {

@@ -9,12 +9,11 @@ use std::cell::Cell;
 use jiter::{PythonParse, StringCacheMode, map_json_error};
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
-use serde::Serialize;
-use serde_json::to_writer;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 
 use super::native;
-use super::once::{Once, intern};
+use super::once::Once;
+use super::scalar::{float_key, int_repr, write_plain, write_str, write_text};
 use crate::core::{EventName, Payload};
 
 /// How deep objects and arrays may be nested, the outermost counted as 1.
@@ -23,8 +22,6 @@ const MAX_DEPTH: usize = 128;
 const MAX_DIGITS: usize = 4300;
 /// How often one value may be replaced by a plainer one, so that an object that converts to itself comes to an end.
 const MAX_CONVERSIONS: usize = 32;
-/// Line ends for `str.splitlines` and so for many clients, though neither for JSON nor for server-sent events.
-const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// A buffer larger than this is not kept for the next event.
 const KEPT_BUFFER: usize = 64 << 10;
 
@@ -364,7 +361,7 @@ fn write_array<'py>(
 /// Write a key as `json.dumps` does, numbers, booleans and None as text; what converts to one of these as that.
 fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
     if let Ok(text) = key.cast::<PyString>() {
-        return write_text(text, out);
+        return Ok(write_text(text, out)?);
     }
     let text = if let Ok(flag) = key.cast_exact::<PyBool>() {
         if flag.is_true() { "true".to_owned() } else { "false".to_owned() }
@@ -385,76 +382,6 @@ fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
     };
     write_str(&text, out);
     Ok(())
-}
-
-fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Written {
-    if let Ok(text) = text.to_str() {
-        write_str(text, out);
-        return Ok(());
-    }
-    // Lone surrogates have no UTF-8. Through UTF-16, pairs join as they do when JSON's escapes are read.
-    let py = text.py();
-    let encoded = text.call_method1(intern!(py, "encode"), ("utf-16-le", "surrogatepass"))?;
-    let bytes = encoded.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
-    let (units, _) = bytes.as_chunks::<2>();
-    let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-    write_str(&String::from_utf16_lossy(&units), out);
-    Ok(())
-}
-
-fn write_str(text: &str, out: &mut Vec<u8>) {
-    // Whether a byte has to be escaped, or begins a separator. Without a branch for each this is done many at a time.
-    let special = text.bytes().fold(false, |special, byte| {
-        special | (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0xC2) | (byte == 0xE2)
-    });
-    if !special {
-        out.reserve(text.len() + 2);
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else if text.contains(SEPARATORS) {
-        write_separated(text, out);
-    } else {
-        write_plain(text, out);
-    }
-}
-
-#[cold]
-fn write_separated(text: &str, out: &mut Vec<u8>) {
-    let mut json = Vec::with_capacity(text.len() + 16);
-    write_plain(text, &mut json);
-    for character in String::from_utf8_lossy(&json).chars() {
-        if SEPARATORS.contains(&character) {
-            out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
-        } else {
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
-}
-
-/// `int.__repr__`, whatever a subclass says.
-fn int_repr(number: &Bound<'_, PyInt>) -> PyResult<String> {
-    let py = number.py();
-    py.get_type::<PyInt>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
-}
-
-/// A float as `json.dumps` writes it as a key.
-fn float_key(number: &Bound<'_, PyFloat>) -> PyResult<String> {
-    let value = number.value();
-    if value.is_nan() {
-        return Ok("NaN".to_owned());
-    }
-    if value.is_infinite() {
-        return Ok(if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() });
-    }
-    let py = number.py();
-    py.get_type::<PyFloat>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
-}
-
-/// Write a number or a text.
-fn write_plain<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    // Neither writing to a `Vec` nor these types can fail.
-    let _ = to_writer(out, value);
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -17,6 +17,7 @@ mod once;
 mod owner;
 mod reader;
 mod run_id;
+mod scalar;
 mod store;
 mod stored;
 mod streams;
