@@ -11,7 +11,7 @@ use super::event::Payload;
 use super::id::{EventId, RunId, RunIdRef, Seq};
 use super::limits::Limits;
 use super::registry::{Claim, Entry, Registry, evict_logs, new_cancel_event};
-use super::run::{Finish, Run, State};
+use super::run::{Finish, Run};
 use super::stats::Stats;
 use super::subscription::Subscription;
 use super::sync::Arc;
@@ -67,11 +67,11 @@ impl RunManager {
         self.open_as(run_id, |_| ()).map(|(cancel, _)| cancel)
     }
 
-    /// Open a run, and have `prepare` do something to it before anybody can publish to it.
+    /// Open a run, and have `prepare` do something to its entry before anybody can publish to it.
     pub(super) fn open_as(
         &self,
         run_id: RunIdRef<'_>,
-        prepare: impl FnOnce(&mut State),
+        prepare: impl FnOnce(&mut Entry),
     ) -> Result<(Arc<CancelEvent>, Arc<Run>), Error> {
         let mut maps = self.registry.lock();
         let entry = maps.entry(run_id, self.registry.limits.log);
@@ -79,8 +79,8 @@ impl RunManager {
             return Err(Error::RunActive(entry.run.id.clone()));
         }
         entry.claim = Claim::Open;
+        prepare(entry);
         let (cancel, run) = (entry.cancel.clone(), entry.run.clone());
-        prepare(&mut run.lock());
         maps.retained.remove(run_id);
         let evicted = maps.retained.expire(Instant::now());
         drop(maps);

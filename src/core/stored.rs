@@ -48,7 +48,8 @@ impl State {
 
 /// Runs of a store.
 impl RunManager {
-    /// Open a run that has begun this life in a store; the cancel event and the run.
+    /// Open a run that has begun this life in a store; the cancel event and the run. Readers of the mirror of an earlier
+    /// life go on with that one, which whoever fills it has to end.
     ///
     /// # Errors
     ///
@@ -59,10 +60,20 @@ impl RunManager {
         fence: Fence,
         archive: &StdArc<dyn Archive>,
     ) -> Result<(Arc<CancelEvent>, Arc<Run>), Error> {
-        self.open_as(run_id, |state| {
+        let mut mirror = None;
+        let opened = self.open_as(run_id, |entry| {
+            if entry.run.lock().archive.is_some() {
+                let run = Arc::new(Run::new(run_id.into(), fence, self.limits().log));
+                mirror = Some(std::mem::replace(&mut entry.run, run));
+                entry.subscribers = 0;
+            }
+            let mut state = entry.run.lock();
             state.fence = fence;
             state.archive = Some(archive.clone());
-        })
+        });
+        // Outside of the lock.
+        drop(mirror);
+        opened
     }
 
     /// Make a reader of a run that is executed elsewhere, or was; of the run that is open here, if one is. Returns the run

@@ -60,6 +60,22 @@ def test_a_reader_elsewhere_sees_the_end_of_a_run_whose_process_was_killed(place
     here.open_new_run(key="book")
 
 
+def test_a_reader_never_saw_the_end_of_a_killed_life_when_the_next_began_here(place: Place) -> None:
+    owner, here = place.worker(), place.manager()
+    owner.ask("open", 7, None)
+    owner.ask("publish", 7, 1, 3)
+    live = here.subscribe(7, "0", must_exist=True)
+    wait_until(lambda: live.qsize() == 3)
+    owner.kill()
+    here.open_run(7)
+    assert here.publish(7, {"n": 1}).endswith("-1")
+    here.finish_run(7, {"complete": True})
+    seen = read_to_end(live)
+    assert check_complete(seen) == (4, 0)
+    assert seen[-1][1]["error"] == INTERRUPTED
+    assert len(place.worker().ask("read", 7, "0")) == 2
+
+
 def test_a_key_of_a_killed_process_is_free_at_once(place: Place) -> None:
     owner, here = place.worker(), place.manager()
     owner.ask("open", 7, "book")
