@@ -9,6 +9,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo [DOCS=folder] [DEMO_FLAGS=...]"
 	@echo "                         make a glossary of a folder's texts, watch the run, keep serving"
+	@echo "make dev                 the virtual environment, and the extension built into it"
 	@echo "make test                run every test"
 	@echo "make lint                check format, lints, types and stubs"
 	@echo "make bench               measure side by side with the design it replaces"
