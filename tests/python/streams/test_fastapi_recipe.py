@@ -2,13 +2,22 @@
 
 import pytest
 from core.support import Background, wait_until
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from genglossary_runs import RunManager
+from genglossary_runs.sse import run_stream
 from httpx_sse import connect_sse
 
 from .conftest import Serve
-from .servers import LOOPS, Site, make_app
+from .servers import LOOPS, Site
 from .support import EVENTS, Frame, Stream, log, readme_example
+
+
+@pytest.fixture
+def manager() -> RunManager:
+    """A manager with run "1" open: the ids of the recipe are texts, as a runner's are."""
+    manager = RunManager()
+    manager.open_run("1")
+    return manager
 
 
 def make_recipe(manager: RunManager) -> FastAPI:
@@ -32,9 +41,15 @@ def follow(port: int, last_event_id: str | None = None) -> list[Frame]:
 
 def test_it_sends_what_run_stream_sends(manager: RunManager, serve: Serve, site: Site) -> None:
     for n in range(5):
-        manager.publish(1, {**log(n), "message": "用語\n"})
-    manager.finish_run(1, {"complete": True, "db_status": "completed"})
-    recipe, ours = follow(site.port, "0"), follow(serve(make_app(manager)).port, "0")
+        manager.publish("1", {**log(n), "message": "用語\n"})
+    manager.finish_run("1", {"complete": True, "db_status": "completed"})
+    app = FastAPI()
+
+    @app.get(EVENTS)
+    async def stream_run(request: Request) -> Response:
+        return run_stream(manager, "1", request)
+
+    recipe, ours = follow(site.port, "0"), follow(serve(app).port, "0")
     assert [(frame.event, frame.id, frame.json) for frame in recipe] == [
         (frame.event, frame.id, frame.json) for frame in ours
     ]
@@ -45,8 +60,8 @@ def test_a_client_gets_what_is_published_meanwhile(manager: RunManager, site: Si
     def publish() -> None:
         wait_until(lambda: manager.stats()["subscribers"] == 1)
         for n in range(100):
-            manager.publish(1, log(n))
-        manager.finish_run(1, {"complete": True})
+            manager.publish("1", log(n))
+        manager.finish_run("1", {"complete": True})
 
     publisher = Background(publish)
     with connect_sse(site.client, "GET", EVENTS) as stream:
@@ -57,8 +72,8 @@ def test_a_client_gets_what_is_published_meanwhile(manager: RunManager, site: Si
 
 
 def test_a_client_resumes(manager: RunManager, site: Site) -> None:
-    ids = [manager.publish(1, log(n)) for n in range(5)]
-    manager.finish_run(1, {"complete": True})
+    ids = [manager.publish("1", log(n)) for n in range(5)]
+    manager.finish_run("1", {"complete": True})
     *rest, terminal = follow(site.port, ids[2])
     assert [event.id for event in rest] == ids[3:]
     assert site.client.get(EVENTS, headers={"Last-Event-ID": terminal.id or ""}).status_code == 204
@@ -66,10 +81,10 @@ def test_a_client_resumes(manager: RunManager, site: Site) -> None:
 
 def test_a_client_is_told_of_a_gap(serve: Serve) -> None:
     manager = RunManager(history=3)
-    manager.open_run(1)
+    manager.open_run("1")
     for n in range(10):
-        manager.publish(1, log(n))
-    manager.finish_run(1, {"complete": True})
+        manager.publish("1", log(n))
+    manager.finish_run("1", {"complete": True})
     gap, *rest = follow(serve(make_recipe(manager)).port, "0")
     assert (gap.event, gap.id, gap.json["gap"]["missed"]) == ("gap", None, 8)
     assert [event.seq for event in rest] == [9, 10, 11]
@@ -79,7 +94,7 @@ def test_a_client_that_leaves_leaves_nothing(manager: RunManager, site: Site) ->
     """While nothing is sent: FastAPI logs an error of its own where a client leaves while something is."""
     for n in range(5):
         with Stream(site.port, last_event_id="0") as stream:
-            manager.publish(1, log(n))
+            manager.publish("1", log(n))
             stream.receive_event(n=n)
             assert manager.stats()["subscribers"] == 1
         wait_until(lambda: manager.stats()["subscribers"] == 0)
