@@ -348,3 +348,16 @@ def test_a_dict_that_another_thread_changes(manager: RunManager) -> None:
     events = drain(reader)
     assert len(events) == published
     assert all(read["first"] == 1 and read["list"] == [] for read in events)
+
+
+@pytest.mark.parametrize(
+    "character", ['"', "\\", "\x00", "\x1f", "\x7f", "\x85", "\u2028", "\u2029", "·", "…", "é", "語", "😀"], ids=ascii
+)
+def test_a_character_is_found_wherever_it_stands(manager: RunManager, character: str) -> None:
+    """Texts are looked through in blocks of several sizes."""
+    reader = manager.subscribe(1)
+    texts = ["a" * before + character + "b" * after for before in range(70) for after in (0, 1, 7, 8, 31, 33)]
+    for text in texts:
+        manager.publish(1, {text: text})
+        frame = reader.get_nowait()
+        assert frame == {text: text}
