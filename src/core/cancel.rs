@@ -4,6 +4,8 @@ use std::any::Any;
 use std::sync::Arc as StdArc;
 use std::time::Instant;
 
+#[cfg(not(loom))]
+use super::fork::release;
 use super::sync::{AtomicBool, Bell, Mutex, Ordering};
 use super::wake::{Key, Port, Waitable, Waiters};
 
@@ -113,5 +115,13 @@ impl Waitable for CancelEvent {
 
     fn bell(&self) -> &Bell {
         &self.bell
+    }
+}
+
+// Whoever drops it last may hold no GIL.
+#[cfg(not(loom))]
+impl Drop for CancelEvent {
+    fn drop(&mut self) {
+        release(std::mem::take(&mut self.state.get_mut().callbacks));
     }
 }

@@ -18,18 +18,27 @@
 //!   share is held for a critical section only: never while its thread sleeps, and never while it needs the GIL, which
 //!   the thread that forks has. What takes the GIL meanwhile does so in [`attached`], where there is no gate.
 //!
+//! Two threads that fork take turns ([`take_turn`]), and wait for theirs without the GIL: the thread whose turn it is needs
+//! the GIL before it opens the gate.
+//!
+//! pyo3 keeps the Python objects that are dropped without the GIL in a list with a lock of its own, which is std's but one
+//! for the process. So what they may hang on is dropped with [`release`], as if that lock were one of the core's.
+//!
 //! A share is taken once a thread, however many locks it holds: the gate lets no new share in while it is being closed,
 //! and a second share of the same thread would wait for ever.
 
 use std::cell::Cell;
 #[cfg(not(loom))]
 use std::sync::RwLockReadGuard;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 static GATE: RwLock<()> = RwLock::new(());
+
+/// Whether a thread has its turn to fork.
+static TURN: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Whether this thread runs without the GIL.
@@ -52,7 +61,17 @@ pub fn entered_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Wait until no thread without the GIL is at a lock, and keep them away. Call it before a fork, holding the GIL.
+/// Take the turn to fork. Returns whether no other thread has it; if one has, release the GIL before trying again.
+pub fn take_turn() -> bool {
+    !TURN.swap(true, Ordering::Acquire)
+}
+
+/// Give the turn back. Call it after a fork, in the parent and in the child.
+pub fn give_turn() {
+    TURN.store(false, Ordering::Release);
+}
+
+/// Wait until no thread without the GIL is at a lock, and keep them away. Call it before a fork, with the turn and the GIL.
 pub fn close_gate() {
     let closed = CLOSED.take();
     CLOSED.set(Some(closed.unwrap_or_else(|| GATE.write().unwrap_or_else(PoisonError::into_inner))));
@@ -73,6 +92,13 @@ pub fn detached<T>(work: impl FnOnce() -> T) -> T {
 pub fn attached<T>(work: impl FnOnce() -> T) -> T {
     let _restored = Restore::after_setting(false);
     work()
+}
+
+/// Drop what Python objects may hang on, with a fork waiting if this thread does not hold the GIL. No lock must be held.
+pub fn release<T>(value: T) {
+    #[cfg(not(loom))]
+    let _pass = Pass::new();
+    drop(value);
 }
 
 /// Sets what `DETACHED` was, also if the work panics.

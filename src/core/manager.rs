@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::cancel::CancelEvent;
 use super::error::Error;
 use super::event::Payload;
+use super::fork::release;
 use super::id::{EventId, RunId, RunIdRef, Seq};
 use super::limits::Limits;
 use super::registry::{Claim, Entry, Registry, evict_logs, new_cancel_event};
@@ -136,11 +137,11 @@ impl RunManager {
         let Finish { wakeup, bytes, chunk } = run.finish(payload);
         evicted.extend(maps.retained.insert(run.clone(), bytes, now));
         drop(maps);
-        drop(chunk);
+        release(chunk);
         self.registry.counters.count_published();
         run.wake(wakeup);
         evict_logs(&evicted);
-        drop(cancel.take_callbacks());
+        release(cancel.take_callbacks());
         true
     }
 
@@ -288,7 +289,7 @@ impl RunManager {
         let removed = if entry.subscribers == 0 { maps.live.remove(&run_id) } else { None };
         drop(maps);
         drop(removed);
-        drop(cancel.take_callbacks());
+        release(cancel.take_callbacks());
         true
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc as StdArc;
 
 use super::archive::Archive;
 use super::event::Payload;
-use super::fork;
+use super::fork::{self, release};
 use super::frame::SharedChunk;
 use super::id::{EventId, Fence, RunId};
 use super::limits::LogLimits;
@@ -142,7 +142,7 @@ impl Run {
         evict(&mut state.log);
         let chunk = state.chunk.take();
         drop(state);
-        drop(chunk);
+        release(chunk);
     }
 
     /// Wake the readers so that they look again.
@@ -169,5 +169,13 @@ impl Waitable for Run {
 
     fn bell(&self) -> &Bell {
         &self.bell
+    }
+}
+
+// Whoever drops it last may hold no GIL.
+#[cfg(not(loom))]
+impl Drop for Run {
+    fn drop(&mut self) {
+        release(self.state.get_mut().chunk.take());
     }
 }

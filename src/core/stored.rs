@@ -10,6 +10,7 @@ use super::archive::{Archive, Life, Terminal};
 use super::cancel::CancelEvent;
 use super::error::Error;
 use super::event::Payload;
+use super::fork::release;
 use super::id::{EventId, Fence, RunIdRef, Seq};
 use super::manager::{RunManager, Start};
 use super::registry::{Claim, Entry, Maps, evict_logs};
@@ -185,10 +186,10 @@ struct MirrorEnd {
 impl MirrorEnd {
     fn settle(self, run: &Run) {
         let Finish { wakeup, chunk, .. } = self.finish;
-        drop(chunk);
+        release(chunk);
         run.wake(wakeup);
         evict_logs(&self.evicted);
-        drop(self.entry.map(|entry| entry.cancel.take_callbacks()));
+        release(self.entry.map(|entry| entry.cancel.take_callbacks()));
     }
 }
 

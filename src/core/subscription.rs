@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::archive::{Archive, Backlog, Paged, Wanted};
 use super::error::Error;
 use super::event::{Event, Gap, Payload};
+use super::fork::release;
 use super::frame::{Chunk, event_bound, gap_bound};
 use super::id::{EventId, Fence, RunId, Seq};
 use super::log::Lookup;
@@ -220,7 +221,7 @@ impl Subscription {
         let replaced = if keep { state.chunk.replace((start, chunk.clone())) } else { None };
         drop(state);
         drop(cursor);
-        drop(replaced);
+        release(replaced);
         Ok(chunk)
     }
 

@@ -67,6 +67,12 @@ impl<T> Mutex<T> {
         MutexGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
+    /// What it guards, which nobody else can reach.
+    #[cfg(not(loom))]
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     /// Take the lock if nobody holds it.
     #[cfg(not(loom))]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {

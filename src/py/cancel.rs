@@ -24,8 +24,10 @@ struct PyCallback(Py<PyAny>);
 
 impl Callback for PyCallback {
     fn call(self: Box<Self>) {
-        gate::attach(|py| {
-            if let Err(error) = self.0.bind(py).call0()
+        // Dropped in here, too; an interpreter that finalizes calls nothing more.
+        let _ = gate::try_attach(move |py| {
+            let callable = self.0.into_bound(py);
+            if let Err(error) = callable.call0()
                 && !gate::forward_interrupt(py, &error)
             {
                 let trace = error.traceback(py).and_then(|trace| trace.format().ok()).unwrap_or_default();

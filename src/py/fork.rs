@@ -1,12 +1,15 @@
 //! What a forked child finds: everything made before the fork is left alone, and made anew when it is needed.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::gate;
-use crate::core::fork::{close_gate, entered_child, generation, open_gate};
+use crate::core::fork::{close_gate, entered_child, generation, give_turn, open_gate, take_turn};
 use crate::host::{owner, streams};
 use crate::store::engine::{self, Closed};
 
@@ -20,49 +23,42 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// The forks that are under way, and the stores that were closed for the first of them. A lock of std, which has no state
-/// outside of itself that a fork could copy.
-static FORKS: Mutex<(u32, Option<Closed>)> = Mutex::new((0, None));
+/// How long a thread sleeps before it asks again whether it is its turn to fork.
+const NEXT_TURN: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// The stores that were closed for the fork that this thread is in.
+    static CLOSED: Cell<Option<Closed>> = const { Cell::new(None) };
+}
 
 #[pyfunction]
 fn before_fork(py: Python<'_>) {
+    while !take_turn() {
+        gate::detach(py, || thread::sleep(NEXT_TURN));
+    }
     // Without the GIL, which the engine may need to write a log record.
-    gate::detach(py, || {
-        let mut forks = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
-        forks.0 += 1;
-        if forks.0 == 1 && engine::any_is_running() {
-            forks.1 = Some(engine::close_all());
-        }
-    });
+    CLOSED.set(gate::detach(py, || engine::any_is_running().then(engine::close_all)));
     close_gate();
 }
 
 #[pyfunction]
 fn after_fork_in_parent(py: Python<'_>) {
     open_gate();
-    gate::detach(py, || {
-        let mut forks = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
-        forks.0 = forks.0.saturating_sub(1);
-        let closed = if forks.0 == 0 { forks.1.take() } else { None };
-        drop(forks);
-        if let Some(closed) = closed {
-            closed.reopen();
-        }
-    });
+    if let Some(closed) = CLOSED.take() {
+        gate::detach(py, || closed.reopen());
+    }
+    give_turn();
 }
 
 #[pyfunction]
 fn after_fork_in_child() {
     open_gate();
+    give_turn();
     entered_child();
     owner::close_in_child();
     streams::close_in_child();
-    // Another thread of the parent may have been in `before_fork`, which has nothing open then.
-    if let Ok(mut forks) = FORKS.try_lock() {
-        forks.0 = 0;
-        if let Some(closed) = forks.1.take() {
-            closed.enter_child();
-        }
+    if let Some(closed) = CLOSED.take() {
+        closed.enter_child();
     }
 }
 

@@ -230,6 +230,38 @@ threading.Thread(target=publish, daemon=True).start()
     )
 
 
+def test_threads_that_fork_at_the_same_time_do_not_wait_for_each_other_for_ever() -> None:
+    """Whose turn it is needs the GIL for the hooks of others, such as logging's, before it lets the next one fork."""
+    run_python("""
+import os, sys, threading, time
+from genglossary_runs import RunManager
+
+# Hooks in Python, at which the GIL changes hands.
+os.register_at_fork(before=lambda: time.sleep(0), after_in_parent=lambda: time.sleep(0))
+sys.setswitchinterval(0.0001)
+manager = RunManager()
+manager.open_run(1)
+forks = [0]
+
+def fork_often():
+    for _ in range(60):
+        manager.publish(1, {})
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if not manager.active_runs() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        forks[0] += 1
+
+threads = [threading.Thread(target=fork_often, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(50)
+assert forks[0] == 240, f"only {forks[0]} forks"
+os._exit(0)
+""")
+
+
 def test_a_child_of_a_child() -> None:
     run_python(
         READERS
