@@ -181,7 +181,7 @@ open({str(place.folder / "runs.db")!r}, "r+b").truncate(100)
     wait_until(lambda: here.stats()["store"]["error"])
     assert here.finish_run(7, {"complete": True})
     assert check_complete(read_to_end(local)) == (601, 0)
-    assert "fails:" in caplog.text
+    wait_until(lambda: "fails:" in caplog.text)
 
 
 def test_what_a_crash_leaves_beside_the_file_is_used(place: Place) -> None:
