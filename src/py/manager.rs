@@ -5,7 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::awaitable::Awaitable;
+use super::awaitable::{Awaitable, Wish};
 use super::cancel::CancelEvent;
 use super::fork::PerProcess;
 use super::json;
@@ -13,7 +13,7 @@ use super::run_id::{self, AnyRun, NewRun};
 use super::store::{Link, SqliteStore};
 use super::subscription::Subscription;
 use crate::core::limits::Requested;
-use crate::core::{self, EventName, Limits, Payload};
+use crate::core::{self, EventId, EventName, Limits, Payload};
 
 /// Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
 ///
@@ -71,6 +71,11 @@ impl RunManager {
         &self.kept().core
     }
 
+    fn payload(&self, event: &Bound<'_, PyAny>, name: Option<&Bound<'_, PyString>>) -> PyResult<Payload> {
+        let name = name.map(|name| name.to_str()).transpose()?.map(EventName::try_from).transpose()?;
+        self.encode(name, event)
+    }
+
     pub fn encode(&self, name: Option<EventName<'_>>, event: &Bound<'_, PyAny>) -> PyResult<Payload> {
         json::encode(name, event, self.default.as_ref().map(|default| default.bind(event.py())))
     }
@@ -90,6 +95,11 @@ fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
         number => number,
     }
+}
+
+/// The id of an event as Python has it.
+fn shown(py: Python<'_>, id: Option<EventId>) -> Py<PyAny> {
+    id.map_or_else(|| py.None(), |id| PyString::new(py, id.encode(&mut [0; EventId::MAX_LEN])).into_any().unbind())
 }
 
 #[pymethods]
@@ -174,7 +184,12 @@ impl RunManager {
         event: &Bound<'_, PyAny>,
         name: Option<Bound<'_, PyString>>,
     ) -> PyResult<Py<PyAny>> {
-        self.publishing(&run_id, event, name.as_ref())?.wait(event.py())
+        let py = event.py();
+        let payload = self.payload(event, name.as_ref())?;
+        match self.publish_here(&run_id, payload) {
+            Ok(id) => Ok(shown(py, id)),
+            Err(payload) => self.publishing_elsewhere(py, &run_id, payload)?.wait(py),
+        }
     }
 
     /// Set the run's cancel event.
@@ -400,7 +415,12 @@ impl RunManager {
         event: &Bound<'_, PyAny>,
         name: Option<Bound<'_, PyString>>,
     ) -> PyResult<Awaitable> {
-        Ok(self.publishing(&run_id, event, name.as_ref())?.awaited())
+        let py = event.py();
+        let payload = self.payload(event, name.as_ref())?;
+        match self.publish_here(&run_id, payload) {
+            Ok(id) => Ok(Awaitable::new(Wish::Value(shown(py, id)), None)),
+            Err(payload) => Ok(self.publishing_elsewhere(py, &run_id, payload)?.awaited()),
+        }
     }
 
     /// Await what `cancel_run` returns.

@@ -16,7 +16,7 @@ use super::run_id::{self, AnyRun, NewRun};
 use super::store::{ask, ask_to_open, awaited, block, record};
 use super::subscription::Subscription;
 use super::{TARGET, json};
-use crate::core::{self, EventId, EventName, Fence, RunId, Start};
+use crate::core::{self, EventId, Fence, Payload, RunId, Start};
 use crate::store::{self, Engine};
 
 /// What a method returns: at once, or when the store has answered.
@@ -80,28 +80,19 @@ impl RunManager {
         })))
     }
 
-    pub fn publishing(
-        &self,
-        run_id: &AnyRun<'_>,
-        event: &Bound<'_, PyAny>,
-        name: Option<&Bound<'_, PyString>>,
-    ) -> PyResult<Outcome> {
-        let py = event.py();
-        let name = name.map(|name| name.to_str()).transpose()?.map(EventName::try_from).transpose()?;
-        let payload = self.encode(name, event)?;
+    /// Publish without asking the store; the payload is given back if it has to be asked. Inlined, since nearly every
+    /// publish ends here.
+    #[inline]
+    pub fn publish_here(&self, run_id: &AnyRun<'_>, payload: Payload) -> Result<Option<EventId>, Payload> {
+        let Some(run_id) = run_id.get() else { return Ok(None) };
+        let Kept { core, link } = self.kept();
+        if link.is_some() { core.publish_here(run_id, payload) } else { Ok(core.publish(run_id, payload)) }
+    }
+
+    pub fn publishing_elsewhere(&self, py: Python<'_>, run_id: &AnyRun<'_>, payload: Payload) -> PyResult<Outcome> {
         let Some(run_id) = run_id.get() else { return Outcome::now(py, py.None()) };
-        let published = if self.kept().link.is_none() {
-            self.core().publish(run_id, payload)
-        } else {
-            match self.core().publish_here(run_id, payload) {
-                Ok(published) => published,
-                Err(payload) => {
-                    let answer = self.need_engine()?.publish(run_id.into(), payload);
-                    return Ok(Outcome::Asked(ask(answer, |py, id| id.into_py_any(py))));
-                }
-            }
-        };
-        Outcome::now(py, published.map(|id| PyString::new(py, id.encode(&mut [0; EventId::MAX_LEN]))))
+        let answer = self.need_engine()?.publish(run_id.into(), payload);
+        Ok(Outcome::Asked(ask(answer, |py, id| id.into_py_any(py))))
     }
 
     pub fn cancelling(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
