@@ -246,6 +246,10 @@ impl Worker {
             self.poll(now);
         }
         self.reap(now);
+        if self.polls() {
+            // An engine that has become busy does not wait for the end of an idle interval.
+            self.next_tidy = self.next_tidy.min(now + TIDY_INTERVAL);
+        }
         if now >= self.next_tidy {
             self.tidy(now);
         }
