@@ -12,9 +12,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, limits, payload, short};
-use genglossary_runs::core::{CancelEvent, Event, NotReady, RunId, RunIdRef, RunManager, Start, Subscription};
+use genglossary_runs::core::archive::{Backlog, Wanted};
+use genglossary_runs::core::{
+    CancelEvent, Event, Fence, Gap, Key, NotReady, RunId, RunIdRef, RunManager, Seq, Start, Subscription,
+};
 use genglossary_runs::store::sqlite::{Limits, SqliteFile};
-use genglossary_runs::store::{Answer, Engine, Error, NewRun, Opened};
+use genglossary_runs::store::{Answer, Engine, Error, Level, NewRun, Opened, Source, Store, engine};
 
 /// What one process has: a manager whose runs hold few events, and an engine.
 struct Process {
@@ -42,7 +45,7 @@ impl Folder {
         let manager = RunManager::new(limits(events, 1 << 20, 100, 1 << 20));
         let source = || Box::new(SqliteFile::new(&path, Limits::default())) as Box<_>;
         let name = format!("{}#{name}", path.display());
-        let report = Box::new(|level: genglossary_runs::store::Level, message: &str| eprintln!("{level:?}: {message}"));
+        let report = Box::new(|level: Level, message: &str| eprintln!("{level:?}: {message}"));
         let engine = Engine::of(&name, manager.clone(), source, report).unwrap();
         Process { manager, engine }
     }
@@ -411,4 +414,69 @@ fn a_run_that_opened_again_took_over_the_mirror_of_its_last_life() {
         assert_eq!(read_all(&reader, 4), (1, 0));
         other.finish();
     }
+}
+
+#[test]
+fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    owner.publish(1..=3);
+    let reader = other.subscribe(Start::After(None));
+    assert_eq!(short(&next(&reader).unwrap()), r#"1 {"n":1}"#);
+    ask(&other.engine.begin(NewRun { run_id: Some(RunId::Int(8)), key: None })).unwrap();
+    let name = other.engine.name().to_owned();
+    let locked = rusqlite::Connection::open(folder.0.join("runs.db")).unwrap();
+    locked.busy_timeout(PATIENCE).unwrap();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    drop(other);
+    // It stays two seconds for what it has to write, and as long as it is read for that.
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        assert!(engine::is_running(&name), "nobody fills the mirror any more");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    locked.execute_batch("ROLLBACK").unwrap();
+    owner.finish();
+    assert_eq!(read_all(&reader, 2), (3, 0));
+    drop(reader);
+    let deadline = Instant::now() + PATIENCE;
+    while engine::is_running(&name) {
+        assert!(Instant::now() < deadline, "the engine stays with nobody to use it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A store whose disk is stuck until something comes through the channel; then its driver panics.
+struct Broken(crossbeam_channel::Receiver<()>);
+
+impl Source for Broken {
+    fn connect(&self) -> Result<Box<dyn Store>, Error> {
+        let _ = self.0.recv();
+        panic!("as this test wants");
+    }
+}
+
+#[test]
+fn what_a_reader_lacked_was_never_refused_when_the_thread_ended() {
+    let (unstick, stuck) = crossbeam_channel::bounded(1);
+    let report = Box::new(|_: Level, _: &str| ());
+    let manager = RunManager::new(limits(10, 1 << 20, 100, 1 << 20));
+    let engine = Engine::of("broken", manager, || Box::new(Broken(stuck)), report).unwrap();
+    let (tell, told) = crossbeam_channel::unbounded();
+    let request = || {
+        let tell = tell.clone();
+        engine.archive().request(Wanted {
+            key: Key::new(),
+            fence: Fence(1),
+            gap: Gap { from: Seq(1), to: Seq(9) },
+            backlog: Backlog::new(),
+            wake: Box::new(move || tell.send(()).unwrap()),
+        });
+    };
+    request();
+    unstick.send(()).unwrap();
+    told.recv_timeout(PATIENCE).expect("its reader waits for ever");
+    request();
+    told.recv_timeout(PATIENCE).expect("so does one that comes later");
 }

@@ -244,8 +244,13 @@ impl Worker {
         Ok(true)
     }
 
-    /// Drop mirrors that nobody reads, and end those whose run the store has lost.
-    pub(super) fn drop_mirrors(&mut self, now: Instant) {
+    /// Drop mirrors that nobody reads.
+    pub(super) fn forget_unread_mirrors(&mut self) {
+        self.followed.retain(|mirror| CoreArc::strong_count(&mirror.run) > 1);
+    }
+
+    /// End mirrors whose run the store has lost.
+    pub(super) fn end_lost_mirrors(&mut self, now: Instant) {
         self.followed.retain(|mirror| {
             let is_lost = mirror.missing_since.is_some_and(|since| now.duration_since(since) > MISSING_TIMEOUT);
             if is_lost {
@@ -254,7 +259,7 @@ impl Worker {
                 let fence = mirror.fence.map(|fence| Fence(fence.0 + 1));
                 mirror.manager.finish_stored(&mirror.run, &Terminal { fence, payload });
             }
-            !is_lost && CoreArc::strong_count(&mirror.run) > 1
+            !is_lost
         });
     }
 

@@ -105,16 +105,26 @@ impl Shared {
     pub fn is_alive(&self) -> bool {
         self.generation == fork::generation() && self.users.lock().is_some()
     }
+
+    /// Have nobody wait for what nobody can read.
+    pub(super) fn refuse_wanted(&self) {
+        let wanted = std::mem::take(&mut *self.wanted.lock());
+        wanted.into_iter().for_each(Wanted::refuse);
+    }
 }
 
 impl Archive for Shared {
     fn request(&self, wanted: Wanted) {
-        if !self.is_alive() {
-            // Nobody waits for what nobody can read.
+        if self.generation != fork::generation() {
             return wanted.refuse();
         }
+        // Before the look at the thread, which looks here after it has said that it ends: one of the two sees the other.
         self.wanted.lock().push(wanted);
-        self.ring();
+        if self.is_alive() {
+            self.ring();
+        } else {
+            self.refuse_wanted();
+        }
     }
 }
 

@@ -148,6 +148,7 @@ impl Worker {
         impl Drop for Ended {
             fn drop(&mut self) {
                 *self.0.users.lock() = None;
+                self.0.refuse_wanted();
                 if std::thread::panicking() {
                     self.0.health.lock().error = Some("its thread ended unexpectedly".to_owned());
                 }
@@ -165,7 +166,9 @@ impl Worker {
             }
             let since = *unused_since.get_or_insert_with(Instant::now);
             let is_done = self.owned.is_empty() && Arc::strong_count(&self.shared) <= OWN_REFERENCES;
-            if is_done || (!self.owned.is_empty() && since.elapsed() > LAST_WRITE) {
+            // While a mirror is read, its run is yet to end.
+            let is_late = !self.owned.is_empty() && self.followed.is_empty() && since.elapsed() > LAST_WRITE;
+            if is_done || is_late {
                 let mut users = self.shared.users.lock();
                 if *users == Some(0) {
                     *users = None;
@@ -225,6 +228,7 @@ impl Worker {
     }
 
     fn work(&mut self, now: Instant) {
+        self.forget_unread_mirrors();
         if self.retry_at.is_some_and(|at| now < at) {
             self.serve_wanted();
             return;
@@ -369,7 +373,7 @@ impl Worker {
             self.fill_mirrors();
         }
         self.take_replies();
-        self.drop_mirrors(now);
+        self.end_lost_mirrors(now);
         let quiet = self.sent.is_empty() && (self.followed.is_empty() || self.last_news.elapsed() > QUIET_AFTER);
         self.next_poll = Instant::now() + if quiet { QUIET_POLL } else { BUSY_POLL };
     }
