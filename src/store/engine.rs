@@ -234,6 +234,9 @@ pub fn close_all() -> Closed {
         if questions.send_deadline(Question::Close(answer.clone(), resumed), deadline).is_ok() {
             answers.push(answer);
             closed.resume.push(resume);
+        } else {
+            // So many questions wait for it that it cannot even be asked.
+            closed.is_complete = false;
         }
     }
     for answer in answers {
