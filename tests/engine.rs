@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, limits, payload, short};
@@ -479,4 +479,38 @@ fn what_a_reader_lacked_was_never_refused_when_the_thread_ended() {
     told.recv_timeout(PATIENCE).expect("its reader waits for ever");
     request();
     told.recv_timeout(PATIENCE).expect("so does one that comes later");
+}
+
+#[test]
+fn constant_questions_kept_mirrors_from_being_filled() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    let reader = other.subscribe(Start::After(None));
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    other.engine.find(RunId::Int(7));
+                }
+            });
+        }
+        // The questions are many by now.
+        while other.engine.find(RunId::Int(7)).take().is_err() {
+            std::thread::yield_now();
+        }
+        owner.publish(1..=3);
+        owner.finish();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut last = None;
+        while Instant::now() < deadline && !matches!(last, Some(Event::Terminal(..))) {
+            match reader.try_next() {
+                Ok(event) => last = Some(event),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+        assert!(matches!(last, Some(Event::Terminal(..))), "the mirror is not filled");
+    });
 }

@@ -37,6 +37,9 @@ const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the thread stays to store what is left when nobody uses it any more.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
+/// So many questions are answered before anything else is done again.
+const QUESTIONS_A_TURN: usize = 64;
+
 /// References to what is shared that are the engine's own: two of the worker, one of its end, one of the list of engines.
 /// Any other is a manager's, or that of a run that somebody reads.
 const OWN_REFERENCES: usize = 4;
@@ -194,7 +197,8 @@ impl Worker {
         };
         if let Some(question) = question {
             self.answer(question);
-            while let Ok(question) = self.questions.try_recv() {
+            for _ in 1..QUESTIONS_A_TURN {
+                let Ok(question) = self.questions.try_recv() else { break };
                 self.answer(question);
             }
         }
