@@ -74,6 +74,7 @@ impl Worker {
         let run_id = record.run_id.clone();
         let owned = Owned { manager: manager.clone(), run: run.clone(), record, next: Seq::FIRST, is_ready: true };
         self.owned.insert(run.key, owned);
+        self.tidy_soon();
         if answer.give(Ok(Opened::Run(run_id.clone(), cancel))).is_err() {
             let payload = Payload::new(None, &interrupted_event(&run_id));
             manager.finish(run_id.as_ref(), payload, false);
@@ -132,6 +133,7 @@ impl Worker {
     fn follow(&mut self, manager: &RunManager, run: CoreArc<Run>, fence: Option<Fence>, next: Seq) {
         self.followed.push(Followed { manager: manager.clone(), run, fence, next, missing_since: None });
         self.look_now();
+        self.tidy_soon();
     }
 
     /// A record as the core knows it.

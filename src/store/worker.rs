@@ -388,6 +388,11 @@ impl Worker {
         self.last_news = Instant::now();
     }
 
+    /// Clean up before long: a run is open or read from now on.
+    pub fn tidy_soon(&mut self) {
+        self.next_tidy = self.next_tidy.min(Instant::now() + TIDY_INTERVAL);
+    }
+
     fn reap(&mut self, now: Instant) {
         let all = now >= self.next_reap_all;
         if !all && (now < self.next_reap || (self.followed.is_empty() && self.sent.is_empty())) {
