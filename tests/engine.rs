@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::memory::Watch;
 use common::{PATIENCE, limits, payload, short};
 use genglossary_runs::core::archive::{Backlog, Wanted};
 use genglossary_runs::core::{
     CancelEvent, Event, Fence, Gap, Key, NotReady, RunId, RunIdRef, RunManager, Seq, Start, Subscription,
 };
 use genglossary_runs::store::sqlite::{Limits, SqliteFile};
-use genglossary_runs::store::{Answer, Engine, Error, Level, NewRun, Opened, Source, Store, engine};
+use genglossary_runs::store::{Answer, Engine, Error, Level, NewRun, Opened, Outcome, Source, Store, engine};
 
 /// What one process has: a manager whose runs hold few events, and an engine.
 struct Process {
@@ -513,4 +514,20 @@ fn constant_questions_kept_mirrors_from_being_filled() {
         ended.store(true, Ordering::Relaxed);
         assert!(matches!(last, Some(Event::Terminal(..))), "the mirror is not filled");
     });
+}
+
+#[test]
+fn how_a_run_ended_that_is_not_stored_here_was_kept_for_ever() {
+    let folder = Folder::new();
+    let (owner, other) = (folder.process("a"), folder.process("b"));
+    owner.open();
+    let _reader = other.subscribe(Start::After(None));
+    let outcome = Outcome { status: "watched".to_owned(), ..Outcome::interrupted() };
+    let watch = Watch::of(outcome.status.as_bytes());
+    other.engine.note_outcome(&RunId::Int(7), outcome);
+    let deadline = Instant::now() + PATIENCE;
+    while !watch.is_freed() {
+        assert!(Instant::now() < deadline, "it is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

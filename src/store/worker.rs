@@ -1,6 +1,6 @@
 //! The engine's thread: what it knows, and the order in which it does things.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -413,6 +413,9 @@ impl Worker {
     }
 
     fn tidy(&mut self, now: Instant) {
+        // An outcome may have been noted of a run that is stored no more, or that ended elsewhere first.
+        let stored: HashSet<Fence> = self.owned.values().map(|owned| owned.record.fence).collect();
+        self.shared.outcomes.lock().retain(|fence, _| stored.contains(fence));
         let more = self.ask(|store| store.tidy());
         if let Ok(usage) = self.ask(|store| store.usage()) {
             self.shared.health.lock().usage = usage;

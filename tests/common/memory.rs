@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for Watching {
     }
 }
 
-/// Tells when the memory of a payload is freed.
+/// Tells when the memory of a payload or other bytes is freed.
 #[derive(Debug)]
 pub struct Watch {
     slot: usize,
@@ -55,15 +55,20 @@ pub struct Watch {
 impl Watch {
     /// Watch the payload, which has at least one byte of JSON.
     pub fn new(payload: &Payload) -> Self {
-        assert!(!payload.is_empty());
-        let address = payload.as_ptr().addr();
+        Self::of(payload)
+    }
+
+    /// Watch what holds these bytes, of which there is at least one.
+    pub fn of(bytes: &[u8]) -> Self {
+        assert!(!bytes.is_empty());
+        let address = bytes.as_ptr().addr();
         let taken = |slot: &AtomicUsize| slot.compare_exchange(EMPTY, address, Ordering::Relaxed, Ordering::Relaxed);
         let slot = WATCHED.iter().position(|slot| taken(slot).is_ok()).expect("less is watched at once");
         USED.fetch_max(slot + 1, Ordering::Relaxed);
         Self { slot }
     }
 
-    /// Whether every clone of the payload has been dropped.
+    /// Whether every clone of the payload, or what held the bytes, has been dropped.
     pub fn is_freed(&self) -> bool {
         WATCHED[self.slot].load(Ordering::Relaxed) == FREED
     }
