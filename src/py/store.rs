@@ -13,7 +13,7 @@ use super::awaitable::{Awaitable, Wish};
 use super::errors::{RunActiveError, StoreError};
 use super::{TARGET, gate, json, run_id};
 use crate::core::sync::{Mutex, is_past};
-use crate::core::{self, Epoch, Key, Payload, Port, RunId};
+use crate::core::{self, Epoch, Key, Payload, Port, RunId, fork};
 use crate::store::record::interrupted_event;
 use crate::store::sqlite::{Limits, SqliteFile};
 use crate::store::{Answer, Engine, Error, Level, Opened, Record, Source, engine};
@@ -180,6 +180,8 @@ fn report(level: Level, message: &str) {
 type Convert<T> = Box<dyn Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + Sync>;
 
 struct Question<T> {
+    /// The process that asked.
+    generation: u32,
     answer: Arc<Answer<T>>,
     convert: Convert<T>,
     /// Undoes what was done for an asker that did not wait for it.
@@ -207,6 +209,10 @@ impl<T: Send + 'static> Asked for Question<T> {
 
 impl<T> Drop for Question<T> {
     fn drop(&mut self) {
+        // In a child, what was asked, and what may be undone, is the parent's.
+        if self.generation != fork::generation() {
+            return;
+        }
         if let (Some(Ok(value)), Some(undo)) = (self.answer.abandon(), &self.undo) {
             undo(value);
         }
@@ -218,7 +224,7 @@ pub fn ask<T: Send + 'static>(
     answer: Arc<Answer<T>>,
     convert: impl Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + Sync + 'static,
 ) -> Box<dyn Asked> {
-    Box::new(Question { answer, convert: Box::new(convert), undo: None })
+    Box::new(Question { generation: fork::generation(), answer, convert: Box::new(convert), undo: None })
 }
 
 /// The question that begins a run; an answer that nobody waits for any more ends it again.
@@ -254,7 +260,8 @@ pub fn ask_to_open(
             Err(active(py, &record, format!("the key {key:?} has an active run, {id}; cancel it or wait for its end")))
         }
     };
-    Box::new(Question { answer, convert: Box::new(convert), undo: Some(Box::new(undo)) })
+    let (convert, undo) = (Box::new(convert), Some(Box::new(undo) as Box<_>));
+    Box::new(Question { generation: fork::generation(), answer, convert, undo })
 }
 
 /// A `RunActiveError` that names the run.
