@@ -559,32 +559,32 @@ class OwnerLock:
         """Become the owner of a file, which is made if it is not there.
 
         Returns:
-            The lock; None if the file has an owner, or if somebody holds one of `look`, which is not for long.
+            The lock; None if the file has an owner, or for a moment while another process clears up after a dead one.
 
         Raises:
-            OSError: the file cannot be made, or its file system knows no locks.
+            OSError: the file cannot be made, or its file system has no locks.
         """
 
     @staticmethod
     def look(path: str | PathLike[str]) -> OwnerLock | None:
-        """Keep owners out while looking after one that has died; None if there is an owner, or no file.
+        """Keep owners out while clearing up after a dead one; None if there is an owner, or no file.
 
         Raises:
-            OSError: the file cannot be opened, or its file system knows no locks.
+            OSError: the file cannot be opened, or its file system has no locks.
         """
 
     @property
     def found(self) -> str:
-        """What the file said when it was locked: the words of an owner that died, or nothing."""
+        """The text of the file when it was locked: what a dead owner wrote, or nothing."""
 
     def describe(self, words: str, /) -> None:
-        """Write who owns the file. OSError if that fails, or in a forked child."""
+        """Write a description of the owner into the file. OSError if that fails, or in a forked child."""
 
     def release(self) -> None:
-        """Let go and leave the file, with its words. May be repeated."""
+        """Unlock and leave the file, with its text. May be repeated."""
 
     def remove(self) -> None:
-        """Remove the file and let go; only for an owner. OSError if the file cannot be removed."""
+        """Remove the file and unlock it; only for an owner. OSError if the file cannot be removed."""
 
 @final
 class CancelEvent:

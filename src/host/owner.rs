@@ -1,20 +1,21 @@
-//! Who owns a project on this host: a file lock that the operating system releases when its process ends.
+//! The owner of a project on this host: the process that holds a file lock, which the operating system releases when the
+//! process ends.
 //!
-//! The owner holds the lock exclusively. Who only wants to know whether there is an owner, and to clear up after one that
-//! has died, holds it shared, so that no owner can come meanwhile. An owner that is done removes the file; what a dead
-//! owner wrote into it stays, and says whose death it was.
+//! The owner holds the lock exclusively. A process that checks whether there is an owner, or clears up after a dead one,
+//! holds it shared, so that nobody becomes the owner meanwhile. An owner that is done removes the file; what a dead owner
+//! wrote into it stays, and tells which owner died.
 //!
 //! # Removal
 //!
-//! The file is removed only by who holds it exclusively. A lock counts only if the path still leads to the locked file:
-//! somebody may have opened the file before it was removed, and lock it after.
+//! Only the owner removes the file. A lock counts only if the path still leads to the locked file: another process may
+//! have opened the file before it was removed, and lock it after.
 //!
 //! # Fork
 //!
-//! A forked child shares its parent's locks until it closes the file, so it does that at once
-//! ([`close_in_child`]). It can close only what it knows of: no thread may fork while another is between opening a file
-//! and noting it in `HELD`. In Python the GIL sees to that, or without it the world that is stopped for a fork. `exec`
-//! closes the files, too. A child made behind Python's back, by `fork` without `exec`, keeps the lock until it ends.
+//! A forked child shares its parent's locks until it closes the file, so it does that at once ([`close_in_child`]). It can
+//! close only the files in `HELD`, so no thread may fork while another is between opening a file and adding it there. Under
+//! Python the GIL prevents that; without a GIL, CPython stops all threads for a fork. `exec` closes the files, too. A child
+//! made by `fork` without `exec`, and not through Python, keeps the lock until it ends.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::sync::Mutex;
 
-/// How often a file may be removed, by an owner that is done, between its opening and its locking.
+/// How often an owner that is done may remove the file between its opening and its locking here.
 const TRIES: u32 = 1000;
 
 /// The locked files of this process, by the token of their [`OwnerLock`]; a child forgets those of its parent.
@@ -40,16 +41,16 @@ pub struct OwnerLock {
 }
 
 impl OwnerLock {
-    /// Become the owner; `None` if there is one, or if somebody looks after one that has died. Makes the file if there is
-    /// none, and takes one that it may only read.
+    /// Become the owner; `None` if there is one, or while another process clears up after a dead one. Makes the file if
+    /// there is none; a file that may only be read will do.
     ///
     /// # Errors
     ///
-    /// The file cannot be made, or its file system knows no locks, or does not tell one file from another.
+    /// The file cannot be made, or its file system has no locks, or does not tell one file from another.
     pub fn acquire(path: &Path) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
             let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
-                // Another user's can be locked all the same, and who only looks would find it locked.
+                // Another user's file can be locked all the same, and other processes would find it locked.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| error)?,
                 file => file?,
             };
@@ -63,11 +64,11 @@ impl OwnerLock {
         Err(io::Error::other("its path leads to another file each time"))
     }
 
-    /// Keep owners out while looking after one that has died; `None` if there is an owner, or no file.
+    /// Keep owners out while clearing up after a dead one; `None` if there is an owner, or no file.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, or its file system knows no locks.
+    /// The file cannot be opened, or its file system has no locks.
     pub fn look(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -89,12 +90,13 @@ impl OwnerLock {
         Ok(Self { path: path.to_owned(), token, found: String::from_utf8_lossy(&found).into_owned() })
     }
 
-    /// What the file said when it was locked: the words of an owner that died, or nothing.
+    /// The text of the file when it was locked: what a dead owner wrote, or nothing.
     pub fn found(&self) -> &str {
         &self.found
     }
 
-    /// Write who owns it, for people and for who comes after; [`sync`](Self::sync) makes it outlive the host.
+    /// Write a description of the owner, for people and for the process that finds it dead; [`sync`](Self::sync) makes it
+    /// survive a crash of the host.
     ///
     /// # Errors
     ///
@@ -102,8 +104,8 @@ impl OwnerLock {
     pub fn describe(&self, words: &str) -> io::Result<()> {
         let mut held = HELD.lock();
         let mut file = held.as_mut().and_then(|held| held.get(&self.token)).ok_or(io::ErrorKind::NotFound)?;
-        // One write over the old words, with spaces for what it does not cover, and only then a cut: if this fails, or
-        // the process ends, the file still says the one or the other.
+        // One write over the old text, padded with spaces, and only then a cut: if this fails, or the process ends, the
+        // file has either text.
         let mut line = words.as_bytes().to_vec();
         let old_len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         line.resize(old_len.max(words.len()), b' ');
@@ -112,7 +114,7 @@ impl OwnerLock {
         file.set_len(words.len() as u64)
     }
 
-    /// Wait until the words are on the disk.
+    /// Wait until the text is on the disk.
     ///
     /// # Errors
     ///
@@ -122,20 +124,20 @@ impl OwnerLock {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Let go and leave the file, with its words. May be repeated; does nothing in a forked child.
+    /// Unlock and leave the file, with its text. May be repeated; does nothing in a forked child.
     pub fn release(&self) {
         let file = self.take();
         drop(file);
     }
 
-    /// Remove the file and let go. Only for an owner; does nothing once released, or in a forked child.
+    /// Remove the file and unlock it. Only for an owner; does nothing once released, or in a forked child.
     ///
     /// # Errors
     ///
-    /// The file cannot be removed; it has been let go all the same.
+    /// The file cannot be removed; it is unlocked all the same.
     pub fn remove(&self) -> io::Result<()> {
         match self.take() {
-            // Removed while it is locked: who has it open by now finds that the path leads elsewhere.
+            // Removed while it is locked: a process that has it open finds that the path leads elsewhere.
             Some(file) if is_at(&file, &self.path) => fs::remove_file(&self.path),
             _ => Ok(()),
         }
