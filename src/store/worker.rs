@@ -254,10 +254,6 @@ impl Worker {
             self.poll(now);
         }
         self.reap(now);
-        if self.polls() {
-            // An engine that has become busy does not wait for the end of an idle interval.
-            self.next_tidy = self.next_tidy.min(now + TIDY_INTERVAL);
-        }
         if now >= self.next_tidy {
             self.tidy(now);
         }
@@ -388,7 +384,7 @@ impl Worker {
         self.last_news = Instant::now();
     }
 
-    /// Clean up before long: a run is open or read from now on.
+    /// Clean up before long: a run is open or read from now on, if only until the end of this turn.
     pub fn tidy_soon(&mut self) {
         self.next_tidy = self.next_tidy.min(Instant::now() + TIDY_INTERVAL);
     }
