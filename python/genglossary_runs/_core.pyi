@@ -501,7 +501,7 @@ class HandedOver(TypedDict):
 
 @final
 class StreamGroup:
-    """Streams that one server has begun and a thread without Python goes on with.
+    """Streams that a server began and that a thread without Python continues.
 
     The thread starts with the first stream of the process and ends with the last. In a forked child there are none.
     """

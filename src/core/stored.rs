@@ -50,7 +50,7 @@ impl State {
 /// Runs of a store.
 impl RunManager {
     /// Open a run that has begun this life in a store; the cancel event and the run. Readers of the mirror of an earlier
-    /// life go on with that one, which whoever fills it has to end.
+    /// life keep that one, which its engine still has to end.
     ///
     /// # Errors
     ///

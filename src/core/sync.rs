@@ -109,36 +109,36 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 /// A condition variable of std, with a lock of its own: neither has state outside of itself that a fork could copy.
 #[derive(Debug)]
 pub struct Bell {
-    /// The newest epoch that was rung.
-    rung: std_sync::Mutex<u64>,
+    /// The newest epoch that was woken for.
+    woken_for: std_sync::Mutex<u64>,
     changed: std_sync::Condvar,
 }
 
 impl Bell {
-    /// A bell that has not been rung.
+    /// A bell that has woken nobody.
     pub fn new() -> Self {
-        Self { rung: std_sync::Mutex::new(0), changed: std_sync::Condvar::new() }
+        Self { woken_for: std_sync::Mutex::new(0), changed: std_sync::Condvar::new() }
     }
 
     /// Wake every thread that waits for an epoch before `epoch` to pass.
-    pub fn ring(&self, epoch: u64) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        *rung = epoch.max(*rung);
-        drop(rung);
+    pub fn wake(&self, epoch: u64) {
+        let mut woken_for = self.woken_for.lock().unwrap_or_else(PoisonError::into_inner);
+        *woken_for = epoch.max(*woken_for);
+        drop(woken_for);
         self.changed.notify_all();
     }
 
-    /// Sleep until an epoch after `epoch` has been rung, or until `deadline`; never until a deadline under loom.
+    /// Sleep until woken for an epoch after `epoch`, or until `deadline`; never until a deadline under loom.
     pub fn sleep(&self, epoch: u64, deadline: Option<Instant>) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while *rung <= epoch && !is_past(deadline) {
-            rung = match deadline {
+        let mut woken_for = self.woken_for.lock().unwrap_or_else(PoisonError::into_inner);
+        while *woken_for <= epoch && !is_past(deadline) {
+            woken_for = match deadline {
                 #[cfg(not(loom))]
                 Some(deadline) => {
                     let rest = deadline.saturating_duration_since(Instant::now());
-                    self.changed.wait_timeout(rung, rest).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed.wait_timeout(woken_for, rest).unwrap_or_else(PoisonError::into_inner).0
                 }
-                _ => self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner),
+                _ => self.changed.wait(woken_for).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }

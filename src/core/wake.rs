@@ -73,7 +73,7 @@ pub struct Waiters {
     epoch: Epoch,
     /// The loops to wake at the next change. Weak, so that a loop that has gone costs nothing but its entry here.
     ports: Vec<Weak<Port>>,
-    /// How many threads wait: ringing costs a system call even if none does.
+    /// How many threads wait: waking costs a system call even if none does.
     threads: usize,
 }
 
@@ -121,7 +121,7 @@ impl Wakeup {
     /// Wake the threads, which sleep on `bell`, and the loops. The lock that guards the waiters must not be held.
     pub fn send(self, bell: &Bell) {
         if self.threads {
-            bell.ring(self.epoch.0);
+            bell.wake(self.epoch.0);
         }
         for port in &self.ports {
             if let Some(port) = port.upgrade() {

@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use super::subscription::Subscription;
 use crate::host::streams::{self, Group, Options, Stats};
 
-/// Streams that one server has begun and a thread without Python goes on with.
+/// Streams that a server began and that a thread without Python continues.
 ///
 /// The thread starts with the first stream of the process and ends with the last. In a forked child there are none.
 #[pyclass(frozen, module = "genglossary_runs")]

@@ -1,4 +1,4 @@
-"""Hand a stream over: its socket leaves the server, and a thread without Python goes on with it.
+"""Hand a stream over: its socket leaves the server, and a thread without Python continues it.
 
 The response begins through ASGI as always. Its body begins with a comment that has a random number; if that arrives at
 the connection unchanged, in the chunked coding, nothing between the application and the connection changes the body.

@@ -110,7 +110,7 @@ pub fn drain(group: &Arc<Group>, grace: Duration) {
     }
 }
 
-/// Close what the parent sends to, without a word to its clients. To be called in the child of each fork.
+/// Close the parent's sockets without sending anything. Call it in the child of each fork.
 pub fn close_in_child() {
     // The gate kept the thread from these locks while the process was copied.
     let hub = HUB.lock().take();

@@ -37,7 +37,7 @@ impl Table {
         self.connections.is_empty()
     }
 
-    /// When there is something to be done without a word from outside.
+    /// When to look again if nothing happens.
     pub fn next_look(&self) -> Option<Instant> {
         if self.queue.is_empty() { self.timers.next() } else { Some(Instant::now()) }
     }

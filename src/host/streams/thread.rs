@@ -33,7 +33,7 @@ pub struct Hub {
 #[derive(Default)]
 pub struct Arrivals {
     pub connections: Vec<Connection>,
-    /// The groups to drain, and when the patience with their clients ends.
+    /// The groups to drain, each with the deadline of its clients.
     pub drains: Vec<(Arc<Group>, Instant)>,
 }
 

@@ -5,10 +5,10 @@
 //! - Closing any descriptor of a file drops every POSIX lock of the process on it. So nothing here opens the file but
 //!   SQLite, and a file that something else in the process has open is refused: two libraries on one file would drop each
 //!   other's locks, and damage it.
-//! - Where the file is deleted and its `-wal` and `-shm` stay, those who still use them share them with whoever makes the
-//!   file anew. So they are removed before a new file is made, by one process at a time.
-//! - The last connection to close would delete `-wal` by its name, which may be another file's by then. So closing leaves
-//!   it alone, which also makes closing cheap.
+//! - If the file is deleted but its `-wal` and `-shm` remain, processes that still use them share them with the process
+//!   that makes a new file. So they are removed before a new file is made, by one process at a time.
+//! - The last connection to close would delete `-wal` by its name, which may belong to another file by then. So closing
+//!   leaves it alone, which also makes closing cheap.
 
 use std::fs;
 use std::io;
