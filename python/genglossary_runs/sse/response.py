@@ -237,7 +237,7 @@ class RunStream(Response):
             await self.background()
 
     async def _begin(self, connection: Connection | None, streams: Streams, scope: Scope, send: Send) -> bool:
-        """Send the head and the first bytes of the body, and hand the stream over if possible. Returns whether it was."""
+        """Send the head and the first bytes of the body. Returns whether the stream was handed over."""
         attempt = HandOff(connection, self._obstacle(scope))
         attempt.begin(self._retry)
         try:
