@@ -86,6 +86,10 @@ class RunExistsError(RunsError, RuntimeError):
         return type(self), (str(self),), {"run_id": self.run_id}
 
 
+class RunnerShutDownError(RunsError, RuntimeError):
+    """The runner was shut down and starts no more runs."""
+
+
 class OtherProcessError(RunsError, RuntimeError):
     """A run was used in a process that was forked from its own; readers and the cancel are in the parent."""
 

@@ -59,7 +59,13 @@ process, `cancel` reaches them, and a key is unique over all of them. A run whos
 greenlets stop, the run's too. Poll with `get_nowait` and `gevent.sleep`. `Runner` warns where `threading` is patched.
 """
 
-from genglossary_runs.errors import AlreadyRunningError, OtherProcessError, RunCancelledError, RunExistsError
+from genglossary_runs.errors import (
+    AlreadyRunningError,
+    OtherProcessError,
+    RunCancelledError,
+    RunExistsError,
+    RunnerShutDownError,
+)
 
 from .context import RunContext, current_run
 from .managed import ManagedRun
@@ -79,6 +85,7 @@ __all__ = [
     "RunContext",
     "RunExistsError",
     "Runner",
+    "RunnerShutDownError",
     "Status",
     "StoredRun",
     "current_run",

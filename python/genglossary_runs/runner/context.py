@@ -55,6 +55,8 @@ class RunContext:
         self._generation = generation()
         self._noted: set[str] = set()
         self._complaints: deque[str] = deque()
+        self._last_progress: dict[str, Any] | None = None
+        self._last_message: str | None = None
         self._outlet = Outlet(self._publish, progress_interval, self._complain)
         self.run_id = run_id
         self.cancel_event = cancel_event
@@ -87,7 +89,9 @@ class RunContext:
         if mapped is None:
             mapped = "info"
             fields["level"] = level
-        self._outlet.send(self._event({"level": mapped, "message": text_of(message)}, fields))
+        text = text_of(message)
+        self._outlet.send(self._event({"level": mapped, "message": text}, fields))
+        self._last_message = text
         self._complain()
 
     def progress(
@@ -122,7 +126,9 @@ class RunContext:
         event: dict[str, Any] = {"progress_current": current, "progress_total": total}
         if step is not None:
             event["step"] = text_of(step)
-        self._outlet.progress(self._event(event, fields), now="message" in fields)
+        event = self._event(event, fields)
+        self._last_progress = event
+        self._outlet.progress(event, now="message" in fields)
         self._complain()
 
     def track(self, items: Iterable[T], step: str | None = None, **fields: Any) -> Iterator[T]:

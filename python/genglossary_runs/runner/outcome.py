@@ -1,6 +1,7 @@
 """How a run ended, from what its work returned or raised."""
 
 import asyncio
+import logging
 import os
 import traceback
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from genglossary_runs.errors import RunCancelledError
 
 from .redaction import client_message, leaves
 from .secrets import redact
+
+logger = logging.getLogger(__package__)
 
 Status: TypeAlias = Literal["queued", "running", "completed", "failed", "cancelled"]
 
@@ -46,6 +49,14 @@ class Outcome:
         if cancel_requested:
             event["cancel_requested"] = True
         return event
+
+    def log(self, run_id: int | str) -> None:
+        """Write a log record of an end that somebody may want to look into."""
+        if self.status == "cancelled":
+            trouble = None if is_plain_cancel(self.raised) else self.raised
+            logger.info("Run %s was cancelled", run_id, exc_info=trouble)
+        elif self.status == "failed":
+            logger.error("Run %s failed", run_id, exc_info=self.raised)
 
 
 def outcome_of(error: BaseException, run_id: int | str, cancel_requested: bool) -> Outcome:

@@ -30,6 +30,10 @@ class Queue:
         """The runs of a key that have not ended, in the order in which they get it."""
         return list(self._keys.get(key, ()))
 
+    def waiting(self) -> list[Run]:
+        """The runs that wait for their key or for a place, in the order in which they came."""
+        return [run for run in self._numbers if run not in self._active]
+
     def add(self, run: Run) -> bool:
         """Take a run in. Returns whether it may start; if not, `remove` of another gives it out."""
         self._numbers[run] = next(self._counter)

@@ -29,6 +29,8 @@ class Run:
         started_at: when `Runner.start` was called (UTC); a queued run's work begins later.
         finished_at: when it ended (UTC), or None.
         terminal_event: what told readers the outcome, or None.
+        number: 1, 2, 3 … in the order of the runner's starts.
+        traceback: what readers were sent of a failure, if the runner sends tracebacks; else None.
 
     A handle that a fork has copied says that the run belongs to the parent, unless it ended before.
     """
@@ -53,6 +55,8 @@ class Run:
         self.started_at = datetime.now(UTC)
         self.finished_at: datetime | None = None
         self.terminal_event: dict[str, Any] | None = None
+        self.number = 0
+        self.traceback: str | None = None
 
     def __repr__(self) -> str:
         status: str = "of the parent process" if self._is_elsewhere() else self._status
@@ -73,6 +77,19 @@ class Run:
     def cancel_requested(self) -> bool:
         """Whether the cancel event is set; the work may still be stopping, or may have ended before it noticed."""
         return self._context.cancel_event.is_set()
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """The newest event of progress, as the work gave it, also if it has not been sent yet; None if there is none.
+
+        After the end it says how far the run came.
+        """
+        return self._context._last_progress
+
+    @property
+    def message(self) -> str | None:
+        """The text of the newest log message; None if there is none."""
+        return self._context._last_message
 
     def cancel(self) -> bool:
         """Ask the work to stop. A queued run ends at once. Returns whether it had not ended yet."""

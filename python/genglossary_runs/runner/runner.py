@@ -1,28 +1,29 @@
 """Starts runs, and ends each of them exactly once."""
 
 import logging
-import sys
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from genglossary_runs._core import RunManager
-from genglossary_runs.errors import AlreadyRunningError, RunActiveError, RunExistsError, UnknownRunError
+from genglossary_runs._core import RunManager, Subscription
+from genglossary_runs.errors import AlreadyRunningError, RunActiveError, RunnerShutDownError, UnknownRunError
 from genglossary_runs.types import RunId
 
 from .context import RunContext, current
 from .coroutines import check_work, name_of, run_work
 from .forks import generation, start_over_in_child
+from .gevent import warn_of_gevent
 from .ids import canonical, new_id
-from .outcome import Outcome, Status, drop_frames, is_plain_cancel, outcome_of, traceback_of, without_own_frames
+from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of, without_own_frames
 from .queue import Queue
 from .redaction import client_message
+from .refusals import already_running, run_exists
 from .run import Run
-from .stored import StoredRun, key_for_store, result_for_store, stored_run
+from .stored import Records, key_for_store, result_for_store
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
+T = TypeVar("T")
+
 _LONGEST_INTERVAL = 3600.0
 _FOREVER = 1e9
 
 
-class Runner:
+class Runner(Records):
     """Starts runs under a manager and keeps their handles. Every method may be called from any thread.
 
     In a forked child it is empty, and can be used; the runs of the parent are the parent's.
@@ -75,7 +78,7 @@ class Runner:
             raise ValueError(f"finished_age is {finished_age}, and cannot be less than 0")
         if not 0 <= progress_interval <= _LONGEST_INTERVAL:
             raise ValueError(f"progress_interval is {progress_interval}, and must be between 0 and 3600 seconds")
-        _warn_of_gevent()
+        warn_of_gevent()
         self.manager = manager
         self._max_active = max_active
         self._finished_limit = finished_runs
@@ -90,6 +93,7 @@ class Runner:
         # handler may start a run.
         self._lock = threading.RLock()
         self._runs: dict[int | str, Run] = {}
+        self._numbers = count(1)
         self._queue = Queue(self._max_active)
         # The terminal events of runs that the manager has evicted, once a page has asked for them. As long as the
         # handles are kept: the records' bound is theirs.
@@ -137,22 +141,23 @@ class Runner:
             InvalidRunIdError: the id cannot name a run.
             TypeError: `work` cannot be run, as a generator function, or the id is of another type.
             ValueError: `if_active` is another word.
-            RuntimeError: the runner was shut down, or the system can start no thread; in the latter case the run
-                exists, and has ended as failed.
+            RunnerShutDownError: the runner was shut down.
+            RuntimeError: the system can start no thread; the run exists, and has ended as failed.
         """
         check_work(work)
         if if_active not in ("refuse", "wait", "replace"):
             raise ValueError(f"if_active must be 'refuse', 'wait' or 'replace', not {if_active!r}")
         with self._lock:
             if self._shut_down:
-                raise RuntimeError("The runner was shut down and starts no more runs; make a new Runner")
+                raise RunnerShutDownError("The runner was shut down and starts no more runs; make a new Runner")
             self._forget_finished()
             self._refuse_existing(run_id)
             earlier = [] if key is None else self._queue.runs_of(key)
             if earlier and if_active == "refuse":
-                raise _already_running(key, earlier[0])
+                raise already_running(key, earlier[0])
             run = self._open(run_id, key, name_of(work) if name is None else name, waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
+            run.number = next(self._numbers)
             self._runs[run.run_id] = run
             starts = self._queue.add(run)
             if not starts:
@@ -165,45 +170,6 @@ class Runner:
             for each in earlier:
                 each.cancel()
         return run
-
-    def find(self, run_id: RunId) -> StoredRun | None:
-        """Return what the manager's store knows of a run, wherever it was executed. Waits for the store.
-
-        Raises:
-            StoreError: the store cannot be used.
-            ValueError: the manager has no store.
-        """
-        record = self.manager.run_record(run_id)
-        return None if record is None else stored_run(self.manager, record)
-
-    def history(
-        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
-    ) -> list[StoredRun]:
-        """Return what the manager's store knows of runs of all processes, the newest first. Waits for the store.
-
-        Args:
-            key, status: only runs with these.
-            before: only runs that began before the one with this `fence`, the last of the page before.
-            limit: how many at most.
-
-        Raises:
-            StoreError: the store cannot be used.
-            ValueError: the manager has no store.
-        """
-        records = self.manager.run_records(key=key, status=status, before=before, limit=limit)
-        return [stored_run(self.manager, record) for record in records]
-
-    async def afind(self, run_id: RunId) -> StoredRun | None:
-        """Do what `find` does, on an event loop."""
-        record = await self.manager.arun_record(run_id)
-        return None if record is None else stored_run(self.manager, record)
-
-    async def ahistory(
-        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
-    ) -> list[StoredRun]:
-        """Do what `history` does, on an event loop."""
-        records = await self.manager.arun_records(key=key, status=status, before=before, limit=limit)
-        return [stored_run(self.manager, record) for record in records]
 
     def get(self, run_id: RunId) -> Run | None:
         """Return the run of this id, if it has not ended or is among the last finished ones.
@@ -219,6 +185,35 @@ class Runner:
         with self._lock:
             self._forget_finished()
             return list(self._runs.values())
+
+    def queued(self) -> list[Run]:
+        """Return the runs that wait for their key or for a place, in the order of their start."""
+        with self._lock:
+            return self._queue.waiting()
+
+    def subscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
+        """Make a reader of a run; of one that the manager has evicted, a reader of its terminal event.
+
+        With a store this waits for the store where the run is not open in this process.
+
+        Args:
+            run_id: the run.
+            after: as for `RunManager.subscribe`; by default from the oldest event that is held.
+
+        Raises:
+            UnknownRunError: the run is neither the runner's nor the manager's.
+            StoreError: the store cannot be used.
+        """
+        return self._ask(run_id, lambda manager: manager.subscribe(run_id, after, must_exist=True))
+
+    async def asubscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
+        """Do what `subscribe` does, on an event loop."""
+        if self.manager.store is None:
+            return self.subscribe(run_id, after)
+        try:
+            return await self.manager.asubscribe(run_id, after, must_exist=True)
+        except UnknownRunError:
+            return self._recalled(run_id).subscribe(run_id, after)
 
     def stream(
         self, run_id: RunId, request: "Request | None" = None, *, replay: bool = True, **options: Any
@@ -238,17 +233,8 @@ class Runner:
         """
         from genglossary_runs.sse import run_stream
 
-        run = self.get(run_id)
-        stored = self.manager.store is not None
-        if stored or run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None:
-            try:
-                return run_stream(self.manager, run_id, request, replay=replay, **{"must_exist": True} | options)
-            except UnknownRunError:
-                # It may have ended and been evicted this very moment.
-                if run is None or run.terminal_event is None:
-                    raise
-        self._outcomes.finish_run(run_id, run.terminal_event)
-        return run_stream(self._outcomes, run_id, request, replay=replay, **options)
+        options = {"replay": replay, "must_exist": True} | options
+        return self._ask(run_id, lambda manager: run_stream(manager, run_id, request, **options))
 
     def cancel(self, run_id: RunId) -> bool:
         """Ask the run's work to stop. Returns whether there is such a run and it had not ended yet.
@@ -290,6 +276,32 @@ class Runner:
             logger.warning("Run %s did not stop within %s seconds of its cancel", run.run_id, timeout)
         return not late
 
+    # Reading
+
+    def _ask(self, run_id: RunId, ask: Callable[[RunManager], T]) -> T:
+        """Ask the manager about a run, or the records where the manager has evicted it."""
+        run = self.get(run_id)
+        kept = run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None
+        if kept or self.manager.store is not None:
+            try:
+                return ask(self.manager)
+            except UnknownRunError:
+                # It may have ended and been evicted this very moment.
+                return ask(self._recalled(run_id))
+        return ask(self._recalled(run_id))
+
+    def _recalled(self, run_id: RunId) -> RunManager:
+        """A manager that has the terminal event of a run which ended, from its handle.
+
+        Raises:
+            UnknownRunError: there is no such handle.
+        """
+        run = self.get(run_id)
+        if run is None or run.terminal_event is None:
+            raise UnknownRunError(f"run {run_id} is unknown")
+        self._outcomes.finish_run(run_id, run.terminal_event)
+        return self._outcomes
+
     # Start
 
     def _refuse_existing(self, run_id: RunId | None) -> None:
@@ -297,7 +309,7 @@ class Runner:
             run = self._runs.get(canonical(run_id))
             known = run is not None or self.manager.terminal_event(run_id) is not None
             if known or (self.manager.store is not None and self.manager.run_record(run_id) is not None):
-                raise _run_exists(run_id, run)
+                raise run_exists(run_id, run)
 
     def _open(self, run_id: RunId | None, key: Hashable, name: str, *, waits_for_key: bool) -> Run:
         run_id = new_id() if run_id is None else canonical(run_id)
@@ -311,7 +323,7 @@ class Runner:
             if error.run_id is not None and error.run_id != run_id:
                 message = f"Run {error.run_id} is still running; cancel it or wait for its end"
                 raise AlreadyRunningError(message, key=key, run_id=error.run_id) from error
-            raise _run_exists(run_id, None) from error
+            raise run_exists(run_id, None) from error
         context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
         return Run(context, key=key, name=name)
 
@@ -352,12 +364,13 @@ class Runner:
         if begun_in != generation():
             return  # the work has forked, and this is the child: the run goes on in the parent
         if outcome.status == "failed" and self._tracebacks and outcome.raised is not None:
-            context.log(outcome.error, level="error", traceback=traceback_of(outcome.raised))
+            run.traceback = traceback_of(outcome.raised)
+            context.log(outcome.error, level="error", traceback=run.traceback)
         # The run ends first: whatever a logging handler does, readers have the outcome.
         following = self._end(run, outcome)
         try:
             self._launch_all(following)
-            _log_end(run, outcome)
+            outcome.log(run.run_id)
         finally:
             if not outcome.interrupts:
                 drop_frames(outcome.raised)
@@ -405,37 +418,3 @@ class Runner:
             _, run = self._finished.popleft()
             if self._runs.get(run.run_id) is run:
                 del self._runs[run.run_id]
-
-
-def _warn_of_gevent() -> None:
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
-        warnings.warn(
-            "gevent has patched threading: runs are greenlets, and a blocking Subscription.get stops them all, since "
-            "the core waits outside of what gevent patches; poll with get_nowait",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
-
-def _log_end(run: Run, outcome: Outcome) -> None:
-    if outcome.status == "cancelled":
-        trouble = None if is_plain_cancel(outcome.raised) else outcome.raised
-        logger.info("Run %s was cancelled", run.run_id, exc_info=trouble)
-    elif outcome.status == "failed":
-        logger.error("Run %s failed", run.run_id, exc_info=outcome.raised)
-
-
-def _run_exists(run_id: RunId, run: Run | None) -> RunExistsError:
-    status = "exists" if run is None else f"exists and is {run.status}"
-    return RunExistsError(
-        f"Run {run_id} {status}; use it, or start one with another id", run_id=canonical(run_id), run=run
-    )
-
-
-def _already_running(key: Hashable, run: Run) -> AlreadyRunningError:
-    if run.cancel_requested:
-        message = f"Run {run.run_id} was cancelled and is still stopping; wait for its end"
-    else:
-        message = f"Run {run.run_id} is still running; cancel it or wait for its end"
-    return AlreadyRunningError(message, key=key, run_id=run.run_id, run=run)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from genglossary_runs._core import RunManager, Subscription
+from genglossary_runs.types import RunId
 
 _LARGEST_RESULT = 1 << 20
 
@@ -45,7 +46,52 @@ class StoredRun:
         return self._manager.subscribe(self.run_id, after)
 
 
-def stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
+class Records:
+    """What a manager's store knows of runs: the half of a `Runner` that needs a store."""
+
+    manager: RunManager
+
+    def find(self, run_id: RunId) -> StoredRun | None:
+        """Return what the manager's store knows of a run, wherever it was executed. Waits for the store.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+        record = self.manager.run_record(run_id)
+        return None if record is None else _stored_run(self.manager, record)
+
+    def history(
+        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[StoredRun]:
+        """Return what the manager's store knows of runs of all processes, the newest first. Waits for the store.
+
+        Args:
+            key, status: only runs with these.
+            before: only runs that began before the one with this `fence`, the last of the page before.
+            limit: how many at most.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
+        records = self.manager.run_records(key=key, status=status, before=before, limit=limit)
+        return [_stored_run(self.manager, record) for record in records]
+
+    async def afind(self, run_id: RunId) -> StoredRun | None:
+        """Do what `find` does, on an event loop."""
+        record = await self.manager.arun_record(run_id)
+        return None if record is None else _stored_run(self.manager, record)
+
+    async def ahistory(
+        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[StoredRun]:
+        """Do what `history` does, on an event loop."""
+        records = await self.manager.arun_records(key=key, status=status, before=before, limit=limit)
+        return [_stored_run(self.manager, record) for record in records]
+
+
+def _stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
     """A record of the store as a handle."""
     finished = record["finished_at"]
     return StoredRun(
