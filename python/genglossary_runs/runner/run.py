@@ -29,13 +29,13 @@ class Run:
         started_at: when `Runner.start` was called (UTC); a queued run's work begins later.
         finished_at: when it ended (UTC), or None.
         terminal_event: what told readers the outcome, or None.
-        number: 1, 2, 3 … in the order of the runner's starts.
+        fence: which life of the id; rises with each start.
         traceback: what readers were sent of a failure, if the runner sends tracebacks; else None.
 
     A handle that a fork has copied says that the run belongs to the parent, unless it ended before.
     """
 
-    def __init__(self, context: RunContext, *, key: Hashable, name: str) -> None:
+    def __init__(self, context: RunContext, *, key: Hashable, name: str, fence: int) -> None:
         self._context = context
         self._generation = generation()
         self._status: Status = "running"
@@ -50,12 +50,12 @@ class Run:
         self.run_id = context.run_id
         self.name = name
         self.key = key
+        self.fence = fence
         self.result: Any = None
         self.error: str | None = None
         self.started_at = datetime.now(UTC)
         self.finished_at: datetime | None = None
         self.terminal_event: dict[str, Any] | None = None
-        self.number = 0
         self.traceback: str | None = None
 
     def __repr__(self) -> str:

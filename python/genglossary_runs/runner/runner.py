@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
-from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from genglossary_runs._core import RunManager, Subscription
@@ -93,7 +92,6 @@ class Runner(Records):
         # handler may start a run.
         self._lock = threading.RLock()
         self._runs: dict[int | str, Run] = {}
-        self._numbers = count(1)
         self._queue = Queue(self._max_active)
         # The terminal events of runs that the manager has evicted, once a page has asked for them. As long as the
         # handles are kept: the records' bound is theirs.
@@ -157,7 +155,6 @@ class Runner(Records):
                 raise already_running(key, earlier[0])
             run = self._open(run_id, key, name_of(work) if name is None else name, waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
-            run.number = next(self._numbers)
             self._runs[run.run_id] = run
             starts = self._queue.add(run)
             if not starts:
@@ -325,7 +322,9 @@ class Runner(Records):
                 raise AlreadyRunningError(message, key=key, run_id=error.run_id) from error
             raise run_exists(run_id, None) from error
         context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
-        return Run(context, key=key, name=name)
+        # Open here, so that no store is asked.
+        fence, _, _ = self.manager.subscribe(run_id).last_event_id.partition("-")
+        return Run(context, key=key, name=name, fence=int(fence))
 
     def _thread_of(self, work: Callable[[RunContext], Any], run: Run) -> threading.Thread:
         variables = copy_context()

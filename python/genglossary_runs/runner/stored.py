@@ -25,6 +25,7 @@ class StoredRun:
         started_at: when it was started (UTC).
         finished_at: when it ended (UTC), or None.
         fence: which life of the id; for the next page of `Runner.history`.
+        owner: the process that executes it, or did, as the store names it.
     """
 
     run_id: int | str
@@ -35,6 +36,7 @@ class StoredRun:
     started_at: datetime
     finished_at: datetime | None
     fence: int
+    owner: str
     _manager: RunManager = field(repr=False, compare=False)
 
     def cancel(self) -> bool:
@@ -103,6 +105,7 @@ def _stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
         started_at=datetime.fromtimestamp(record["started_at"], UTC),
         finished_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
         fence=record["fence"],
+        owner=record["owner"],
         _manager=manager,
     )
 

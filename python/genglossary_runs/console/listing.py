@@ -1,0 +1,160 @@
+"""Runs of this process and, with a store, of every other: one of them, or a page of them, the newest first."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from genglossary_runs.errors import StoreError
+from genglossary_runs.runner import Run, Runner, StoredRun
+
+from .models import Page, Record
+from .records import Row, matches, record_of
+from .watch import Watch
+
+Readable = Callable[[Sequence[str]], Awaitable[list[bool]]]
+
+_ROWS_AT_A_TIME = 500
+# Rows of a store that are searched for one page.
+_MOST_SEARCHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which runs a list shows.
+
+    Attributes:
+        key: of the runs; None for any.
+        statuses: of the runs; none of them for any.
+        q: a text that their id, key, name, error or newest message has, in lower case.
+    """
+
+    key: str | None
+    statuses: frozenset[str]
+    q: str
+
+    def takes(self, row: Row) -> bool:
+        """Whether it shows the run."""
+        return matches(row, self.key, self.statuses, self.q)
+
+
+class Listing:
+    """The runs of a runner and of its manager's store."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._watch = Watch(runner)
+
+    async def find(self, run_id: str) -> Row | None:
+        """Return the handle of a run if this process has it, else what the store knows.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        run = self._runner.get(run_id)
+        if self._runner.manager.store is None or (run is not None and run.finished_at is None):
+            return run
+        try:
+            stored = await self._runner.afind(run_id)
+        except StoreError:
+            if run is None:
+                raise
+            return run
+        return run if stored is None else self._newer(stored)
+
+    async def show(self, row: Row) -> Record:
+        """Show a run with all that is known of it."""
+        if isinstance(row, Run):
+            return record_of(row, position=self._positions().get(row.run_id))
+        return record_of(row, seen=await self._watch.caught_up(row))
+
+    async def page(self, which: Filter, after: int | None, limit: int, readable: Readable) -> Page:
+        """Show some runs.
+
+        Args:
+            which: the runs that are listed.
+            after: only runs that began before the one with this fence.
+            limit: how many at most, 1 or more.
+            readable: says of ids which of the runs may be shown.
+        """
+        if self._runner.manager.store is None:
+            return await self._page_here(which, after, limit, readable)
+        try:
+            return await self._page_of_store(which, after, limit, readable)
+        except StoreError as error:
+            page = await self._page_here(which, after, limit, readable)
+            return page.model_copy(update={"store_error": str(error)})
+
+    async def _page_here(self, which: Filter, after: int | None, limit: int, readable: Readable) -> Page:
+        rows = [run for run in reversed(self._runner.runs()) if which.takes(run)]
+        taken = _Taken(limit, readable)
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = rows[start : start + _ROWS_AT_A_TIME]
+            if await taken.add(row for row in part if after is None or row.fence < after):
+                break
+        return self._shown(taken, None if taken.hidden else len(rows))
+
+    async def _page_of_store(self, which: Filter, after: int | None, limit: int, readable: Readable) -> Page:
+        # The status of a run of this process is its handle's, and to a store a queued run is a running one.
+        statuses = {"running" if status == "queued" else status for status in which.statuses}
+        status = next(iter(statuses)) if len(statuses) == 1 else None
+        at_a_time = min(_ROWS_AT_A_TIME, limit + 1) if not which.q and len(statuses) < 2 else _ROWS_AT_A_TIME
+        taken, before, searched = _Taken(limit, readable), after, 0
+        while True:
+            rows = await self._runner.ahistory(key=which.key, status=status, before=before, limit=at_a_time)
+            found = [self._newer(row) for row in rows]
+            if await taken.add(row for row in found if which.takes(row)) or len(rows) < at_a_time:
+                break
+            before, searched = rows[-1].fence, searched + len(rows)
+            if searched >= _MOST_SEARCHED:
+                taken.go_on_after(before)
+                break
+        is_all = which == Filter(None, frozenset(), "") and not taken.hidden
+        store = self._runner.manager.stats().get("store")
+        return self._shown(taken, store["runs"] if is_all and store is not None else None)
+
+    def _shown(self, taken: "_Taken", total: int | None) -> Page:
+        positions = self._positions()
+        runs = []
+        for row in taken.rows:
+            seen = self._watch.seen(row) if isinstance(row, StoredRun) and row.finished_at is None else None
+            runs.append(record_of(row, position=positions.get(row.run_id), seen=seen))
+        return Page(runs=runs, next=taken.next, total=total, store_error=None)
+
+    def _newer(self, stored: StoredRun) -> Row:
+        """The handle of this life of the run, if this process has it."""
+        run = self._runner.get(stored.run_id)
+        return run if run is not None and run.fence == stored.fence else stored
+
+    def _positions(self) -> dict[int | str, int]:
+        return {run.run_id: number for number, run in enumerate(self._runner.queued(), start=1)}
+
+
+class _Taken:
+    """The rows of a page, and whether there are more."""
+
+    def __init__(self, limit: int, readable: Readable) -> None:
+        self.rows: list[Row] = []
+        self.next: str | None = None
+        self.hidden = False
+        self._limit = limit
+        self._readable = readable
+
+    async def add(self, rows: Iterable[Row]) -> bool:
+        """Take those that may be shown. Returns whether the page is full, and `next` said."""
+        waiting = list(rows)
+        while waiting:
+            # No more than are wanted: each may cost the application a query.
+            part, waiting = waiting[: self._limit + 1], waiting[self._limit + 1 :]
+            answers = await self._readable([str(row.run_id) for row in part])
+            for row, may_be_shown in zip(part, answers, strict=True):
+                if not may_be_shown:
+                    self.hidden = True
+                elif len(self.rows) == self._limit:
+                    self.go_on_after(self.rows[-1].fence)
+                    return True
+                else:
+                    self.rows.append(row)
+        return False
+
+    def go_on_after(self, fence: int) -> None:
+        """Say where the next page begins."""
+        self.next = str(fence)

@@ -1,0 +1,89 @@
+"""A run's events, read in pages or as one file, as far as they are there."""
+
+import asyncio
+import json
+import queue
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from genglossary_runs.runner import Runner
+
+from .watch import seq_of
+
+_EVENTS_AT_A_TIME = 200
+# Seconds to wait for an event that a store has; only a store that fails takes so long.
+_STORE_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event, or a gap.
+
+    Attributes:
+        id: of the event; of a gap, that of the last event that is missing.
+        name: `gap` and `complete` as in a stream.
+        data: what was published.
+        ended: whether nothing comes after it.
+    """
+
+    id: str
+    name: str | None
+    data: dict[str, Any]
+    ended: bool
+
+
+async def read(runner: Runner, run_id: str, after: str) -> AsyncIterator[Entry]:
+    """Iterate over the events of a run that are there now, without waiting for more to be published.
+
+    Args:
+        runner: knows the run.
+        run_id: the run.
+        after: the id of an event; `"0"` for all.
+
+    Raises:
+        UnknownRunError: nobody knows the run.
+        StoreError: the store cannot be used.
+    """
+    # Events that a store has arrive only when they are awaited, so the end has to be known before.
+    end = seq_of(await runner.asubscribe(run_id, None))
+    subscription = await runner.asubscribe(run_id, after)
+    number = 0
+    while not subscription.ended:
+        try:
+            is_there = seq_of(subscription) >= end
+            data = subscription.get_nowait() if is_there else await subscription.aget(timeout=_STORE_TIMEOUT)
+        except queue.Empty:
+            return
+        gap = data.get("gap")
+        if isinstance(gap, dict) and gap.keys() == {"from", "to", "missed"}:
+            name: str | None = "gap"
+        else:
+            name = "complete" if subscription.ended else subscription.last_event_name
+        yield Entry(subscription.last_event_id, name, data, subscription.ended)
+        number += 1
+        if number % _EVENTS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
+
+
+def as_text(entry: Entry) -> str:
+    """The lines of an entry in a log for people; nothing for mere progress."""
+    data = entry.data
+    if entry.name == "complete":
+        message = f"Run {data.get('status', 'finished')}" + (f": {data['error']}" if data.get("error") else "")
+    elif "message" in data:
+        message = str(data["message"])
+    elif data.get("cancel_requested"):
+        message = "Cancel requested"
+    elif "status" in data:
+        message = f"Run {data['status']}"
+    else:
+        return ""
+    head = f"{data.get('time', ''):<29} {str(data.get('level', 'info')).upper():<7} "
+    lines = [*message.splitlines(), *str(data.get("traceback", "")).splitlines()]
+    return "".join(f"{head if number == 0 else ' ' * len(head)}{line}\n" for number, line in enumerate(lines))
+
+
+def as_json(entry: Entry) -> str:
+    """An entry as one line of JSON."""
+    return json.dumps({"id": entry.id, "name": entry.name, "data": entry.data}, ensure_ascii=False) + "\n"

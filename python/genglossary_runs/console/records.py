@@ -1,0 +1,88 @@
+"""A run as the API shows it, whether this process executes it or a store knows it."""
+
+import os
+from collections.abc import Set
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from genglossary_runs.runner import Run, StoredRun
+
+from .models import Progress, Record
+from .results import kind_of
+from .watch import Seen
+
+Row: TypeAlias = Run | StoredRun
+
+
+def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None) -> Record:
+    """Show a run.
+
+    Args:
+        row: its handle if this process has one, else what the store knows.
+        position: its place in the queue.
+        seen: what its events told, if another process executes it.
+    """
+    finished = row.finished_at
+    common: dict[str, Any] = {
+        "id": str(row.run_id),
+        "key": None if row.key is None else str(row.key),
+        "started": row.started_at,
+        "finished": finished,
+        "duration": max(0.0, ((finished or datetime.now(UTC)) - row.started_at).total_seconds()),
+        "error": row.error,
+        "result_kind": kind_of(row.result),
+    }
+    if isinstance(row, Run):
+        return Record(
+            **common,
+            name=row.name,
+            status=row.status,
+            cancel_requested=row.cancel_requested,
+            queue_position=position,
+            progress=progress_of(row.progress),
+            message=row.message,
+            traceback=row.traceback,
+            owner=str(os.getpid()),
+            local=True,
+        )
+    seen = seen or Seen()
+    return Record(
+        **common,
+        name=None,
+        status="queued" if seen.queued and row.status == "running" else row.status,
+        cancel_requested=seen.cancel_requested,
+        queue_position=None,
+        progress=progress_of(seen.progress),
+        message=seen.message,
+        traceback=seen.traceback,
+        owner=row.owner,
+        local=False,
+    )
+
+
+def progress_of(event: dict[str, Any] | None) -> Progress | None:
+    """The progress that an event tells."""
+    if event is None:
+        return None
+    return Progress(step=event.get("step"), current=event["progress_current"], total=event.get("progress_total"))
+
+
+def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:
+    """Whether a list shows the run; `q` is in lower case."""
+    if key is not None and (row.key is None or str(row.key) != key):
+        return False
+    if statuses and row.status not in statuses and not _may_be_queued(row, statuses):
+        return False
+    return not q or any(q in text.casefold() for text in _texts(row))
+
+
+def _may_be_queued(row: Row, statuses: Set[str]) -> bool:
+    # To a store a queued run is a running one.
+    return "queued" in statuses and isinstance(row, StoredRun) and row.status == "running"
+
+
+def _texts(row: Row) -> list[str]:
+    texts = [row.run_id, row.key, row.error]
+    if isinstance(row, Run):
+        texts += [row.name, row.message]
+    return [str(text) for text in texts if text is not None]

@@ -1,0 +1,45 @@
+"""The result of a run: JSON, a text, or a link to where it is."""
+
+import re
+from typing import Any, Literal, TypeAlias
+
+from fastapi import HTTPException, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse, RedirectResponse
+from pydantic_core import PydanticSerializationError, to_json
+
+Kind: TypeAlias = Literal["json", "text", "link"]
+
+_LINK = re.compile(r"https?://[^\s\x00-\x20]+", re.IGNORECASE)
+
+
+def kind_of(result: Any) -> Kind | None:
+    """What a result is answered as; None for no result."""
+    if result is None:
+        return None
+    if not isinstance(result, str):
+        return "json"
+    return "link" if _LINK.fullmatch(result) else "text"
+
+
+async def answer(run_id: str, result: Any) -> Response:
+    """Answer with a result.
+
+    Raises:
+        HTTPException: 404, there is none; 406, it has no JSON form.
+    """
+    match kind_of(result):
+        case None:
+            raise HTTPException(404, f"Run {run_id} has no result")
+        case "link":
+            return RedirectResponse(result)
+        case "text":
+            return PlainTextResponse(result, headers={"X-Content-Type-Options": "nosniff"})
+        case "json":
+            try:
+                # It may be large.
+                content = await run_in_threadpool(to_json, result, inf_nan_mode="null")
+            except (PydanticSerializationError, ValueError, RecursionError) as error:
+                kind = type(result).__name__
+                raise HTTPException(406, f"The result of run {run_id}, a {kind}, has no JSON form") from error
+            return Response(content, media_type="application/json")

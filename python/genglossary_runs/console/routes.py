@@ -1,0 +1,261 @@
+"""The routes of the API."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from genglossary_runs.errors import StoreError, UnknownRunError
+from genglossary_runs.runner import Runner
+from genglossary_runs.sse import stats as stream_stats
+
+from . import log, results
+from .access import Access, Allow
+from .listing import Filter, Listing
+from .models import Cancelled, Event, Gap, Log, Page, Record, Refusal, StartRefusal, Stats, Waited
+from .records import Row
+from .starts import Start, Starts
+from .waiting import Wait
+
+RunId = Annotated[str, Path(description="The id of a run")]
+After = Annotated[str | None, Query(description="The id of an event, for those after it; by default all")]
+
+_FORBIDDEN: dict[int | str, dict[str, Any]] = {403: {"model": Refusal, "description": "Not allowed"}}
+_UNKNOWN: dict[int | str, dict[str, Any]] = _FORBIDDEN | {
+    404: {"model": Refusal, "description": "There is no such run"},
+    503: {"model": Refusal, "description": "The store cannot be used"},
+}
+_NOT_STARTED: dict[int | str, dict[str, Any]] = _FORBIDDEN | {
+    409: {"model": StartRefusal, "description": "A run is in the way, or this very request is still being answered"},
+    422: {"model": Refusal, "description": "The key was used for another request"},
+    429: {"model": StartRefusal, "description": "Too many runs wait for their turn"},
+    503: {"model": StartRefusal, "description": "The store cannot be used, or the server is stopping"},
+}
+
+
+def router(
+    runner: Runner,
+    *,
+    allow: Allow | None = None,
+    start: Start | None = None,
+    max_queued: int | None = 1000,
+    idempotency_keys: int = 1000,
+    idempotency_age: float = 86_400.0,
+    stream_options: dict[str, Any] | None = None,
+) -> APIRouter:
+    """Make the routes of the API, to be included in an application.
+
+        app.include_router(router(runner), prefix="/api")
+
+    It knows the runs of the runner and, with a store, those of every process that uses the store. It leaves to the
+    application who is asking: give it `allow`, or dependencies of `include_router`; and where cookies say who that is,
+    something that refuses requests of other sites, as `console` does.
+
+    Args:
+        runner: starts, lists and cancels the runs.
+        allow: `allow(request, action, run_id)` says whether a request may `list`, `read`, `cancel` or `start`; a
+            function, which is called in a thread, or a coroutine function. A list shows only what may be read. None
+            allows everything.
+        start: `start(request, body)` starts a run from the JSON object of a request; as `allow` a function or a
+            coroutine function. An `HTTPException` that it raises is the answer, `AlreadyRunningError` 409. None: runs
+            cannot be started here.
+        max_queued: runs that may wait for their turn, 0 or more; at this number starts are refused with 429. None sets
+            no limit.
+        idempotency_keys: how many values of `Idempotency-Key` this process remembers, 1 or more.
+        idempotency_age: seconds for which it does, more than 0.
+        stream_options: options of `genglossary_runs.sse.run_stream` for the streams of events.
+
+    Raises:
+        ValueError: a number is out of its bounds.
+    """
+    if idempotency_keys < 1 or not idempotency_age > 0 or (max_queued is not None and max_queued < 0):
+        raise ValueError(
+            "'idempotency_keys' must be 1 or more, 'idempotency_age' more than 0, and 'max_queued' not negative"
+        )
+    access, listing = Access(allow), Listing(runner)
+    routes = APIRouter(tags=["runs"])
+    if start is not None:
+        starts = Starts(runner, start, keys=idempotency_keys, key_age=idempotency_age, max_queued=max_queued)
+        _add_start(routes, access, starts)
+    _add_lists(routes, runner, access, listing)
+    # An id may have slashes in it, so what asks for a part of a run comes before what asks for the run.
+    _add_events(routes, runner, access, listing, stream_options or {})
+    _add_run(routes, runner, access, listing)
+    return routes
+
+
+def _add_start(routes: APIRouter, access: Access, starts: Starts) -> None:
+    @routes.post("/runs", status_code=201, response_model=Record, responses=_NOT_STARTED)
+    async def start_run(
+        request: Request,
+        body: Annotated[dict[str, Any] | None, Body(description="What to start, as the application defines it")] = None,
+        idempotency_key: Annotated[
+            str | None,
+            Header(description="Requests with the same key start one run", min_length=1, max_length=255),
+        ] = None,
+    ) -> Response:
+        """Start a run. `Location` is where it is shown."""
+        await access.check(request, "start")
+        return await starts.answer(request, body or {}, idempotency_key)
+
+
+def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listing) -> None:
+    @routes.get("/runs", responses=_FORBIDDEN)
+    async def list_runs(
+        request: Request,
+        status: Annotated[
+            list[Literal["queued", "running", "completed", "failed", "cancelled"]] | None,
+            Query(description="Only runs with this status, or one of these"),
+        ] = None,
+        key: Annotated[str | None, Query(description="Only runs with this key")] = None,
+        q: Annotated[str, Query(description="Only runs that have this text in id, key, name, error or message")] = "",
+        after: Annotated[int | None, Query(description="The `next` of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> Page:
+        """List runs, the newest first."""
+        await access.check(request, "list")
+        which = Filter(key, frozenset(status or ()), q.strip().casefold())
+        return await listing.page(which, after, limit, lambda run_ids: access.readable(request, run_ids))
+
+    @routes.get("/stats", responses=_FORBIDDEN)
+    async def stats(request: Request) -> Stats:
+        """Show what this process and the store hold."""
+        await access.check(request, "list")
+        held: dict[str, Any] = dict(runner.manager.stats())
+        streams: dict[str, Any] = dict(stream_stats())
+        store = held.pop("store", None)
+        counts = Counter({"queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0})
+        counts.update(run.status for run in runner.runs())
+        return Stats(runs=dict(counts), manager=held, streams=streams, store=store)
+
+
+def _add_events(
+    routes: APIRouter, runner: Runner, access: Access, listing: Listing, stream_options: dict[str, Any]
+) -> None:
+    @routes.get("/runs/{run_id:path}/events", response_class=_EventStream, responses=_UNKNOWN)
+    async def stream_events(request: Request, run_id: RunId, after: After = None) -> Response:
+        """Stream a run's events as they come, as server-sent events; a client that comes back sends `Last-Event-ID`."""
+        await access.check(request, "read", run_id)
+        last_event_id = request.headers.get("last-event-id") or after
+        try:
+            return runner.stream(run_id, request, **{"last_event_id": last_event_id} | stream_options)
+        except UnknownRunError:
+            raise _unknown(run_id) from None
+
+    @routes.get("/runs/{run_id:path}/log", responses=_UNKNOWN)
+    async def read_log(
+        request: Request,
+        run_id: RunId,
+        after: After = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> Log:
+        """Read a run's events that are there, for clients that poll."""
+        await access.check(request, "read", run_id)
+        await _find(listing, run_id)
+        page = Log(events=[], next=after or "0", more=False, ended=False, gaps=[])
+        async for entry in log.read(runner, run_id, after or "0"):
+            if len(page.events) == limit:
+                page.more = True
+                break
+            if entry.name == "gap":
+                page.gaps.append(Gap(**entry.data["gap"]))
+            else:
+                page.events.append(Event(id=entry.id, name=entry.name, data=entry.data))
+            page.next, page.ended = entry.id, entry.ended
+        return page
+
+    @routes.get("/runs/{run_id:path}/log.txt", response_class=_LogFile, responses=_UNKNOWN)
+    async def download_log(
+        request: Request,
+        run_id: RunId,
+        format: Annotated[Literal["txt", "jsonl"], Query(description="Lines for people, or one event a line")] = "txt",
+    ) -> Response:
+        """Download the whole log of a run, as far as it is there."""
+        await access.check(request, "read", run_id)
+        await _find(listing, run_id)
+        line_of = log.as_text if format == "txt" else log.as_json
+
+        async def lines() -> AsyncIterator[str]:
+            async for entry in log.read(runner, run_id, "0"):
+                yield line_of(entry)
+
+        name = quote(f"run-{run_id}.{'log' if format == 'txt' else 'jsonl'}", safe="")
+        return StreamingResponse(
+            lines(),
+            media_type="text/plain; charset=utf-8" if format == "txt" else "application/jsonl",
+            headers={
+                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+
+def _add_run(routes: APIRouter, runner: Runner, access: Access, listing: Listing) -> None:
+    @routes.post("/runs/{run_id:path}/cancel", status_code=202, responses=_UNKNOWN)
+    async def cancel_run(request: Request, run_id: RunId) -> Cancelled:
+        """Ask a run's work to stop, in whichever process it is."""
+        await access.check(request, "cancel", run_id)
+        await _find(listing, run_id)
+        try:
+            return Cancelled(cancelled=await runner.acancel(run_id))
+        except StoreError as error:
+            raise _no_store(error) from error
+
+    @routes.get("/runs/{run_id:path}/wait", responses=_UNKNOWN)
+    async def wait_for_run(
+        request: Request,
+        run_id: RunId,
+        timeout: Annotated[float, Query(description="Seconds to wait at most", ge=0, le=300)] = 30.0,
+    ) -> Waited:
+        """Wait for the end of a run."""
+        await access.check(request, "read", run_id)
+        row = await _find(listing, run_id)
+        if row.finished_at is None and timeout > 0:
+            await Wait(await runner.asubscribe(run_id, None)).until_end(timeout)
+            row = await _find(listing, run_id)
+        record = await listing.show(row)
+        return Waited(**record.model_dump(), ended=record.finished is not None)
+
+    @routes.get("/runs/{run_id:path}/result", response_class=Response, responses=_UNKNOWN)
+    async def show_result(request: Request, run_id: RunId) -> Response:
+        """Answer with a run's result: JSON, a text, or a redirect where the result is a link."""
+        await access.check(request, "read", run_id)
+        row = await _find(listing, run_id)
+        if row.finished_at is None:
+            raise HTTPException(409, f"Run {run_id} is {row.status} and has no result yet")
+        return await results.answer(run_id, row.result)
+
+    @routes.get("/runs/{run_id:path}", responses=_UNKNOWN)
+    async def show_run(request: Request, run_id: RunId) -> Record:
+        """Show a run."""
+        await access.check(request, "read", run_id)
+        return await listing.show(await _find(listing, run_id))
+
+
+class _EventStream(Response):
+    media_type = "text/event-stream"
+
+
+class _LogFile(Response):
+    media_type = "text/plain"
+
+
+async def _find(listing: Listing, run_id: str) -> Row:
+    try:
+        row = await listing.find(run_id)
+    except StoreError as error:
+        raise _no_store(error) from error
+    if row is None:
+        raise _unknown(run_id)
+    return row
+
+
+def _unknown(run_id: str) -> HTTPException:
+    return HTTPException(404, f"There is no run {run_id}")
+
+
+def _no_store(error: StoreError) -> HTTPException:
+    return HTTPException(503, str(error), {"Retry-After": "5"})

@@ -1,0 +1,126 @@
+"""Starts of runs over HTTP: each Idempotency-Key starts one, however often its request is sent.
+
+As draft-ietf-httpapi-idempotency-key-header describes it: a repeated request gets the answer of the first; with another
+body it is refused with 422, and while the first is being answered with 409. A start that was refused may be tried again
+with its key.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from genglossary_runs.errors import AlreadyRunningError, RunExistsError, RunnerShutDownError, StoreError
+from genglossary_runs.runner import Run, Runner
+
+from .access import call
+from .models import StartRefusal
+from .records import record_of
+
+Start: TypeAlias = Callable[[Request, dict[str, Any]], Run | Awaitable[Run]]
+"""Starts a run for a request, from its body."""
+
+_RETRY_AFTER = {"Retry-After": "5"}
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What was answered to a key; `content` is None while it is being answered."""
+
+    fingerprint: bytes
+    began: float
+    run_id: str = ""
+    content: bytes | None = None
+
+
+class Starts:
+    """Starts runs, and remembers the answers of this process by their keys."""
+
+    def __init__(self, runner: Runner, start: Start, *, keys: int, key_age: float, max_queued: int | None) -> None:
+        """Make it.
+
+        Args:
+            runner: the runner of the runs that `start` starts.
+            start: the application's.
+            keys: how many keys are remembered; the oldest are forgotten first.
+            key_age: seconds for which they are.
+            max_queued: runs that may wait for their turn; at this number starts are refused with 429.
+        """
+        self._runner, self._start = runner, start
+        self._most_keys, self._key_age, self._max_queued = keys, key_age, max_queued
+        self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
+
+    async def answer(self, request: Request, body: dict[str, Any], key: str | None) -> Response:
+        """Start a run, or repeat the answer to an earlier request with this key."""
+        if key is None:
+            return await self._begin(request, body, None)
+        self._forget_old()
+        fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
+        earlier = self._attempts.get(key)
+        if earlier is not None and earlier.fingerprint != fingerprint:
+            return _refused(422, "This Idempotency-Key was used for another request; use a new one for each")
+        if earlier is not None and earlier.content is None:
+            return _refused(409, "The first request with this Idempotency-Key is still being answered", retry=True)
+        if earlier is not None and earlier.content is not None:
+            return _started(earlier.run_id, earlier.content)
+        attempt = self._attempts[key] = _Attempt(fingerprint, time.monotonic())
+        # A client that goes away stops its request, and not the start: its next try is to get the answer of this one.
+        begun = asyncio.create_task(self._begin(request, body, attempt))
+        begun.add_done_callback(lambda begun: self._settle(begun, key, attempt))
+        return await asyncio.shield(begun)
+
+    async def _begin(self, request: Request, body: dict[str, Any], attempt: _Attempt | None) -> Response:
+        if self._max_queued is not None and len(self._runner.queued()) >= self._max_queued:
+            return _refused(429, f"{self._max_queued} runs are waiting for their turn", retry=True)
+        try:
+            run = await call(self._start, request, body)
+        except RunExistsError as error:
+            # The application makes ids of keys: another process may have started it for an earlier request.
+            if attempt is None or error.run is None:
+                return _refused(409, str(error), run_id=str(error.run_id))
+            run = error.run
+        except AlreadyRunningError as error:
+            return _refused(409, str(error), run_id=None if error.run_id is None else str(error.run_id))
+        except RunnerShutDownError:
+            return _refused(503, "The server is stopping and starts no more runs", retry=True)
+        except StoreError as error:
+            return _refused(503, str(error), retry=True)
+        waiting = {each.run_id: number for number, each in enumerate(self._runner.queued(), start=1)}
+        content = record_of(run, position=waiting.get(run.run_id)).model_dump_json().encode()
+        if attempt is not None:
+            attempt.run_id, attempt.content = str(run.run_id), content
+        return _started(str(run.run_id), content)
+
+    def _settle(self, begun: asyncio.Task[Response], key: str, attempt: _Attempt) -> None:
+        if not begun.cancelled():
+            # Asked for, since nobody does when the client has gone.
+            begun.exception()
+        if attempt.content is None and self._attempts.get(key) is attempt:
+            del self._attempts[key]
+
+    def _forget_old(self) -> None:
+        oldest = time.monotonic() - self._key_age
+        for key, attempt in list(self._attempts.items()):
+            if len(self._attempts) < self._most_keys and attempt.began >= oldest:
+                break
+            if attempt.content is not None:
+                del self._attempts[key]
+
+
+def _started(run_id: str, content: bytes) -> Response:
+    # Relative, so that it holds behind any proxy and under any prefix.
+    location = f"runs/{quote(run_id, safe='')}"
+    return Response(content, 201, {"Location": location}, "application/json")
+
+
+def _refused(status: int, why: str, *, run_id: str | None = None, retry: bool = False) -> Response:
+    content = StartRefusal(detail=why, run_id=run_id).model_dump()
+    return JSONResponse(content, status, _RETRY_AFTER if retry else None)

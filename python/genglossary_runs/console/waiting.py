@@ -1,0 +1,37 @@
+"""Waiting for the end of a run."""
+
+import asyncio
+import contextlib
+
+from genglossary_runs import Subscription
+from genglossary_runs.sse.shutdown import streams_of_loop
+
+
+class Wait:
+    """A request that waits for the end of a run; it ends early when the server drains, as a stream does."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def until_end(self, timeout: float) -> None:
+        """Wait, for `timeout` seconds at most."""
+        streams = streams_of_loop()
+        if streams.draining:
+            return
+        streams.add(self)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    # Frames, since nobody looks at the events.
+                    async for _ in self._subscription.frames(heartbeat=None):
+                        pass
+        finally:
+            streams.discard(self)
+            self._subscription.close()
+
+    def drain(self) -> None:
+        """Wait no longer."""
+        self._subscription.close()
+
+    def drop_if_stuck(self, timeout: float | None = None) -> None:
+        """Do nothing: there is nothing that a client would have to take."""

@@ -1,0 +1,99 @@
+"""Who may do what, what OpenAPI shows, and what is said where FastAPI is missing."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from fastapi import Request
+from genglossary_runs.runner import Runner
+from runner.support import ended
+
+from .support import Client, make_app
+
+REFUSED = [
+    ("GET", "/runs", "list", False),
+    ("GET", "/stats", "list", False),
+    ("POST", "/runs", "start", False),
+    ("GET", "/runs/{}", "read", True),
+    ("GET", "/runs/{}/wait", "read", True),
+    ("GET", "/runs/{}/events", "read", True),
+    ("GET", "/runs/{}/log", "read", True),
+    ("GET", "/runs/{}/log.txt", "read", True),
+    ("GET", "/runs/{}/result", "read", True),
+    ("POST", "/runs/{}/cancel", "cancel", True),
+]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_every_route_asks_whether_it_may(runner: Runner, is_async: bool) -> None:
+    asked: list[Any] = []
+
+    def allow(request: Request, action: str, run_id: str | None) -> bool:
+        asked.append((action, run_id))
+        return False
+
+    async def allow_later(request: Request, action: str, run_id: str | None) -> bool:
+        return allow(request, action, run_id)
+
+    def start(request: Request, body: dict[str, Any]) -> Any:
+        raise AssertionError("started although that is not allowed")
+
+    run = ended(runner.start(lambda context: "secret"))
+    client = Client(make_app(runner, allow=allow_later if is_async else allow, start=start))
+    for method, path, action, names_run in REFUSED:
+        answer = await client.http.request(method, path.format(run.run_id))
+        assert (answer.status_code, asked.pop()) == (403, (action, run.run_id if names_run else None)), path
+    assert asked == []
+    await client.http.aclose()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_list_shows_only_what_may_be_read(runner: Runner, is_async: bool) -> None:
+    for number in range(3):
+        for owner in "ab":
+            ended(runner.start(lambda context: None, run_id=f"{owner} {number}"))
+
+    def allow(request: Request, action: str, run_id: str | None) -> bool:
+        return run_id is None or run_id.startswith(request.headers["user"])
+
+    async def allow_later(request: Request, action: str, run_id: str | None) -> bool:
+        return allow(request, action, run_id)
+
+    client = Client(make_app(runner, allow=allow_later if is_async else allow))
+    client.http.headers["user"] = "a"
+    page = await client.get("/runs", limit=2)
+    assert [run["id"] for run in page["runs"]] == ["a 2", "a 1"]
+    # How many others there are is not said either.
+    assert page["total"] is None
+    page = await client.get("/runs", limit=2, after=page["next"])
+    assert ([run["id"] for run in page["runs"]], page["next"]) == (["a 0"], None)
+    await client.http.aclose()
+
+
+async def test_openapi_shows_every_route_with_its_types(runner: Runner) -> None:
+    app = make_app(runner, start=lambda request, body: runner.start(lambda context: None))
+    schema = app.openapi()
+    paths = {(method, path) for path, methods in schema["paths"].items() for method in methods}
+    run = "/api/runs/{run_id}"
+    parts = ("", "/wait", "/events", "/log", "/log.txt", "/result")
+    expected = {("get", run + part) for part in parts} | {("post", run + "/cancel")}
+    assert paths == expected | {("get", "/api/runs"), ("post", "/api/runs"), ("get", "/api/stats")}
+    models = {"Record", "Progress", "Page", "Waited", "Log", "Event", "Gap", "Cancelled", "Stats", "Refusal"}
+    assert models <= set(schema["components"]["schemas"])
+    start = schema["paths"]["/api/runs"]["post"]
+    assert [parameter["name"] for parameter in start["parameters"]] == ["idempotency-key"]
+    assert {"201", "403", "409", "422", "429", "503"} <= set(start["responses"])
+
+
+def test_one_sentence_says_that_fastapi_is_missing() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['fastapi'] = None\n"
+        "try:\n"
+        "    import genglossary_runs.console\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == 'genglossary_runs.console needs FastAPI: pip install "genglossary-runs[console]"\n'

@@ -1,0 +1,186 @@
+"""Starts over HTTP, and what an Idempotency-Key does to them."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fastapi import HTTPException, Request
+from genglossary_runs import RunManager, StoreError
+from genglossary_runs.console import router
+from genglossary_runs.runner import Run, RunContext, Runner
+from runner.support import Gate
+
+from .support import DEADLINE, Client, make_app, until
+
+
+def nothing(context: RunContext) -> None:
+    """Work that is done at once."""
+
+
+@asynccontextmanager
+async def serving(runner: Runner, start: Any, **options: Any) -> AsyncIterator[Client]:
+    client = Client(make_app(runner, start=start, **options))
+    yield client
+    await client.http.aclose()
+
+
+async def test_a_start_gives_the_run_and_where_it_is(runner: Runner, gate: Gate) -> None:
+    bodies = []
+
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        bodies.append((request.url.path, body))
+        return runner.start(gate, key=body.get("key"))
+
+    async with serving(runner, start) as client:
+        answer = await client.http.post("/runs", json={"key": "book"})
+        assert answer.status_code == 201
+        record = answer.json()
+        assert (record["key"], record["status"]) == ("book", "running")
+        assert (await client.http.get(str(answer.url.join(answer.headers["location"])))).json()["id"] == record["id"]
+        refusal = await client.post("/runs", {"key": "book"}, 409)
+        assert refusal["run_id"] == record["id"]
+        # A start without a body.
+        await client.post("/runs", None, 201)
+        await client.post("/runs", ["a list"], 422)
+    assert bodies == [("/api/runs", {"key": "book"})] * 2 + [("/api/runs", {})]
+    gate.opened.set()
+
+
+async def test_a_coroutine_function_starts_runs(runner: Runner) -> None:
+    async def start(request: Request, body: dict[str, Any]) -> Run:
+        await asyncio.sleep(0)
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        await client.post("/runs", {})
+
+
+async def test_without_start_nothing_is_started(client: Client) -> None:
+    await client.post("/runs", {}, 405)
+
+
+async def test_a_key_starts_one_run(runner: Runner) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        first = await client.post("/runs", {"a": 1, "b": 2}, key="one")
+        assert await client.post("/runs", {"b": 2, "a": 1}, key="one") == first
+        assert (await client.post("/runs", {"a": 1}, 422, key="one"))["run_id"] is None
+        assert (await client.post("/runs", {"a": 1, "b": 2}, key="two"))["id"] != first["id"]
+        assert (await client.post("/runs", {"a": 1, "b": 2}))["id"] != first["id"]
+        await client.post("/runs", {}, 422, key="x" * 256)
+    assert len(runner.runs()) == 3
+
+
+async def test_a_request_beside_the_first_is_409_and_then_gets_its_answer(runner: Runner) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def start(request: Request, body: dict[str, Any]) -> Run:
+        begun.set()
+        await go_on.wait()
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        first = asyncio.create_task(client.post("/runs", {}, key="one"))
+        await begun.wait()
+        assert "still being answered" in (await client.post("/runs", {}, 409, key="one"))["detail"]
+        go_on.set()
+        answered = await first
+        assert await client.post("/runs", {}, key="one") == answered
+
+
+async def test_a_client_that_goes_away_gets_its_run_at_the_next_try(runner: Runner) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def start(request: Request, body: dict[str, Any]) -> Run:
+        begun.set()
+        await go_on.wait()
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        first = asyncio.create_task(client.post("/runs", {}, key="one"))
+        await begun.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        go_on.set()
+        await until(lambda: len(runner.runs()) == 1)
+        again = await client.post("/runs", {}, key="one")
+    assert [run.run_id for run in runner.runs()] == [again["id"]]
+
+
+async def test_a_start_that_was_refused_may_be_tried_again(runner: Runner, gate: Gate) -> None:
+    tries = 0
+
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise HTTPException(429, "Too many", {"Retry-After": "7"})
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        answer = await client.http.post("/runs", json={}, headers={"Idempotency-Key": "one"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+        await client.post("/runs", {}, key="one")
+
+
+async def test_old_and_too_many_keys_are_forgotten(runner: Runner) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(nothing)
+
+    async with serving(runner, start, idempotency_keys=2) as client:
+        first = await client.post("/runs", {}, key="1")
+        second = await client.post("/runs", {}, key="2")
+        assert await client.post("/runs", {}, key="2") == second
+        await client.post("/runs", {}, key="3")
+        assert await client.post("/runs", {}, key="1") != first
+    async with serving(runner, start, idempotency_age=1e-9) as client:
+        first = await client.post("/runs", {}, key="1")
+        assert await client.post("/runs", {}, key="1") != first
+
+
+async def test_ids_made_of_keys_start_one_run_over_all_processes(runner: Runner) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(nothing, run_id=uuid.uuid5(uuid.NAMESPACE_URL, request.headers["idempotency-key"]))
+
+    # Each application remembers for itself, as two processes do.
+    async with serving(runner, start) as one, serving(runner, start) as other:
+        first = await one.post("/runs", {}, key="key")
+        assert (await other.post("/runs", {}, key="key"))["id"] == first["id"]
+
+
+async def test_a_queue_that_is_full_is_429(gate: Gate) -> None:
+    runner = Runner(RunManager(), max_active=1)
+
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(gate)
+
+    async with serving(runner, start, max_queued=1) as client:
+        for _ in range(2):
+            await client.post("/runs", {})
+        answer = await client.http.post("/runs", json={})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+    gate.opened.set()
+    assert runner.shutdown(DEADLINE)
+
+
+async def test_a_server_that_stops_or_has_no_store_is_503(runner: Runner) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        if "store" in body:
+            raise StoreError("the disk is full")
+        return runner.start(nothing)
+
+    runner.shutdown()
+    async with serving(runner, start) as client:
+        assert "stopping" in (await client.post("/runs", {}, 503))["detail"]
+        assert (await client.post("/runs", {"store": 1}, 503))["detail"] == "the disk is full"
+
+
+def test_numbers_out_of_their_bounds_are_refused(runner: Runner) -> None:
+    for options in ({"idempotency_keys": 0}, {"idempotency_age": 0}, {"max_queued": -1}):
+        with pytest.raises(ValueError, match="idempotency_keys"):
+            router(runner, **options)  # type: ignore[arg-type]
