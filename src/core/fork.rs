@@ -126,30 +126,41 @@ pub(super) struct Pass {
 #[cfg(not(loom))]
 impl Pass {
     /// Wait until the gate is open, if this thread needs a share of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new() -> Self {
         let needs_share = DETACHED.get();
         if needs_share {
-            let locks = LOCKS.get();
-            if locks == 0 {
-                SHARE.set(Some(GATE.read().unwrap_or_else(PoisonError::into_inner)));
-            }
-            LOCKS.set(locks + 1);
+            Self::take_share();
         }
         Self { needs_share }
+    }
+
+    // Publishers, which have the GIL, come by on each event.
+    #[cold]
+    fn take_share() {
+        let locks = LOCKS.get();
+        if locks == 0 {
+            SHARE.set(Some(GATE.read().unwrap_or_else(PoisonError::into_inner)));
+        }
+        LOCKS.set(locks + 1);
+    }
+
+    #[cold]
+    fn give_share() {
+        let locks = LOCKS.get() - 1;
+        LOCKS.set(locks);
+        if locks == 0 {
+            drop(SHARE.take());
+        }
     }
 }
 
 #[cfg(not(loom))]
 impl Drop for Pass {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.needs_share {
-            let locks = LOCKS.get() - 1;
-            LOCKS.set(locks);
-            if locks == 0 {
-                drop(SHARE.take());
-            }
+            Self::give_share();
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use arrayvec::ArrayString;
 use hashbrown::Equivalent;
 
 /// The most characters (Unicode code points) a run id has as a text.
@@ -225,22 +225,20 @@ impl EventId {
     /// The most bytes an event id has as a text.
     pub const MAX_LEN: usize = 41;
 
-    /// Write the id as a text to the beginning of `buffer`, and return it.
-    pub fn encode(self, buffer: &mut [u8; Self::MAX_LEN]) -> &str {
-        let (mut fence, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let mut rest = buffer.as_mut_slice();
-        for part in [fence.format(self.fence.0), "-", seq.format(self.seq.0)] {
-            // There is room for the longest.
-            let _ = rest.write_all(part.as_bytes());
-        }
-        let len = Self::MAX_LEN - rest.len();
-        buffer.get(..len).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+    /// Write the id as a text to `buffer`, which is empty, and return it.
+    #[inline]
+    pub fn encode(self, buffer: &mut ArrayString<{ Self::MAX_LEN }>) -> &str {
+        // There is room for the longest.
+        let _ = buffer.try_push_str(itoa::Buffer::new().format(self.fence.0));
+        let _ = buffer.try_push('-');
+        let _ = buffer.try_push_str(itoa::Buffer::new().format(self.seq.0));
+        buffer
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.encode(&mut [0; Self::MAX_LEN]))
+        f.write_str(self.encode(&mut ArrayString::new()))
     }
 }
 

@@ -63,11 +63,12 @@ impl RunLog {
         if self.finished {
             return None;
         }
-        self.bytes += payload.len();
+        let mut bytes = self.bytes + payload.len();
         self.events.push_back(payload);
-        while self.events.len() > 1 && (self.events.len() > self.limits.events || self.bytes > self.limits.bytes) {
-            self.evict_oldest();
+        while self.events.len() > 1 && (self.events.len() > self.limits.events || bytes > self.limits.bytes) {
+            bytes -= self.pop_oldest();
         }
+        self.bytes = bytes;
         Some(self.last())
     }
 
@@ -93,10 +94,14 @@ impl RunLog {
     }
 
     fn evict_oldest(&mut self) {
-        if let Some(payload) = self.events.pop_front() {
-            self.bytes -= payload.len();
-            self.first = self.first.next();
-        }
+        self.bytes -= self.pop_oldest();
+    }
+
+    /// Remove the oldest event, and return its bytes of JSON.
+    fn pop_oldest(&mut self) -> usize {
+        let Some(payload) = self.events.pop_front() else { return 0 };
+        self.first = self.first.next();
+        payload.len()
     }
 
     /// What the log has at `seq`.

@@ -11,11 +11,11 @@ use super::event::Payload;
 use super::fork::release;
 use super::id::{EventId, RunId, RunIdRef, Seq};
 use super::limits::Limits;
-use super::registry::{Claim, Entry, Registry, evict_logs, new_cancel_event};
+use super::registry::{Claim, Entry, Maps, Registry, evict_logs, new_cancel_event};
 use super::run::{Finish, Run};
 use super::stats::Stats;
 use super::subscription::Subscription;
-use super::sync::Arc;
+use super::sync::{Arc, MutexGuard, Ordering};
 
 /// Owns runs. Cheap to clone; all clones own the same runs.
 #[derive(Clone)]
@@ -93,10 +93,20 @@ impl RunManager {
     pub fn publish(&self, run_id: RunIdRef<'_>, payload: Payload) -> Option<EventId> {
         let maps = self.registry.lock();
         let run = maps.live.get(&run_id)?.run.clone();
+        self.publish_to(&run, maps, payload)
+    }
+
+    /// Append an event to a run that was found in `maps`, and wake the readers; `None` if it has finished.
+    #[inline]
+    pub(super) fn publish_to(&self, run: &Run, mut maps: MutexGuard<'_, Maps>, payload: Payload) -> Option<EventId> {
+        // Counted under a lock that is held anyway, before it is known whether the run takes the event.
+        maps.published += 1;
         drop(maps);
-        let id = run.publish(payload)?;
-        self.registry.counters.count_published();
-        Some(id)
+        let id = run.publish(payload);
+        if id.is_none() {
+            self.registry.lock().published -= 1;
+        }
+        id
     }
 
     /// Set the run's cancel event. Returns whether there was a run to cancel.
@@ -136,9 +146,9 @@ impl RunManager {
         maps.retained.remove(run_id);
         let Finish { wakeup, bytes, chunk } = run.finish(payload);
         evicted.extend(maps.retained.insert(run.clone(), bytes, now));
+        maps.published += 1;
         drop(maps);
         release(chunk);
-        self.registry.counters.count_published();
         run.wake(wakeup);
         evict_logs(&evicted);
         release(cancel.take_callbacks());
@@ -233,8 +243,12 @@ impl RunManager {
     /// What it holds and has done.
     pub fn stats(&self) -> Stats {
         self.registry.expire();
-        let mut stats = self.registry.counters.snapshot();
         let maps = self.registry.lock();
+        let mut stats = Stats {
+            events_published: maps.published,
+            events_missed: self.registry.missed.load(Ordering::Relaxed),
+            ..Stats::default()
+        };
         let mut runs = Vec::with_capacity(maps.live.len());
         for entry in maps.live.values() {
             stats.subscribers += entry.subscribers;

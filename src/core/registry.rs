@@ -14,16 +14,15 @@ use super::id::{EventId, Fence, RunId, RunIdRef, Seq};
 use super::limits::{Limits, LogLimits};
 use super::retention::Retention;
 use super::run::Run;
-use super::stats::Counters;
-use super::sync::{Arc, Mutex, MutexGuard};
+use super::sync::{Arc, AtomicU64, Mutex, MutexGuard};
 use super::wake::Key;
 
 /// What a manager and its subscriptions share.
 pub struct Registry {
     /// What it was made with.
     pub limits: Limits,
-    /// What has been published and missed.
-    pub counters: Counters,
+    /// Events that readers were told they had missed.
+    pub missed: AtomicU64,
     maps: Mutex<Maps>,
 }
 
@@ -33,6 +32,8 @@ pub struct Maps {
     pub live: HashMap<RunId, Entry, FxBuildHasher>,
     /// Runs that have.
     pub retained: Retention,
+    /// Events published, terminal events among them.
+    pub published: u64,
     /// No fence that has been given out is less.
     first_fence: Fence,
     last_fence: Fence,
@@ -118,8 +119,8 @@ impl Registry {
         let live = HashMap::with_hasher(FxBuildHasher);
         let first_fence = Fence(milliseconds());
         let retained = Retention::new(limits.retention);
-        let maps = Maps { live, retained, first_fence, last_fence: Fence(0) };
-        Self { limits, counters: Counters::new(), maps: Mutex::new(maps) }
+        let maps = Maps { live, retained, published: 0, first_fence, last_fence: Fence(0) };
+        Self { limits, missed: AtomicU64::new(0), maps: Mutex::new(maps) }
     }
 
     /// Lock the maps.

@@ -160,13 +160,10 @@ impl RunManager {
     pub fn publish_here(&self, run_id: RunIdRef<'_>, payload: Payload) -> Result<Option<EventId>, Payload> {
         let maps = self.registry().lock();
         let run = maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open).map(|entry| entry.run.clone());
-        drop(maps);
-        let Some(run) = run else { return Err(payload) };
-        let id = run.publish(payload);
-        if id.is_some() {
-            self.registry().counters.count_published();
+        match run {
+            Some(run) => Ok(self.publish_to(&run, maps, payload)),
+            None => Err(payload),
         }
-        Ok(id)
     }
 
     /// The run of this id that is yet to finish, if it is open or subscribed to.

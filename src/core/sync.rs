@@ -55,7 +55,7 @@ impl<T> Mutex<T> {
 
     /// Wait for the lock.
     #[cfg(not(loom))]
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let pass = Pass::new();
         MutexGuard { guard: self.0.lock(), _pass: pass }

@@ -1,5 +1,6 @@
 //! `RunManager`.
 
+use arrayvec::ArrayString;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -99,7 +100,7 @@ fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
 
 /// The id of an event as Python has it.
 fn shown(py: Python<'_>, id: Option<EventId>) -> Py<PyAny> {
-    id.map_or_else(|| py.None(), |id| PyString::new(py, id.encode(&mut [0; EventId::MAX_LEN])).into_any().unbind())
+    id.map_or_else(|| py.None(), |id| PyString::new(py, id.encode(&mut ArrayString::new())).into_any().unbind())
 }
 
 #[pymethods]

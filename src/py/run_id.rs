@@ -31,6 +31,7 @@ enum Unfit {
 }
 
 impl Id<'_> {
+    #[inline(always)]
     fn as_ref(&self) -> RunIdRef<'_> {
         match self {
             Self::Int(number) => RunIdRef::Int(*number),
@@ -48,6 +49,7 @@ impl NewRun<'_> {
 
 impl AnyRun<'_> {
     /// The id for the core; `None` if no run can have it.
+    #[inline(always)]
     pub fn get(&self) -> Option<RunIdRef<'_>> {
         self.0.as_ref().map(Id::as_ref)
     }
@@ -75,6 +77,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for NewRun<'a> {
 impl<'a, 'py> FromPyObject<'a, 'py> for AnyRun<'a> {
     type Error = PyErr;
 
+    #[inline(always)]
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         match read(object) {
             Ok(id) => Ok(Self(Some(id))),
@@ -84,8 +87,19 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyRun<'a> {
     }
 }
 
-#[inline]
+// Inlined with what calls it for an int, the most frequent id: an id that is moved through memory costs more than reading it.
+#[inline(always)]
 fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+    if object.is_exact_instance_of::<PyInt>()
+        && let Ok(number) = object.extract()
+    {
+        return Ok(Id::Int(number));
+    }
+    read_any(object)
+}
+
+#[inline(never)]
+fn read_any<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
     if object.is_exact_instance_of::<PyInt>() {
         read_int(object)
     } else if object.is_instance_of::<PyString>() {
