@@ -33,6 +33,7 @@ test-rust:
 
 test-python: dev
 	@sh scripts/install-browser.sh
+	@sh scripts/install-nginx.sh
 	$(BIN)/python -m pytest --quiet
 
 lint: dev
