@@ -1,6 +1,7 @@
 //! The core: runs, their logs, their readers and their cancel events, in pure Rust.
 //!
-//! A run is one bounded, numbered log ([`log`]); a subscription is only a cursor on it ([`subscription`]). The
+//! A run is one bounded, numbered log ([`log`]); a subscription is only a cursor on it ([`subscription`],
+//! [`cursor`]). The
 //! [`registry`] has the maps, through which the [`manager`] opens, publishes, finishes and cancels; [`retention`] keeps
 //! finished runs for late readers; [`wake`] knows the waiters; [`stored`] has the runs
 //! of a store, and [`archive`] leads to what it holds of them.
@@ -18,6 +19,7 @@
 
 pub mod archive;
 pub mod cancel;
+pub mod cursor;
 pub mod error;
 pub mod event;
 pub mod fork;

@@ -11,20 +11,20 @@
 //! After the terminal event, or once closed, [`Subscription::try_next`] says [`NotReady::Ended`]. Dropping a
 //! subscription closes it.
 
-use std::collections::VecDeque;
 use std::sync::{Arc as StdArc, OnceLock};
 use std::time::Instant;
 
-use super::archive::{Archive, Backlog, Paged, Wanted};
+use super::archive::Wanted;
+use super::cursor::{Cursor, Held, Nothing};
 use super::error::Error;
-use super::event::{Event, Gap, Payload};
+use super::event::{Event, Payload};
 use super::fork::release;
-use super::frame::{Chunk, event_bound, gap_bound};
-use super::id::{EventId, Fence, RunId, Seq};
+use super::frame::Chunk;
+use super::id::{EventId, RunId, Seq};
 use super::log::Lookup;
 use super::registry::Registry;
 use super::run::{Run, State};
-use super::sync::{Arc, Mutex, Ordering};
+use super::sync::{Arc, Mutex};
 use super::wake::{Epoch, Key, Port, Waitable};
 
 /// Why there is nothing to read.
@@ -45,64 +45,6 @@ pub struct Subscription {
     owner: OnceLock<Key>,
 }
 
-/// Guarded by `Subscription.cursor`.
-struct Cursor {
-    /// The seq to read next.
-    next: Seq,
-    closed: bool,
-    /// It resumed after an event that the log does not have, or not yet.
-    ahead: bool,
-    /// The page of the archive that it reads, or waits for.
-    backlog: Option<StdArc<Backlog>>,
-    /// How many wait, to be woken when this reader is closed or gets a private message.
-    waiting: u32,
-    /// The name of the last event that `try_next` returned.
-    name: Option<Box<str>>,
-    /// Private messages, each with the seq of the event after which it is read.
-    #[expect(clippy::box_collection, reason = "hardly any reader has such messages, and each pays for the field")]
-    private: Option<Box<VecDeque<(Seq, Payload)>>>,
-}
-
-impl Cursor {
-    /// The private message that is to be read before the next event.
-    fn next_private(&self) -> Option<&Payload> {
-        let (after, payload) = self.private.as_ref()?.front()?;
-        (*after < self.next).then_some(payload)
-    }
-
-    fn private_len(&self) -> usize {
-        self.private.as_ref().map_or(0, |private| private.len())
-    }
-
-    /// At least the length of the next frame.
-    fn next_frame_bound(&self, run_id: &RunId, state: &State) -> usize {
-        if let Some(payload) = self.next_private() {
-            return event_bound(payload);
-        }
-        if let Some(payload) = self.backlog.as_ref().and_then(|backlog| backlog.front()) {
-            return event_bound(&payload);
-        }
-        match state.log.at(self.next) {
-            Lookup::Event(payload, _) => event_bound(payload),
-            Lookup::Gap(_) => gap_bound(run_id),
-            Lookup::Pending | Lookup::Ended => 0,
-        }
-    }
-
-    fn message(&mut self, state: &State, payload: Payload) -> Event {
-        let id = EventId { fence: state.fence, seq: self.next };
-        self.ahead = false;
-        self.next = self.next.next();
-        Event::Message(id, payload)
-    }
-
-    fn note_name(&mut self, name: Option<&str>) {
-        if self.name.as_deref() != name {
-            self.name = name.map(Box::from);
-        }
-    }
-}
-
 impl Subscription {
     /// A reader of `run` at `next`, which is counted as its subscriber already.
     pub fn new(run: Arc<Run>, registry: Arc<Registry>, next: Seq) -> Self {
@@ -112,8 +54,7 @@ impl Subscription {
     /// A reader as [`Subscription::new`] makes it; `ahead` if it resumes after an event that the log does not have, or not
     /// yet.
     pub(super) fn of_stored(run: Arc<Run>, registry: Arc<Registry>, next: Seq, ahead: bool) -> Self {
-        let cursor = Cursor { next, closed: false, ahead, backlog: None, waiting: 0, name: None, private: None };
-        Self { run, registry, cursor: Mutex::new(cursor), owner: OnceLock::new() }
+        Self { run, registry, cursor: Mutex::new(Cursor::new(next, ahead)), owner: OnceLock::new() }
     }
 
     /// The run it reads.
@@ -173,7 +114,7 @@ impl Subscription {
     /// [`NotReady`] if there is none.
     pub fn try_next(&self) -> Result<Event, NotReady> {
         let mut cursor = self.cursor.lock();
-        let event = self.step(&mut cursor, &self.run.lock());
+        let event = cursor.step(&self.run.lock(), &self.registry.missed);
         if let Ok(event) = &event {
             cursor.note_name(event.name());
         }
@@ -225,28 +166,6 @@ impl Subscription {
         Ok(chunk)
     }
 
-    /// How many events a reader would get now, and what is to be asked for if that is not known yet.
-    fn unread_events(&self, cursor: &mut Cursor, state: &State) -> (usize, Option<Nothing>) {
-        match cursor.backlog.as_ref().map(|backlog| backlog.ready()) {
-            Some(None) => return (0, None),
-            Some(Some((events, _))) if events > 0 => return (events, None),
-            // A gap is no event, but is read like one; there is an event after it.
-            Some(Some((_, to))) if to >= cursor.next => return (state.log.unread(to.next()).max(1), None),
-            Some(Some(_)) | None => {}
-        }
-        match (state.log.at(cursor.next), &state.archive) {
-            (Lookup::Gap(gap), Some(archive)) => (0, Some(self.hold(cursor, state, gap, archive))),
-            _ => (state.log.unread(cursor.next), None),
-        }
-    }
-
-    /// Begin to wait for a page of the archive.
-    fn hold(&self, cursor: &mut Cursor, state: &State, gap: Gap, archive: &StdArc<dyn Archive>) -> Nothing {
-        let backlog = cursor.backlog.insert(Backlog::new()).clone();
-        let held = Box::new(Held { archive: archive.clone(), fence: state.fence, gap, backlog });
-        Nothing::Held(held, state.epoch())
-    }
-
     /// How many events and private messages a reader would get now; a gap before them does not count.
     pub fn unread(&self) -> usize {
         let mut cursor = self.cursor.lock();
@@ -254,7 +173,7 @@ impl Subscription {
             return 0;
         }
         let state = self.run.lock();
-        let (events, held) = self.unread_events(&mut cursor, &state);
+        let (events, held) = cursor.unread_events(&state);
         let unread = events + cursor.private_len();
         drop(state);
         drop(cursor);
@@ -307,53 +226,11 @@ impl Subscription {
             if !frames.is_empty() && frames.len() + cursor.next_frame_bound(&self.run.id, state) > limit {
                 return (frames, None);
             }
-            match self.step(cursor, state) {
+            match cursor.step(state, &self.registry.missed) {
                 Ok(event) => event.write_frame(&self.run.id, &mut frames),
                 Err(nothing) => return (frames, Some(nothing)),
             }
         }
-    }
-
-    fn step(&self, cursor: &mut Cursor, state: &State) -> Result<Event, Nothing> {
-        if cursor.closed {
-            return Err(Nothing::Ever);
-        }
-        if cursor.next_private().is_some()
-            && let Some((_, payload)) = cursor.private.as_mut().and_then(|private| private.pop_front())
-        {
-            return Ok(Event::Private(payload));
-        }
-        if let Some(backlog) = &cursor.backlog {
-            match backlog.take(cursor.next) {
-                Paged::Pending => return Err(Nothing::Yet(state.epoch())),
-                Paged::Event(payload) => return Ok(cursor.message(state, payload)),
-                Paged::Gap(gap) => return Ok(self.gap(cursor, gap)),
-                Paged::Done => cursor.backlog = None,
-            }
-        }
-        match (state.log.at(cursor.next), &state.archive) {
-            (Lookup::Gap(gap), Some(archive)) => Err(self.hold(cursor, state, gap, archive)),
-            (Lookup::Gap(gap), None) => Ok(self.gap(cursor, gap)),
-            (Lookup::Event(payload, true), _) => {
-                cursor.ahead = false;
-                cursor.next = cursor.next.next();
-                Ok(Event::Terminal(state.terminal_id(), payload.clone()))
-            }
-            (Lookup::Event(payload, false), _) => Ok(cursor.message(state, payload.clone())),
-            (Lookup::Pending, _) => Err(Nothing::Yet(state.epoch())),
-            // What the reader had already was never stored; it is still to learn how the run ended.
-            (Lookup::Ended, _) if cursor.ahead => {
-                cursor.next = state.log.last();
-                self.step(cursor, state)
-            }
-            (Lookup::Ended, _) => Err(Nothing::Ever),
-        }
-    }
-
-    fn gap(&self, cursor: &mut Cursor, gap: Gap) -> Event {
-        cursor.next = gap.to.next();
-        self.registry.missed.fetch_add(gap.missed(), Ordering::Relaxed);
-        Event::Gap(gap)
     }
 
     /// Ask for what a step found missing. No lock must be held.
@@ -370,24 +247,6 @@ impl Subscription {
             Nothing::Ever => NotReady::Ended,
         }
     }
-}
-
-/// Why a step finds nothing.
-enum Nothing {
-    /// Nothing yet.
-    Yet(Epoch),
-    /// The archive holds it, and is to be asked once no lock is held.
-    Held(Box<Held>, Epoch),
-    /// Nothing ever again.
-    Ever,
-}
-
-/// What the archive is asked for.
-struct Held {
-    archive: StdArc<dyn Archive>,
-    fence: Fence,
-    gap: Gap,
-    backlog: StdArc<Backlog>,
 }
 
 /// Private messages, which only the GenGlossary application has.
