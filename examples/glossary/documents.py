@@ -55,6 +55,7 @@ class Source(Protocol[FileT]):
     @property
     def name(self) -> str:
         """The name that readers see."""
+        ...
 
     def files(self) -> Sequence[FileT]:
         """The text files, sorted by name.
@@ -62,6 +63,7 @@ class Source(Protocol[FileT]):
         Raises:
             UnreadableError: there are none.
         """
+        ...
 
     def read(self, file: FileT) -> Document:
         """Read one of the `files`.
@@ -69,6 +71,7 @@ class Source(Protocol[FileT]):
         Raises:
             UnreadableError: the file cannot be used.
         """
+        ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@
 import importlib
 from types import ModuleType
 
-from ._core import CancelEvent, RunManager, SqliteStore, Subscription
+from ._core import CancelEvent, RunManager, SqliteStore, Subscription, __version__
 from .errors import InvalidRunIdError, RunActiveError, RunsError, StoreError, SubscriptionEnded, UnknownRunError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Subscription",
     "SubscriptionEnded",
     "UnknownRunError",
+    "__version__",
 ]
 
 

@@ -11,7 +11,19 @@ from typing_extensions import disjoint_base
 from .runner import ManagedRun
 from .types import RunId
 
-__all__ = ["CancelEvent", "OwnerLock", "RunManager", "SqliteStore", "StreamGroup", "Subscription", "stream_stats"]
+__version__: str
+"""The version of the package."""
+
+__all__ = [
+    "CancelEvent",
+    "OwnerLock",
+    "RunManager",
+    "SqliteStore",
+    "StreamGroup",
+    "Subscription",
+    "__version__",
+    "stream_stats",
+]
 
 @type_check_only
 class Stats(TypedDict):

@@ -40,6 +40,11 @@ def test_the_wheel_has_the_whole_package_and_no_more(names: list[PurePosixPath])
 
 
 @pytest.mark.timeout(900)
+def test_the_wheel_lists_what_it_is_made_of(names: list[PurePosixPath]) -> None:
+    assert any(name.name.endswith(".cyclonedx.json") for name in names)
+
+
+@pytest.mark.timeout(900)
 def test_the_wheel_has_no_demo_and_no_tests(names: list[PurePosixPath]) -> None:
     assert {name.parts[0] for name in names if ".dist-info" not in name.parts[0]} == {"genglossary_runs"}
     assert not {"demo", "glossary", "examples", "tests"} & {part for name in names for part in name.parts}

@@ -350,7 +350,10 @@ class RunManager(ProjectRuns):
 
     def _recorded_status(self, conn: sqlite3.Connection | None, run_id: int) -> str | None:
         """The terminal status in the row, if there is one and it can be read."""
-        for read in (partial(get_run, conn), self.get_run):  # it may be the connection that fails
+        # It may be the connection that fails.
+        reads: list[Callable[[int], sqlite3.Row | None]]
+        reads = [self.get_run] if conn is None else [partial(get_run, conn), self.get_run]
+        for read in reads:
             try:
                 status = row_status(read(run_id))
             except Exception:

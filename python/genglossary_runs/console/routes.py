@@ -139,9 +139,9 @@ def _add_events(
     async def stream_events(request: Request, run_id: RunId, after: After = None) -> Response:
         """Stream a run's events as they come, as server-sent events; a client that comes back sends `Last-Event-ID`."""
         await access.check(request, "read", run_id)
-        last_event_id = request.headers.get("last-event-id") or after
+        options: dict[str, Any] = {"last_event_id": request.headers.get("last-event-id") or after} | stream_options
         try:
-            return runner.stream(run_id, request, **{"last_event_id": last_event_id} | stream_options)
+            return runner.stream(run_id, request, **options)
         except UnknownRunError:
             raise _unknown(run_id) from None
 

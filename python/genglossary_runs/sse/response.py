@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypedDict
 
+from starlette.background import BackgroundTask
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -134,7 +135,7 @@ class _StoredStream(Response):
 
     def __init__(self, asked: Awaitable[Subscription], answer: Callable[[Subscription], Response]) -> None:
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.body = b""
         self.raw_headers = []
         self._asked, self._answer = asked, answer
@@ -172,7 +173,7 @@ class RunStream(Response):
         max_streams: int | None = None,
     ) -> None:
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.body = b""
         self.raw_headers = _headers(headers)
         self._subscription = subscription
