@@ -21,7 +21,9 @@ def connect(coroutine: Any) -> Connection | None:
             continue
         cycle = coroutine.cr_frame.f_locals.get("self")
         if type(cycle) is cycle_class:
-            return UvicornConnection(cycle)
+            # A transport that was closed has no protocol: the client has gone.
+            protocol = cycle.transport.get_protocol()
+            return None if protocol is None else UvicornConnection(cycle, protocol)
     return None
 
 
@@ -30,13 +32,14 @@ class UvicornConnection(Connection):
 
     Args:
         cycle: its request and response.
+        protocol: that of its transport.
     """
 
-    def __init__(self, cycle: Any) -> None:
+    def __init__(self, cycle: Any, protocol: Any) -> None:
         self._cycle = cycle
         self.transport = cycle.transport
-        self._protocol = cycle.transport.get_protocol()
-        self.server = self._protocol.server_state
+        self._protocol = protocol
+        self.server = protocol.server_state
 
     def obstacle(self) -> str | None:
         cycle = self._cycle
