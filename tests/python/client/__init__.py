@@ -1,0 +1,1 @@
+"""Clients of the streams and of the API: ours, and those that people have."""
