@@ -24,7 +24,10 @@ from rich.text import Text
 
 from glossary.documents import Folder, UnreadableError
 from glossary.follow import Follower, printable
+from glossary.pipeline import Glossary
 from glossary.server import create_app, serving
+from glossary.stores import DEFAULT_FOLDER, OFF
+from glossary.terms import Entry
 
 HOST = "127.0.0.1"
 PACE = 0.05
@@ -70,18 +73,15 @@ def _run(options: argparse.Namespace) -> int:
     ends = options.once or not console.is_terminal
     source = Folder(options.folder, without=options.out)
     pace = pace_of(options, console.is_terminal, documents=len(source.files()))
-    app = create_app(source, pace=pace, host_name=options.host)
+    app = create_app(source, pace=pace, store=options.store, host_name=options.host)
     with _listen(options.host, options.port) as listener, serving(app, listener) as stopped:
         url = _url(listener)
         console.print(f"The run console is at {url}/", soft_wrap=True)
         # Proxies in the environment are for other hosts.
-        with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
-            code = watch_run(client, console, options.out)
+        with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=30.0) as client:
+            code = watch_run(client, console, source.name, options.out)
         if not code and not ends:
-            console.print(
-                f"Serving until Ctrl-C: {url}/\nTo read the run again here:\n  curl -N {url}/runs/1/events",
-                soft_wrap=True,
-            )
+            console.print(f"Serving until Ctrl-C: {url}/", soft_wrap=True)
             return _serve(stopped, app.state.runner)
     why = " (--once)" if options.once else "" if console.is_terminal else " (the output is not a terminal)"
     console.print(f"The run is over, and the server has stopped{why}", soft_wrap=True)
@@ -120,6 +120,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default=HOST, help="where to listen; anything but %(default)s lets others start runs")
     parser.add_argument("--port", type=_port, default=8000, help="port to listen on; 0 for any free one (%(default)s)")
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("STORE") or DEFAULT_FOLDER,
+        help=f"folder to keep runs in, so that a restart shows them; {OFF} for none (default: STORE, or %(default)s)",
+    )
     parser.add_argument("--out", type=Path, default=Path("genglossary-demo.md"), help="the file to write (%(default)s)")
     parser.add_argument("--once", action="store_true", help="stop after the run; implied if output is not a terminal")
     parser.add_argument(
@@ -178,28 +183,42 @@ def _url(listener: socket.socket) -> str:
     return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
 
 
-def watch_run(client: httpx.Client, console: Console, out: Path) -> int:
-    """Start a run, follow it, write its glossary, and show what is left of it. Returns the exit code."""
-    run = client.post("/runs").raise_for_status().json()
-    run_id = run["run_id"]
+def watch_run(client: httpx.Client, console: Console, source: str, out: Path) -> int:
+    """Start a run, follow it, write its glossary, and show what is left of it.
+
+    Args:
+        client: its base URL is that of the API.
+        console: where to show the run.
+        source: what the glossary is made of.
+        out: the file to write.
+
+    Returns:
+        The exit code.
+    """
+    answer = client.post("/runs", json={})
+    if answer.status_code == httpx.codes.CONFLICT:
+        raise RefusedError(answer.json()["detail"])
+    run_id = answer.raise_for_status().json()["id"]
     code = 0
     follower = Follower(client, console, run_id)
     try:
-        console.print(f"Run {run_id} makes a glossary of {printable(run['source'])}", markup=False, highlight=False)
+        said = f"Run {run_id} makes a glossary of {printable(source)}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
         outcome = follower.follow()
     except KeyboardInterrupt:
-        console.print(f"Cancelling run {run_id}")
+        console.print(f"Cancelling run {run_id}", highlight=False)
         client.post(f"/runs/{run_id}/cancel").raise_for_status()
         outcome = follower.follow()
         code = INTERRUPTED
-    console.print(f"Run {run_id} {_told(outcome)}", markup=False, highlight=False)
+    console.print(f"Run {run_id} {_told(outcome)}", markup=False, highlight=False, soft_wrap=True)
     if outcome["status"] == "completed":
-        _write(out, client.get(f"/runs/{run_id}/glossary.md").raise_for_status().text)
+        glossary = Glossary.from_json(client.get(f"/runs/{run_id}/result").raise_for_status().json())
+        _write(out, glossary.to_markdown())
         console.print(
             f"The glossary is in {printable(str(out.resolve()))}", markup=False, highlight=False, soft_wrap=True
         )
-        _show_some(console, client.get(f"/runs/{run_id}/glossary").raise_for_status().json()["entries"])
-    console.print(_table(client.get("/stats").raise_for_status().json()))
+        _show_some(console, glossary.entries)
+    console.print(_table(client.get("/stats").raise_for_status().json()["manager"]))
     return code or int(outcome["status"] != "completed")
 
 
@@ -216,11 +235,11 @@ def _write(out: Path, text: str) -> None:
         raise RefusedError(f"{out} cannot be written: {error.strerror}; choose another with --out") from error
 
 
-def _show_some(console: Console, entries: list[dict[str, Any]]) -> None:
+def _show_some(console: Console, entries: list[Entry]) -> None:
     """Show the most frequent terms that have a definition, one a line."""
-    entries = sorted(entries, key=lambda entry: (entry["is_defined"], entry["count"]), reverse=True)
+    entries = sorted(entries, key=lambda entry: (entry.is_defined, entry.count), reverse=True)
     for entry in entries[:SHOWN_ENTRIES]:
-        line = Text.assemble("  ", (printable(entry["term"]), "bold"), "  ", printable(entry["definition"]))
+        line = Text.assemble("  ", (printable(entry.term), "bold"), "  ", printable(entry.definition))
         console.print(line, no_wrap=True, overflow="ellipsis")
 
 

@@ -7,10 +7,9 @@ those that tools fill.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Protocol, TypeVar
 
 MAX_BYTES = 4 << 20
 """Larger files are unlikely to be prose."""
@@ -20,17 +19,7 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "env", "node_module
 
 
 class UnreadableError(Exception):
-    """A file or folder cannot be used; the message says why in one sentence.
-
-    Attributes:
-        key: names the reason for a program that says it in other words, or is empty.
-        values: the values in the sentence.
-    """
-
-    def __init__(self, message: str, key: str = "", **values: Any) -> None:
-        super().__init__(message)
-        self.key = key
-        self.values = values
+    """A file or folder cannot be used; the message says why in one sentence."""
 
 
 class NoTextError(UnreadableError):
@@ -44,34 +33,6 @@ class Document:
     name: str
     """Its path relative to the folder, with slashes."""
     sentences: tuple[str, ...]
-
-
-FileT = TypeVar("FileT")
-
-
-class Source(Protocol[FileT]):
-    """A collection of text files."""
-
-    @property
-    def name(self) -> str:
-        """The name that readers see."""
-        ...
-
-    def files(self) -> Sequence[FileT]:
-        """The text files, sorted by name.
-
-        Raises:
-            UnreadableError: there are none.
-        """
-        ...
-
-    def read(self, file: FileT) -> Document:
-        """Read one of the `files`.
-
-        Raises:
-            UnreadableError: the file cannot be used.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -117,18 +78,13 @@ class Folder:
         name = _shown(file.relative_to(self.path))
         target = file.resolve()
         if not target.is_relative_to(self.path.resolve()):
-            raise UnreadableError(f"{name} is a link that leads out of the folder", "link", name=name)
+            raise UnreadableError(f"{name} is a link that leads out of the folder")
         try:
             with target.open("rb") as stream:
                 content = stream.read(MAX_BYTES + 1)
         except OSError as error:
-            raise UnreadableError(f"{name} cannot be opened: {error.strerror}", "unopened", name=name) from error
+            raise UnreadableError(f"{name} cannot be opened: {error.strerror}") from error
         return parse(name, content)
-
-
-def is_text_path(path: PurePath) -> bool:
-    """True if `Folder.files` would return a file with this path."""
-    return _is_text(path.name) and all(map(_may_hold_texts, path.parts[:-1]))
 
 
 def _is_text(name: str) -> bool:
@@ -151,13 +107,11 @@ def parse(name: str, content: bytes) -> Document:
         UnreadableError: it is not UTF-8, or too large.
     """
     if len(content) > MAX_BYTES:
-        raise UnreadableError(f"{name} is larger than {MAX_BYTES >> 20} MiB", "large", name=name, most=MAX_BYTES)
+        raise UnreadableError(f"{name} is larger than {MAX_BYTES >> 20} MiB")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableError(
-            f"{name} is not UTF-8 (byte {error.start})", "encoding", name=name, byte=error.start
-        ) from error
+        raise UnreadableError(f"{name} is not UTF-8 (byte {error.start})") from error
     prose = _PROSE_OF.get(Path(name).suffix.lower(), str)
     lines = prose(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     sentences = (sentence for block in _blocks(lines) for sentence in _sentences(block))

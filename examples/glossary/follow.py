@@ -19,11 +19,11 @@ _STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
 class Follower:
     """Shows the log and the progress of one run."""
 
-    def __init__(self, client: httpx.Client, console: Console, run_id: int) -> None:
+    def __init__(self, client: httpx.Client, console: Console, run_id: str) -> None:
         """Make a follower.
 
         Args:
-            client: its base URL is the server's address.
+            client: its base URL is that of the API.
             console: where to show the run.
             run_id: the run.
         """

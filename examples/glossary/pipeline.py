@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from genglossary_runs.runner import RunContext
 
-from glossary.documents import CONTROLS, Document, FileT, NoTextError, Source, UnreadableError
+from glossary.documents import CONTROLS, Document, Folder, NoTextError, UnreadableError
 from glossary.terms import Entry, TermFinder
 
 MAX_ENTRIES = 40
@@ -25,6 +25,11 @@ class Glossary:
     """The number of files that could be read."""
     entries: list[Entry]
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Glossary":
+        """Make it of the result of a run, which is its JSON form."""
+        return cls(value["source"], value["documents"], [Entry(**entry) for entry in value["entries"]])
+
     def to_markdown(self) -> str:
         """The glossary as a Markdown document. Text of the documents is escaped."""
         lines = [
@@ -39,10 +44,8 @@ class Glossary:
         return "\n".join(lines) + "\n"
 
 
-def make_glossary(context: RunContext, source: Source[FileT], *, pace: float = 0.0) -> Glossary:
+def make_glossary(context: RunContext, source: Folder, *, pace: float = 0.0) -> Glossary:
     """Read the documents, find their terms, and find the best definition of each.
-
-    Its log lines have a `key` and their values as further fields, so that a page can say them in its own language.
 
     Args:
         context: the run's. A file that cannot be read is a warning in its log.
@@ -62,26 +65,19 @@ def make_glossary(context: RunContext, source: Source[FileT], *, pace: float = 0
         try:
             document = source.read(file)
         except UnreadableError as error:
-            context.log(f"{error}; skipped", level="warning", key=error.key, **error.values)
+            context.log(f"{error}; skipped", level="warning")
             continue
         for sentence in _sentences(context, document):
             finder.learn(sentence)
         documents.append(document)
-        sentences = len(document.sentences)
-        message = f"{document.name}: {_counted(sentences, 'sentence')}"
-        context.log(message, key="read", name=document.name, sentences=sentences)
+        context.log(f"{document.name}: {_counted(len(document.sentences), 'sentence')}")
     if not any(document.sentences for document in documents):
         raise NoTextError(f"There is no text in the files of {source.name}")
     for document in _with_progress(context, "Defining", documents):
         for sentence in _sentences(context, document):
             finder.define(sentence, document.name)
     entries = finder.entries(MAX_ENTRIES)
-    context.log(
-        f"{_counted(len(entries), 'term')} in {_counted(len(documents), 'document')}",
-        key="found",
-        terms=len(entries),
-        documents=len(documents),
-    )
+    context.log(f"{_counted(len(entries), 'term')} in {_counted(len(documents), 'document')}")
     return Glossary(source.name, len(documents), entries)
 
 

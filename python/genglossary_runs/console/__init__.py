@@ -1,7 +1,9 @@
-"""The API of runs, for any FastAPI application.
+"""A page of runs, and their API, for any application.
 
+    app.mount("/runs", console(runner))
     app.include_router(router(runner), prefix="/api")
 
+`console` is an ASGI application: a page that lists runs, follows them and shows how they ended, and the API below it.
 `router` gives the routes: list, show, start, cancel and wait for runs, their events as a stream or in pages, their log
 as a file, and their result. It needs FastAPI, which the extra `console` installs.
 """
@@ -14,7 +16,8 @@ except ModuleNotFoundError:
     raise missing("genglossary_runs.console", "FastAPI", "console") from None
 
 from .access import Action, Allow
+from .app import console
 from .routes import router
 from .starts import Start
 
-__all__ = ["Action", "Allow", "Start", "router"]
+__all__ = ["Action", "Allow", "Start", "console", "router"]

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
@@ -153,6 +154,23 @@ class RunContext:
             if total is not None and done > total:
                 total = None
             self.progress(done, total, step, **fields)
+
+    @contextmanager
+    def group(self, name: object) -> Iterator[None]:
+        """Put the messages of a `with` block into a group, which the run page shows under a line that folds it.
+
+        Readers get a log message with `group` ("begin"), and an event with `group` ("end") after the block. Groups may
+        be nested. What other threads log meanwhile is inside, too.
+
+        Args:
+            name: what the group is called, and the text of its message.
+        """
+        self.log(text_of(name), group="begin")
+        try:
+            yield
+        finally:
+            if self._generation == generation():
+                self._tell({"group": "end"})
 
     def raise_if_cancelled(self) -> None:
         """Raise `RunCancelledError` if the run's cancel was requested."""

@@ -1,15 +1,13 @@
 import os
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from genglossary_runs.sse import run_stream
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from .support import PATIENCE, Demo, OpenPage, Wire, serving_demo
+from .support import PATIENCE, OpenPage, Served, Wire, serving
 
 # No sandbox, which containers do not permit, and no network traffic of the browser's own.
 FLAGS = [
@@ -25,14 +23,8 @@ FLAGS = [
 # The page asks for the runs every two seconds, which only makes tests slow. It counts events each second; that stays.
 IMPATIENT = """
 const set = window.setTimeout;
-window.setTimeout = (call, after, ...rest) => set(call, after >= 2000 ? after / 10 : after, ...rest);
+window.setTimeout = (call, after, ...rest) => set(call, after > 1000 ? after / 10 : after, ...rest);
 """
-
-TEXTS = {
-    "runs.md": "A run is one background execution. Every run has a run log. The run log is a bounded list of events.",
-    "読者.txt": "実行ログとは、一つの実行のイベントの列である。購読者は実行ログを読む者を指す。購読者は位置を持つ。",
-}
-
 
 CHROMIUM = shutil.which("chromium")
 WITHOUT = "Chromium is not installed, so the run console is not tested; scripts/install-browser.sh installs it"
@@ -59,32 +51,16 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(autouse=True)
-def soon_reconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of this process tell browsers to come back soon."""
-    monkeypatch.setattr("genglossary_runs.sse.run_stream", partial(run_stream, retry=200))
+@pytest.fixture
+def served(browser: Browser) -> Iterator[Served]:
+    """The console of a runner, served in this process; without a browser not even that."""
+    with serving() as served:
+        yield served
 
 
 @pytest.fixture
-def texts(tmp_path: Path) -> Path:
-    """A folder of two texts."""
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    for name, content in TEXTS.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def demo(texts: Path, browser: Browser) -> Iterator[Demo]:
-    """The demo, served in this process; without a browser not even that."""
-    with serving_demo(texts) as demo:
-        yield demo
-
-
-@pytest.fixture
-def wire(demo: Demo) -> Iterator[Wire]:
-    wire = Wire(demo.port)
+def wire(served: Served) -> Iterator[Wire]:
+    wire = Wire(served.port)
     yield wire
     wire.close()
 

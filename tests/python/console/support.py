@@ -1,97 +1,128 @@
 """What the tests of the run console share: a server, runs that say what a test tells them, and a wire to cut."""
 
 import contextlib
-import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import uvicorn
+from fastapi import FastAPI, Request
+from genglossary_runs import RunManager
+from genglossary_runs.console import console
 from genglossary_runs.runner import Run, RunContext, Runner
-from glossary.documents import Folder
-from glossary.pipeline import Glossary
-from glossary.server import Origin, create_app, next_number, serving
-from glossary.terms import Entry
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 30.0
 expect.set_options(timeout=1000 * PATIENCE)
 
 OpenPage = Callable[..., Page]
 
-GLOSSARY = Glossary(
-    "texts",
-    2,
-    [
-        Entry("run log", "en", 2, "The run log is a bounded list of events.", "runs.md"),
-        Entry("実行ログ", "ja", 2, "実行ログとは、一つの実行のイベントの列である。", "読者.txt"),
+HISTORY = 20_000
+
+RESULT = {
+    "source": "texts",
+    "entries": [
+        {"term": "run log", "definition": "The run log is a bounded list of events.", "count": 2},
+        {"term": "実行ログ", "definition": "実行ログとは、一つの実行のイベントの列である。", "count": 1},
     ],
-)
+}
 
 
 class LiveRun:
     """A run that is under way until the test ends it."""
 
-    def __init__(self, runner: Runner, name: str) -> None:
+    def __init__(self, runner: Runner, key: str | None, run_id: str | None) -> None:
         self._context: Future[RunContext] = Future()
         self._end = threading.Event()
-        self._error: Exception | None = None
+        self._outcome: Any = RESULT
         self._manager = runner.manager
-        self.run: Run = runner.start(self._work, key=Origin(name), run_id=next_number(runner))
-        self.run_id = self.run.run_id
-        context = self._context.result(PATIENCE)
-        self.log = context.log
-        self.progress = context.progress
+        self.run: Run = runner.start(self._work, key=key, name="work", run_id=run_id)
+        self.run_id = str(self.run.run_id)
+        self.context = self._context.result(PATIENCE)
+        self.log = self.context.log
+        self.progress = self.context.progress
 
-    def publish(self, current: float, total: float | None, step: str) -> None:
-        """Send progress past the runner, which would refuse odd values and send only the newest of a burst."""
-        event = {"run_id": self.run_id, "progress_current": current, "progress_total": total, "step": step}
-        self._manager.publish(self.run_id, event)
+    def publish(self, **event: Any) -> None:
+        """Send an event past the runner, which would refuse odd values and send only the newest progress of a burst."""
+        self._manager.publish(self.run_id, {"run_id": self.run_id} | event)
 
-    def end(self, error: Exception | None = None) -> None:
-        """Let the work come to its end: a glossary, or this error, or that it was cancelled."""
-        self._error = error
-        self._end.set()
+    def end(self, outcome: Any = RESULT) -> None:
+        """Let the work come to its end: with this result or error, or as cancelled."""
+        self._outcome = outcome
+        self.release()
         assert self.run.wait(PATIENCE)
 
-    def _work(self, context: RunContext) -> Glossary:
+    def release(self) -> None:
+        """Let the work come to its end, whenever that is."""
+        self._end.set()
+
+    def _work(self, context: RunContext) -> Any:
         self._context.set_result(context)
         self._end.wait()
         context.raise_if_cancelled()
-        if self._error is not None:
-            raise self._error
-        return GLOSSARY
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
 
 
-class Demo:
-    """The demo, served in this process."""
+class Served:
+    """The console of a runner, served in this process below `/runs/`."""
 
     def __init__(self, runner: Runner, port: int) -> None:
         self.runner = runner
         self.manager = runner.manager
         self.port = port
-        self.url = f"http://127.0.0.1:{port}/"
-        self.live_runs: list[LiveRun] = []
+        self.url = f"http://127.0.0.1:{port}{PATH}"
+        self._live: list[LiveRun] = []
 
-    def live_run(self, name: str = "texts") -> LiveRun:
+    def live_run(self, key: str | None = None, run_id: str | None = None) -> LiveRun:
         """Start a run that says what the test tells it."""
-        self.live_runs.append(LiveRun(self.runner, name))
-        return self.live_runs[-1]
+        self._live.append(LiveRun(self.runner, key, run_id))
+        return self._live[-1]
+
+    def release(self) -> None:
+        for live in self._live:
+            live.release()
+
+
+PATH = "/runs/"
+
+
+def quick(context: RunContext) -> Any:
+    """The work that the button of the page starts."""
+    context.progress(1, 1, step="Reading")
+    context.log("started from the page")
+    return RESULT
 
 
 @contextmanager
-def serving_demo(folder: Path, port: int = 0, pace: float = 0.0) -> Iterator[Demo]:
-    app = create_app(Folder(folder), pace=pace)
+def serving(port: int = 0, runner: Runner | None = None, **options: Any) -> Iterator[Served]:
+    """Serve the console of a runner; `options` are those of `console`."""
+    runner = runner or Runner(RunManager(history=HISTORY), progress_interval=0)
+
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(quick, key=f"again {body['again']}" if "again" in body else "from the page")
+
+    app = FastAPI()
+    app.mount(PATH.rstrip("/"), console(runner, **{"title": "Run console", "start": start} | options))
     listener = socket.create_server(("127.0.0.1", port))
-    with serving(app, listener):
-        demo = Demo(app.state.runner, listener.getsockname()[1])
-        try:
-            yield demo
-        finally:
-            for live in demo.live_runs:
-                live._end.set()
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    served = Served(runner, listener.getsockname()[1])
+    try:
+        yield served
+    finally:
+        served.release()
+        runner.shutdown(PATIENCE)
+        server.should_exit = True
+        thread.join(PATIENCE)
+        listener.close()
 
 
 class Wire:
@@ -104,7 +135,7 @@ class Wire:
         self._lock = threading.Lock()
         self._connected: set[socket.socket] = set()
         self._is_cut = False
-        self.url = f"http://127.0.0.1:{self._own_port}/"
+        self.url = f"http://127.0.0.1:{self._own_port}{PATH}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def again(self, port: int) -> "Wire":
@@ -167,14 +198,19 @@ def log_of(page: Page) -> Locator:
 
 
 def lines_of(page: Page) -> Locator:
-    """The texts of the lines that are not filtered out."""
-    return page.locator("#log-lines .line:not([hidden]) .text")
+    """The texts of the lines that are drawn: all that are not filtered out, unless there are many."""
+    return page.locator("#log-lines .line:not(.remark):not(.gap) .text")
 
 
-def words_of(page: Page) -> list[str]:
-    """The texts of all lines, from the oldest on, without what the page itself remarks."""
-    texts: list[str] = page.locator("#log-lines .line:not(.remark):not(.gap) .text").all_text_contents()
-    return texts
+def copied(page: Page) -> list[str]:
+    """All lines that are not filtered out, as the page copies them."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    if page.locator("#timestamps").is_checked():
+        page.locator("#timestamps").uncheck()
+    page.locator("#copy-log").click()
+    expect(page.get_by_role("status").first).to_have_text("Copied")
+    text: str = page.evaluate("() => navigator.clipboard.readText()")
+    return text.removesuffix("\n").split("\n")
 
 
 def status_of(page: Page) -> Locator:
@@ -182,25 +218,21 @@ def status_of(page: Page) -> Locator:
 
 
 def open_console(page: Page, url: str) -> None:
-    """Open the page and wait until it has everything it asks the server for at its beginning.
-
-    "Connected" alone is no sign of that: one answer shows it, and the next one may still be under way when a test cuts
-    the wire. Start is enabled by the last of them.
-    """
+    """Open the page and wait until the server has answered it."""
     page.goto(url)
-    expect(page.locator("#files")).to_be_enabled()
     expect(page.locator("#connection")).to_have_attribute("data-state", "connected")
+    expect(page.locator("#stats dd").first).to_be_visible()
 
 
-def open_run(page: Page, url: str, run_id: int, status: str = "running") -> None:
-    open_console(page, f"{url}#run-{run_id}")
-    expect(page.get_by_role("heading", name=f"Run {run_id}", exact=True)).to_be_visible()
+def open_run(page: Page, url: str, run_id: str, status: str = "running") -> None:
+    open_console(page, f"{url}#run/{quote(run_id)}")
+    expect(page.locator("#run-id")).to_have_text(run_id)
     expect(status_of(page)).to_have_text(status)
 
 
 def stat(page: Page, name: str) -> Locator:
     """The value of an entry of the manager's stats."""
-    return page.locator("#stats > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
+    return page.locator("#stats .stats > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
 
 
 def wait_for_end_in_view(page: Page) -> None:
@@ -211,10 +243,5 @@ def wait_for_end_in_view(page: Page) -> None:
     )
 
 
-CLOCK = re.compile(r"\d\d:\d\d:\d\d")
-
-
-def choose(page: Page, files: Sequence[FilePayload] | Path, control: str = "#files") -> None:
-    """Choose files or a folder, as soon as a person could."""
-    expect(page.locator(control)).to_be_enabled()
-    page.set_input_files(control, files)
+def choose_level(page: Page, name: str) -> None:
+    page.locator("#levels").get_by_text(name, exact=True).click()

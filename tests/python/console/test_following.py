@@ -1,199 +1,268 @@
-"""Runs are started, followed and cancelled, and their logs read."""
+"""Runs are started, listed, followed and cancelled, and their results shown."""
 
 import re
-from pathlib import Path
 
 import pytest
-from glossary import server, uploads
-from playwright.sync_api import FilePayload, Page, expect
+from genglossary_runs import RunManager
+from genglossary_runs.runner import RunContext, Runner
+from playwright.sync_api import Page, expect
 
 from .support import (
-    GLOSSARY,
-    Demo,
+    RESULT,
     OpenPage,
-    choose,
+    Served,
+    copied,
     lines_of,
     log_of,
     open_console,
     open_run,
-    serving_demo,
+    serving,
     stat,
     status_of,
     wait_for_end_in_view,
-    words_of,
 )
 
 
-def payload(name: str, content: str | bytes = "A run is one background execution.") -> FilePayload:
-    data = content if isinstance(content, bytes) else content.encode()
-    return {"name": name, "mimeType": "text/plain", "buffer": data}
-
-
-def start(page: Page) -> None:
-    page.get_by_role("button", name="Start").click()
-
-
-def choose_level(page: Page, name: str) -> None:
-    page.locator("#levels").get_by_text(name, exact=True).click()
-
-
-def expect_run_ends(page: Page, status: str = "completed") -> None:
-    expect(status_of(page)).to_have_text(status)
+def runs_of(page: Page):  # type: ignore[no-untyped-def]
+    return page.get_by_role("navigation").get_by_role("link")
 
 
 # Starting
 
 
-def test_the_folder_becomes_a_glossary(page: Page, demo: Demo) -> None:
-    open_console(page, demo.url)
-    expect(page.get_by_text("All texts in texts")).to_be_visible()
-    start(page)
-    expect_run_ends(page)
-    expect(lines_of(page)).to_have_text(["runs.md: 3 sentences", "読者.txt: 3 sentences", "4 terms in 2 documents"])
-    expect(page.locator("#outcome")).to_contain_text("4 terms from 2 documents")
-    page.get_by_role("button", name="Open the glossary").click()
-    expect(page.get_by_role("term").filter(has_text="run log")).to_be_visible()
-    expect(page.get_by_role("definition").filter(has_text="The run log is a bounded list of events.")).to_be_visible()
-    expect(page.get_by_text("runs.md, 2 times").first).to_be_visible()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Save as Markdown").click()
-    assert "\n## run log\n" in download.value.path().read_text(encoding="utf-8")
+def test_a_run_is_started_and_shown(page: Page, served: Served) -> None:
+    open_console(page, served.url)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(status_of(page)).to_have_text("completed")
+    expect(lines_of(page)).to_have_text(["started from the page"])
+    expect(page.locator("#run-title")).to_have_text("from the page")
+    (run,) = served.runner.runs()
+    assert page.url == f"{served.url}#run/{run.run_id}"
 
 
-def test_chosen_files_become_a_glossary(page: Page, demo: Demo) -> None:
-    open_console(page, demo.url)
-    choose(page, [payload("a.md"), payload("b.txt", "用語とは言葉である。"), payload("c.png", b"\x89")])
-    expect(page.locator("#chosen")).to_have_text("2 files, 64 B; 1 more is no text and is left out")
-    start(page)
-    expect_run_ends(page)
-    # The status may be shown before the lines, which come by another connection.
-    for place, line in enumerate(["a.md: 1 sentence", "b.txt: 1 sentence"]):
-        expect(lines_of(page).nth(place)).to_have_text(line)
-    expect(page.locator("#source")).to_have_text("2 files")
-    # The next start is of the folder again.
-    expect(page.get_by_text("All texts in texts")).to_be_visible()
+def test_a_run_is_started_again(page: Page, served: Served) -> None:
+    live = served.live_run("the first")
+    live.end()
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator("#run-title")).to_have_text(f"again {live.run_id}")
+    expect(status_of(page)).to_have_text("completed")
 
 
-def test_a_chosen_folder_becomes_a_glossary(page: Page, demo: Demo, tmp_path: Path) -> None:
-    for name in ("notes/a.md", "notes/deep/b.txt", "notes/.git/c.md", "notes/node_modules/d.md", "notes/e.bin"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("A run is one background execution.")
-    open_console(page, demo.url)
-    choose(page, tmp_path / "notes", "#folder")
-    expect(page.locator("#chosen")).to_contain_text("2 files, 68 B; 3 more are no texts and are left out")
-    start(page)
-    expect_run_ends(page)
-    expect(page.locator("#source")).to_have_text("notes")
-    for place, line in enumerate(["notes/a.md: 1 sentence", "notes/deep/b.txt: 1 sentence"]):
-        expect(lines_of(page).nth(place)).to_have_text(line)
+def test_a_start_that_is_refused_says_why(page: Page, served: Served) -> None:
+    served.live_run("from the page")
+    open_console(page, served.url)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#refusal")).to_have_text(re.compile("is still active: cancel it, or wait for its end."))
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
 
 
-def test_a_choice_can_be_taken_back(page: Page, demo: Demo) -> None:
-    open_console(page, demo.url)
-    choose(page, [payload("a.md")])
-    page.get_by_role("button", name="Clear").click()
-    expect(page.locator("#chosen")).to_have_text("All texts in texts")
-    start(page)
-    expect(page.locator("#source")).to_have_text("texts")
+def test_an_answer_that_is_lost_starts_no_second_run(page: Page, served: Served) -> None:
+    open_console(page, served.url)
+    answers = []
+    page.route("**/api/runs", lambda route: answers.append(route.fetch()) or route.abort(), times=1)
+    button = page.get_by_role("button", name="Start", exact=True)
+    button.click()
+    expect(page.locator("#refusal")).to_have_text("The server does not answer. Try again when it is back.")
+    button.click()
+    expect(status_of(page)).to_have_text("completed")
+    assert len(served.runner.runs()) == 1
 
 
-def test_too_much_is_refused_before_it_is_sent(page: Page, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_FILES", 3)
-    monkeypatch.setattr(server, "MAX_BYTES", 100)
-    monkeypatch.setattr(server, "MAX_TOTAL_BYTES", 250)
-    open_console(page, demo.url)
-    refusal = page.locator("#refusal")
-    for files, why in [
-        ([payload("a.png")], "None of these is a text (.markdown .md"),
-        ([payload("a.md", "x" * 101)], "a.md is too large: a text has at most 100 B."),
-        ([payload(f"{n}.md") for n in range(4)], "4 texts are too many: at most 3 can be read at once."),
-        (
-            [payload(f"{n}.md", "x" * 90) for n in range(3)],
-            "270 B are too much: all texts together have at most 250 B.",
-        ),
-    ]:
-        choose(page, files)
-        expect(refusal).to_contain_text(why)
-    assert demo.runner.runs() == []
+def test_without_a_start_there_is_no_button(page: Page) -> None:
+    with serving(start=None) as served:
+        live = served.live_run()
+        live.end()
+        open_run(page, served.url, live.run_id, "completed")
+        expect(page.get_by_role("button", name=re.compile("^Start"))).to_have_count(0)
 
 
-def test_what_the_server_refuses_is_told(page: Page, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_console(page, demo.url)
-    choose(page, [payload("a.md", "x" * 101)])
-    monkeypatch.setattr(uploads, "MAX_BYTES", 100)
-    start(page)
-    expect(page.locator("#refusal")).to_have_text("a.md is too large: a text has at most 100 B.")
-    assert demo.runner.runs() == []
-
-
-def test_a_second_run_of_the_folder_is_refused(page: Page, texts: Path) -> None:
-    with serving_demo(texts, pace=3600.0) as demo:
-        open_console(page, demo.url)
-        start(page)
-        expect(status_of(page)).to_have_text("running")
-        start(page)
-        (run,) = demo.runner.runs()
-        expect(page.locator("#refusal")).to_have_text(
-            f"Run {run.run_id} is still active: cancel it, or wait for its end."
-        )
+def test_what_is_not_allowed_is_told(page: Page) -> None:
+    with serving(allow=lambda request, action, run_id: action in ("list", "read")) as served:
+        live = served.live_run()
+        open_run(page, served.url, live.run_id)
+        page.get_by_role("button", name="Start", exact=True).click()
+        expect(page.locator("#refusal")).to_have_text("You may not do this here.")
         page.get_by_role("button", name="Cancel").click()
-        expect_run_ends(page, "cancelled")
-
-
-def test_many_runs_at_a_time_are_refused(page: Page, demo: Demo) -> None:
-    for _ in range(server.MAX_ACTIVE_RUNS):
-        live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
-    start(page)
-    expect(page.locator("#refusal")).to_have_text("4 runs are active: cancel one, or wait for its end.")
+        expect(page.locator("#run-refusal")).to_have_text("You may not do this here.")
+        assert not live.run.cancel_requested
 
 
 # Following
 
 
-def test_a_run_is_followed_while_it_goes_on(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
+def test_a_run_is_followed_while_it_goes_on(page: Page, served: Served) -> None:
+    live = served.live_run("texts")
+    open_run(page, served.url, live.run_id)
     expect(page.get_by_text("Nothing said yet.")).to_be_visible()
     live.progress(34, 120, step="Reading")
     expect(page.locator("#step")).to_have_text("Reading")
     expect(page.locator("#amount")).to_have_text("34 of 120 (28%)")
-    bar = page.get_by_role("progressbar", name="Reading")
+    bar = page.get_by_role("main").get_by_role("progressbar")
     assert bar.evaluate("bar => bar.value / bar.max") == pytest.approx(34 / 120)
     live.progress(7, None, step="Guessing")
     expect(page.locator("#amount")).to_have_text("7")
-    assert page.get_by_role("progressbar", name="Guessing").evaluate("bar => bar.position") == -1
+    assert bar.evaluate("bar => bar.position") == -1
+    page.locator("#earlier summary").click()
+    expect(page.locator("#steps li")).to_have_text(re.compile(r"Reading\s*34 of 120"))
     live.log("first")
     live.log("second", level="warning")
     expect(lines_of(page)).to_have_text(["first", "second"])
     expect(page.locator(".line.warning .level")).to_have_text("warning")
-    expect(page.locator("#times")).to_have_text(re.compile(r"started at \d\d:\d\d:\d\d, \d+ s"))
+    expect(page.locator("#times")).to_have_text(re.compile(r"started \d\d:\d\d:\d\d, \d+ s"))
     expect(page.get_by_role("navigation")).to_contain_text("running")
     live.end()
-    expect_run_ends(page)
+    expect(status_of(page)).to_have_text("completed")
     expect(page.get_by_role("navigation")).to_contain_text("completed")
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
-    expect(bar).to_be_hidden()
 
 
-def test_a_run_started_elsewhere_appears_first(page: Page, demo: Demo) -> None:
-    older = demo.live_run("older")
-    open_run(page, demo.url, older.run_id)
-    newer = demo.live_run("newer")
-    runs = page.get_by_role("navigation").get_by_role("link")
-    expect(runs.locator(".source")).to_have_text(["newer", "older"])
+def test_the_progress_bar_vanished_when_a_run_was_cancelled(page: Page, served: Served) -> None:
+    """Nobody saw how far it had come."""
+    live = served.live_run()
+    live.progress(34, 120, step="Reading")
+    open_run(page, served.url, live.run_id)
+    live.run.cancel()
+    live.end()
+    expect(status_of(page)).to_have_text("cancelled")
+    expect(page.locator("#amount")).to_have_text("34 of 120 (28%)")
+    expect(page.get_by_role("progressbar", name="Reading")).to_be_visible()
+    page.reload()
+    expect(page.locator("#amount")).to_have_text("34 of 120 (28%)")
+
+
+def test_a_failed_run_had_no_error_line(page: Page, served: Served) -> None:
+    """The filter for errors found none."""
+    live = served.live_run()
+    live.log("before")
+    open_run(page, served.url, live.run_id)
+    live.end(ValueError("no <b>model</b> answers"))
+    expect(status_of(page)).to_have_text("failed")
+    expect(page.locator("#outcome")).to_contain_text(": ValueError: no <b>model</b> answers")
+    expect(lines_of(page)).to_have_text(["before", "ValueError: no <b>model</b> answers"])
+    page.locator("#levels").get_by_text("Errors").click()
+    expect(lines_of(page)).to_have_text(["ValueError: no <b>model</b> answers"])
+    page.reload()
+    expect(lines_of(page)).to_have_text(["before", "ValueError: no <b>model</b> answers"])
+
+
+def test_a_traceback_is_shown_once_if_the_runner_sends_it(page: Page) -> None:
+    with serving(runner=Runner(RunManager(), tracebacks=True)) as served:
+        live = served.live_run()
+        open_run(page, served.url, live.run_id)
+        live.end(ValueError("no model answers"))
+        page.locator("#traceback summary").click()
+        expect(page.locator("#traceback-text")).to_contain_text("in _work")
+        expect(lines_of(page).first).to_have_text("ValueError: no model answers")
+        expect(page.locator(".line.error .number:not(:empty)")).to_have_count(1)
+        expect(page.locator("#shown")).to_have_text("1 line")
+
+
+def test_a_run_started_elsewhere_appears_first(page: Page, served: Served) -> None:
+    older = served.live_run("older")
+    open_run(page, served.url, older.run_id)
+    newer = served.live_run("newer")
+    runs = runs_of(page)
+    expect(runs.locator(".name")).to_have_text(["newer", "older"])
     expect(runs.nth(1)).to_have_attribute("aria-current", "true")
     runs.nth(0).click()
-    expect(page.get_by_role("heading", name=f"Run {newer.run_id}", exact=True)).to_be_visible()
+    expect(page.locator("#run-id")).to_have_text(newer.run_id)
     expect(runs.nth(0)).to_have_attribute("aria-current", "true")
     page.go_back()
-    expect(page.locator("#source")).to_have_text("older")
+    expect(page.locator("#run-title")).to_have_text("older")
 
 
-def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
+def test_a_queued_run_tells_its_place(page: Page) -> None:
+    with serving(runner=Runner(RunManager(), max_active=1)) as served:
+        served.live_run()
+
+        def work(context: RunContext) -> None:
+            context.log("at last")
+
+        queued = [served.runner.start(work, name=f"number {n}") for n in range(2)]
+        open_console(page, f"{served.url}#run/{queued[1].run_id}")
+        expect(status_of(page)).to_have_text("queued, number 2 in the queue")
+        served.release()
+        expect(status_of(page)).to_have_text("completed")
+
+
+def test_a_cancel_is_requested_and_then_done(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
+    page.get_by_role("button", name="Cancel").click()
+    expect(status_of(page)).to_have_text("stopping")
+    button = page.get_by_role("button", name="Cancel requested")
+    expect(button).to_be_disabled()
+    assert live.run.cancel_requested
+    live.end()
+    expect(status_of(page)).to_have_text("cancelled")
+    expect(page.locator("#outcome")).to_contain_text("Cancelled after")
+    expect(button).to_be_hidden()
+    page.get_by_role("tab", name="Result").click()
+    expect(page.get_by_text("This run has none.")).to_be_visible()
+
+
+def test_a_run_finished_earlier_opens_with_its_log(page: Page, served: Served) -> None:
+    live = served.live_run()
+    live.log("said long ago")
+    live.end()
+    open_run(page, served.url, live.run_id, "completed")
+    expect(lines_of(page)).to_have_text(["said long ago"])
+
+
+def test_a_run_whose_log_is_no_longer_kept_opens_with_its_outcome(page: Page, served: Served) -> None:
+    live = served.live_run()
+    live.log("said long ago")
+    live.end()
+    for other in range(1 << 40, (1 << 40) + 300):
+        served.manager.finish_run(other, {"complete": True})
+    open_run(page, served.url, live.run_id, "completed")
+    expect(page.locator("#nothing")).to_have_text("No lines of this run are kept.")
+    expect(page.locator("#outcome")).to_contain_text("Completed in")
+
+
+def test_a_run_that_is_not_there_is_named(page: Page, served: Served) -> None:
+    open_console(page, f"{served.url}#run/nowhere")
+    expect(page.get_by_text("There is no run nowhere here.")).to_be_visible()
+
+
+def test_a_reload_in_the_middle_shows_every_line_once(page: Page, served: Served) -> None:
+    live = served.live_run("first")
+    served.live_run("second")
+    open_run(page, served.url, live.run_id)
+    for n in range(30):
+        live.log(f"line {n}")
+    expect(page.locator("#shown")).to_have_text("30 lines")
+    page.reload()
+    expect(page.locator("#run-title")).to_have_text("first")
+    live.log("line 30")
+    expect(page.locator("#shown")).to_have_text("31 lines")
+    assert copied(page) == [f"line {n}" for n in range(31)]
+    live.end()
+    expect(status_of(page)).to_have_text("completed")
+
+
+def test_two_windows_follow_the_same_run(open_page: OpenPage, served: Served) -> None:
+    live = served.live_run()
+    first, second = open_page(), open_page()
+    live.log("before")
+    for page in (first, second):
+        open_run(page, served.url, live.run_id)
+    live.log("after")
+    for page in (first, second):
+        expect(lines_of(page)).to_have_text(["before", "after"])
+        expect(page.locator("#readers")).to_contain_text("2 peak 2")
+    first.close()
+    expect(second.locator("#readers")).to_contain_text("1 peak 2")
+    second.get_by_role("button", name="Cancel").click()
+    expect(status_of(second)).to_have_text("stopping")
+    live.end()
+    expect(status_of(second)).to_have_text("cancelled")
+
+
+def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
     for n in range(300):
         live.log(f"line {n} {'that is longer than a line of the log is wide ' * (n % 3)}")
     expect(page.get_by_text("line 299")).to_be_in_viewport()
@@ -201,7 +270,7 @@ def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, de
     live.log("line 300")
     expect(page.get_by_text("line 300")).to_be_in_viewport()
 
-    newest = page.get_by_role("button", name="↓")
+    newest = page.locator("#newest")
     expect(newest).to_be_hidden()
     log_of(page).hover()
     page.mouse.wheel(0, -2000)
@@ -218,216 +287,101 @@ def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, de
     expect(page.get_by_text("line 304")).to_be_in_viewport()
 
 
-def test_lines_are_filtered_by_level_and_text(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    for level in ("debug", "info", "warning", "error"):
-        for fruit in ("Apple", "pear"):
-            live.log(f"{fruit} {level}", level=level)
-    open_run(page, demo.url, live.run_id)
-    expect(page.locator("#shown")).to_have_text("8 lines")
-    choose_level(page, "Problems")
-    expect(lines_of(page)).to_have_text(["Apple warning", "pear warning", "Apple error", "pear error"])
-    expect(page.locator("#shown")).to_have_text("4 of 8 lines")
-    words = page.get_by_role("searchbox", name="Show lines with this text")
-    words.fill("APPLE")
-    expect(lines_of(page)).to_have_text(["Apple warning", "Apple error"])
-    live.log("pear late", level="error")
-    live.log("apple late", level="error")
-    live.log("apple in vain")
-    expect(lines_of(page)).to_have_text(["Apple warning", "Apple error", "apple late"])
-    choose_level(page, "Errors")
-    expect(lines_of(page)).to_have_text(["Apple error", "apple late"])
-    words.clear()
-    choose_level(page, "All")
-    expect(lines_of(page)).to_have_count(11)
+# The list
 
 
-def test_errors_alone_are_not_counted_as_warnings(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    for n in range(9):
-        live.log(f"error {n}", level="error")
-    open_run(page, demo.url, live.run_id)
-    expect(page.locator("#levels label")).to_have_text(["All", "Problems 9", "Errors 9"])
-    choose_level(page, "Problems")
-    expect(lines_of(page)).to_have_count(9)
+def test_a_run_that_was_just_started_stayed_out_of_sight_in_a_long_list(page: Page, served: Served) -> None:
+    """The list snapped back to the run that had been at its top."""
+    for n in range(30):
+        served.live_run(f"run {n}").end()
+    open_console(page, served.url)
+    expect(runs_of(page)).to_have_count(30)
+    page.locator("#runs").hover()
+    page.mouse.wheel(0, 500)
+    page.wait_for_function("() => document.querySelector('#runs').scrollTop > 300")
+    page.get_by_role("button", name="Start", exact=True).click()
+    started = runs_of(page).filter(has_text="from the page")
+    expect(started).to_be_in_viewport(ratio=1)
+    expect(status_of(page)).to_have_text("completed")
+    expect(started).to_be_in_viewport(ratio=1)
 
 
-def test_a_filter_that_nothing_matches_says_so(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
-    nothing = page.locator("#nothing")
-    expect(nothing).to_have_text("Nothing said yet.")
-    live.log("a line")
-    expect(nothing).to_be_hidden()
-    page.locator("#words").fill("another")
-    expect(nothing).to_have_text("No line matches.")
-    expect(nothing).to_be_in_viewport()
-    expect(page.locator("#shown")).to_have_text("0 of 1 lines")
-    live.log("another line")
-    expect(nothing).to_be_hidden()
+def test_the_list_has_a_count_start_times_pages_and_filters(page: Page, served: Served) -> None:
+    for n in range(55):
+        served.live_run(f"run {n}").end(ValueError("no") if n == 3 else None)
+    live = served.live_run("the last")
+    open_run(page, served.url, live.run_id)
+    expect(page.locator("#run-count")).to_have_text("56 runs")
+    expect(runs_of(page)).to_have_count(50)
+    expect(runs_of(page).first.locator(".started")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    page.get_by_role("button", name="Show more").click()
+    expect(runs_of(page)).to_have_count(56)
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+    page.locator("#filter-status").select_option("failed")
+    expect(runs_of(page).locator(".name")).to_have_text(["run 3"])
+    expect(page.locator("#run-count")).to_have_text("1 run")
+    # The run that is shown stays so.
+    expect(page.locator("#run-title")).to_have_text("the last")
+    page.locator("#filter-status").select_option("")
+    page.get_by_role("searchbox", name="Search runs by key or id").fill("run 4")
+    expect(runs_of(page)).to_have_count(11)
+    page.locator("#find-runs").fill("nothing has this")
+    expect(page.locator("#no-runs")).to_have_text("No run matches.")
 
 
-def test_a_cancel_is_requested_and_then_done(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
-    page.get_by_role("button", name="Cancel").click()
-    expect(status_of(page)).to_have_text("stopping")
-    button = page.get_by_role("button", name="Cancel requested")
-    expect(button).to_be_disabled()
-    assert live.run.cancel_requested
+# Results
+
+
+def test_a_result_of_json_is_a_table_and_is_saved_from_above_it(page: Page, served: Served) -> None:
+    live = served.live_run()
     live.end()
-    expect_run_ends(page, "cancelled")
-    expect(page.locator("#outcome")).to_contain_text("Cancelled after")
-    expect(button).to_be_hidden()
-    page.get_by_role("tab", name="Glossary").click()
-    expect(page.get_by_text("This run has made none.")).to_be_visible()
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("button", name="Open the result").click()
+    expect(page.get_by_role("columnheader")).to_have_text(["term", "definition", "count"])
+    expect(page.get_by_role("cell").first).to_have_text("run log")
+    expect(page.get_by_role("term").first).to_have_text("source")
+    save = page.get_by_role("link", name="Save")
+    save_box, table_box = save.bounding_box(), page.get_by_role("table").bounding_box()
+    assert save_box is not None
+    assert table_box is not None
+    assert save_box["y"] < table_box["y"]
+    with page.expect_download() as download:
+        save.click()
+    assert '"実行ログ"' in download.value.path().read_text(encoding="utf-8")
 
 
-def test_a_failed_run_tells_why(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
-    live.end(ValueError("no <b>model</b> answers"))
-    expect_run_ends(page, "failed")
-    expect(page.locator("#outcome")).to_contain_text(": ValueError: no <b>model</b> answers")
+def test_a_result_may_be_text_or_a_link(page: Page, served: Served) -> None:
+    live = served.live_run()
+    live.end("two <b>lines</b>\nof text")
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("tab", name="Result").click()
+    expect(page.locator("#result pre")).to_have_text("two <b>lines</b>\nof text")
+    link = served.live_run()
+    link.end("https://example.org/report")
+    page.goto(f"{served.url}#run/{link.run_id}")
+    page.get_by_role("tab", name="Result").click()
+    expect(page.locator("#result a")).to_have_attribute("href", f"api/runs/{link.run_id}/result")
 
 
-def test_a_run_finished_earlier_opens_with_its_log(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    live.log("said long ago")
-    live.end()
-    open_run(page, demo.url, live.run_id, "completed")
-    expect(lines_of(page)).to_have_text(["said long ago"])
-    page.get_by_role("tab", name="Glossary 2").click()
-    expect(page.locator("#entries dt")).to_have_text(["run log", "実行ログ"])
-
-
-def test_a_run_whose_log_is_no_longer_kept_opens_with_its_outcome(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    live.log("said long ago")
-    live.end()
-    for other in range(1 << 40, (1 << 40) + 300):
-        demo.manager.finish_run(other, {"complete": True})
-    open_run(page, demo.url, live.run_id, "completed")
-    expect(page.locator("#nothing")).to_have_text("No lines of this run are kept.")
-    expect(page.locator("#outcome")).to_contain_text("Completed in")
-
-
-def test_each_run_shows_its_own_glossary(page: Page, demo: Demo) -> None:
-    done, running = demo.live_run("done"), demo.live_run("running")
+def test_each_run_shows_its_own_result(page: Page, served: Served) -> None:
+    done, running = served.live_run("done"), served.live_run("going on")
     done.end()
-    open_run(page, demo.url, done.run_id, "completed")
-    expect(page.locator("#entries dt")).to_have_count(len(GLOSSARY.entries))
-    page.get_by_role("navigation").get_by_role("link").nth(0).click()
-    expect(page.locator("#source")).to_have_text("running")
-    expect(page.locator("#entries dt")).to_have_count(0)
-    running.end()
-    expect(page.locator("#entries dt")).to_have_count(len(GLOSSARY.entries))
-
-
-def test_a_run_that_is_not_there_is_named(page: Page, demo: Demo) -> None:
-    open_console(page, f"{demo.url}#run-0")
-    expect(page.get_by_text("There is no run 0 here.")).to_be_visible()
-
-
-def test_a_reload_in_the_middle_shows_every_line_once(page: Page, demo: Demo) -> None:
-    live = demo.live_run("first")
-    demo.live_run("second")
-    open_run(page, demo.url, live.run_id)
-    for n in range(50):
-        live.log(f"line {n}")
-    expect(lines_of(page)).to_have_count(50)
-    page.reload()
-    expect(page.locator("#source")).to_have_text("first")
-    live.log("line 50")
-    expect(lines_of(page)).to_have_count(51)
-    assert words_of(page) == [f"line {n}" for n in range(51)]
-    live.end()
-    expect_run_ends(page)
-
-
-def test_two_windows_follow_the_same_run(open_page: OpenPage, demo: Demo) -> None:
-    live = demo.live_run()
-    first, second = open_page(), open_page()
-    live.log("before")
-    for page in (first, second):
-        open_run(page, demo.url, live.run_id)
-    live.log("after")
-    for page in (first, second):
-        expect(lines_of(page)).to_have_text(["before", "after"])
-        expect(page.locator("#readers")).to_contain_text("2 peak 2")
-    first.close()
-    expect(second.locator("#readers")).to_contain_text("1 peak 2")
-    second.get_by_role("button", name="Cancel").click()
-    expect(status_of(second)).to_have_text("stopping")
-    live.end()
-    expect_run_ends(second, "cancelled")
-
-
-# Much. An `expect` that fails at first describes the page each time, which takes long in one of so many lines; here
-# are only such as look at one element.
-
-
-def test_ten_thousand_lines_stay_smooth(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
-    for n in range(10_000):
-        live.log(f"line {n}", level="error" if n % 1000 == 0 else "info")
-    shown = page.locator("#shown")
-    expect(shown).to_have_text("10,000 lines")
-    wait_for_end_in_view(page)
-    assert words_of(page) == [f"line {n}" for n in range(10_000)]
-    # What keeps it smooth: what is out of sight is not laid out.
-    laid_out = page.evaluate(
-        "() => [...document.querySelectorAll('.chunk')]"
-        ".filter(chunk => chunk.firstChild.checkVisibility({contentVisibilityAuto: true})).length"
-    )
-    assert 0 < laid_out < 10
-    choose_level(page, "Errors")
-    expect(lines_of(page)).to_have_text([f"line {n}" for n in range(0, 10_000, 1000)])
-    choose_level(page, "All")
-    page.locator("#words").fill("line 77")
-    expect(shown).to_have_text("111 of 10,000 lines")
-    page.locator("#words").clear()
-    expect(shown).to_have_text("10,000 lines")
-    page.locator("#log").press("Home")
-    page.wait_for_function("() => document.querySelector('#log').scrollTop === 0")
-    live.log("the last")
-    expect(page.locator("#newest")).to_have_text("1 new line ↓")
-    page.locator("#log").press("End")
-    wait_for_end_in_view(page)
-    expect(page.locator("#newest")).to_be_hidden()
-
-
-def test_the_page_keeps_a_bounded_number_of_lines(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
-    for shown in ("11,000 lines", "20,000 lines; 2,000 older ones are no longer shown"):
-        for n in range(11_000):
-            live.log(f"line {n}")
-        expect(page.locator("#shown")).to_have_text(shown)
-    wait_for_end_in_view(page)
-    assert words_of(page)[0] == "line 2000"
-
-
-def test_a_gap_is_shown_as_such(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    for n in range(server.HISTORY + 5):
-        live.log(f"line {n}")
-    open_run(page, demo.url, live.run_id)
-    expect(page.locator("#shown")).to_have_text("20,000 lines")
-    assert page.locator("#log-lines .line").first.get_attribute("class") == "line gap"
-    expect(page.locator(".line.gap .text")).to_have_text(
-        "5 events are missing here (numbers 1 to 5): the server no longer held them."
-    )
-    assert words_of(page) == [f"line {n}" for n in range(5, server.HISTORY + 5)]
+    open_run(page, served.url, done.run_id, "completed")
+    expect(page.locator("#result tbody tr")).to_have_count(2)
+    runs_of(page).nth(0).click()
+    expect(page.locator("#run-title")).to_have_text("going on")
+    expect(page.locator("#result tbody tr")).to_have_count(0)
+    running.end([1, [2, {"a": [3]}], True, None])
+    expect(page.locator("#result > .parts > ol > li")).to_have_count(4)
+    assert RESULT
 
 
 # Inside
 
 
-def test_the_entries_go_when_a_run_ends(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
+def test_the_entries_go_when_a_run_ends(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
     expect(stat(page, "Active runs")).to_have_text("1")
     expect(page.locator("#readers")).to_contain_text("1 peak 1")
     live.log("a line")
@@ -437,9 +391,9 @@ def test_the_entries_go_when_a_run_ends(page: Page, demo: Demo) -> None:
     expect(page.locator("#readers")).to_contain_text("0 peak 1")
 
 
-def test_the_chart_shows_events_a_second(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
+def test_the_chart_shows_events_a_second(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
     expect(page.locator("#event-rate")).to_have_text("0 peak 0")
     for n in range(500):
         live.log(f"line {n}")
@@ -447,3 +401,12 @@ def test_the_chart_shows_events_a_second(page: Page, demo: Demo) -> None:
     chart = page.get_by_role("img", name=re.compile(r"^\d+ now, at most [1-9]\d* in the last minute$")).first
     # A peak, which touches the top of the chart, and seconds without an event, on its ground.
     expect(chart.locator(".line")).to_have_attribute("d", re.compile(r"[ML]\d+ 23L\d+ 1(L|$)"))
+
+
+def test_a_figure_of_three_digits_wrapped_and_moved_the_column(page: Page, served: Served) -> None:
+    open_console(page, served.url)
+    expect(page.locator("#event-rate")).to_contain_text("peak")
+    top = "() => document.querySelector('#event-chart').getBoundingClientRect().top"
+    before = page.evaluate(top)
+    page.evaluate("() => document.querySelector('#event-rate').firstChild.data = '123,456,789 '")
+    assert page.evaluate(top) == before

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
-from .support import PATIENCE, Demo, choose, lines_of, open_console, open_run, status_of
+from .support import PATIENCE, Served, lines_of, open_run
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -29,64 +29,50 @@ def assert_nothing_became_markup(page: Page) -> None:
     assert found == []
 
 
-def test_hostile_documents_are_shown_as_text(page: Page, demo: Demo) -> None:
-    names = [f"{text.replace('/', '')}.md".replace('"', "'") for text in HOSTILE]
-    sentence = "A <script>alert(1)</script> run is one <img src=x onerror=alert(1)> execution of work."
-    open_console(page, demo.url)
-    choose(page, [{"name": name, "mimeType": "text/markdown", "buffer": sentence.encode()} for name in names])
-    page.get_by_role("button", name="Start").click()
-    expect(status_of(page)).to_have_text("completed")
-    for name in names:
-        expect(lines_of(page).filter(has_text=f"{name}: 1 sentence")).to_have_count(1)
-    page.get_by_role("button", name="Open the glossary").click()
-    expect(page.locator("#entries .where").first).to_be_visible()
-    assert_nothing_became_markup(page)
-
-
-def test_a_hostile_name_of_the_one_file_is_shown_as_text(page: Page, demo: Demo) -> None:
-    name = "<img src=x onerror=alert(1)>.md"
-    open_console(page, demo.url)
-    choose(page, [{"name": name, "mimeType": "text/markdown", "buffer": b"A run is one execution."}])
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#source")).to_have_text(name)
-    expect(page.locator("nav .source")).to_have_text(name)
-    assert_nothing_became_markup(page)
-
-
-def test_hostile_events_are_shown_as_text(page: Page, demo: Demo) -> None:
-    live = demo.live_run("<b>source</b>")
-    open_run(page, demo.url, live.run_id)
+def test_hostile_events_are_shown_as_text(page: Page, served: Served) -> None:
+    live = served.live_run("<b>key</b>")
+    open_run(page, served.url, live.run_id)
     for text in HOSTILE:
-        live.log(text, level="line hidden <b>" if "b" in text else "info")
+        live.publish(message=text, level="line hidden <b>" if "b" in text else "info", time="<b>")
     live.progress(1, 2, step=HOSTILE[1])
-    expect(lines_of(page)).to_have_text(HOSTILE)
+    with live.context.group(HOSTILE[0]):
+        live.log("inside")
+    expect(lines_of(page)).to_have_text([*HOSTILE, HOSTILE[0], "inside"])
     expect(page.locator("#step")).to_have_text(HOSTILE[1])
+    expect(page.locator("#run-title")).to_have_text("<b>key</b>")
+    expect(page.get_by_role("navigation").locator(".name")).to_have_text("<b>key</b>")
+    page.locator("#words").fill("<img")
+    expect(page.locator("mark")).to_have_text("<img")
+    live.end({text: [text, {text: text}] for text in HOSTILE})
+    expect(page.locator("#result dt")).to_have_count(len(HOSTILE) * 2)
+    assert_nothing_became_markup(page)
+
+
+def test_a_hostile_error_is_shown_as_text(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
     live.end(RuntimeError(HOSTILE[0]))
     expect(page.locator("#outcome")).to_contain_text("<script>alert(1)")
     assert_nothing_became_markup(page)
 
 
-def test_characters_that_turn_the_direction_are_written_out(page: Page, demo: Demo) -> None:
-    live = demo.live_run("a\u202egpj.md")
-    open_run(page, demo.url, live.run_id)
+def test_characters_that_turn_the_direction_are_written_out(page: Page, served: Served) -> None:
+    live = served.live_run("a\u202egpj.md")
+    open_run(page, served.url, live.run_id)
     live.log("b\u2066c\u2069\u200e\u200f.md: 1 sentence\x1b")
     live.progress(1, 2, step="d\u202ce")
-    expect(page.locator("#source")).to_have_text(r"a\u202egpj.md")
-    expect(page.locator("nav .source")).to_have_text(r"a\u202egpj.md")
-    expect(page.locator("nav .source")).to_have_attribute("title", r"a\u202egpj.md")
+    expect(page.locator("#run-title")).to_have_text(r"a\u202egpj.md")
+    expect(page.locator("nav .name")).to_have_text(r"a\u202egpj.md")
     expect(lines_of(page)).to_have_text([r"b\u2066c\u2069\u200e\u200f.md: 1 sentence\u001b"])
     expect(page.locator("#step")).to_have_text(r"d\u202ce")
-    live.end(RuntimeError("f\u202eg"))
-    expect(page.locator("#outcome")).to_contain_text(r"f\u202eg")
-    choose(page, [{"name": "h\u202ei.md", "mimeType": "text/plain", "buffer": b"A run is one background execution."}])
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#source")).to_have_text(r"h\u202ei.md")
-    expect(page.locator("#entries .where")).to_have_text(r"h\u202ei.md, once")
+    live.end({"f\u202eg": "h\u202ei"})
+    expect(page.locator("#result dt")).to_have_text(r"f\u202eg")
+    expect(page.locator("#result dd")).to_have_text(r"h\u202ei")
 
 
-def test_odd_progress_does_no_harm(page: Page, demo: Demo) -> None:
-    live = demo.live_run()
-    open_run(page, demo.url, live.run_id)
+def test_odd_progress_does_no_harm(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
     for current, total, amount in [
         (0, 0, "0"),
         (5, 2, "5 of 2 (250%)"),
@@ -94,7 +80,7 @@ def test_odd_progress_does_no_harm(page: Page, demo: Demo) -> None:
         (0.5, 1.5, "0.5 of 1.5 (33%)"),
         (float("nan"), float("inf"), "0"),  # null, in JSON
     ]:
-        live.publish(current, total, step="constructor")
+        live.publish(progress_current=current, progress_total=total, step="constructor")
         expect(page.locator("#amount")).to_have_text(amount)
         expect(page.locator("#step")).to_have_text("constructor")
     live.log("after")
@@ -109,8 +95,8 @@ def plain_page(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
-def test_the_browser_refuses_to_make_markup_of_text(plain_page: Page, demo: Demo) -> None:
-    plain_page.goto(demo.url)
+def test_the_browser_refuses_to_make_markup_of_text(plain_page: Page, served: Served) -> None:
+    plain_page.goto(served.url)
     for attempt in (
         "document.body.innerHTML = '<b>x</b>'",
         "document.body.insertAdjacentHTML('beforeend', '<b>x</b>')",
@@ -121,8 +107,8 @@ def test_the_browser_refuses_to_make_markup_of_text(plain_page: Page, demo: Demo
     assert plain_page.evaluate("() => [window.done, document.querySelectorAll('b').length]") == [None, 0]
 
 
-def test_the_browser_runs_no_inline_code(plain_page: Page, demo: Demo) -> None:
-    plain_page.goto(demo.url)
+def test_the_browser_runs_no_inline_code(plain_page: Page, served: Served) -> None:
+    plain_page.goto(served.url)
     refused = plain_page.evaluate(
         """() => new Promise(done => {
             document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));
@@ -135,8 +121,8 @@ def test_the_browser_runs_no_inline_code(plain_page: Page, demo: Demo) -> None:
     assert plain_page.evaluate("() => window.done") is None
 
 
-def test_the_browser_refuses_to_ask_elsewhere(plain_page: Page, demo: Demo, other_site: str) -> None:
-    plain_page.goto(demo.url)
+def test_the_browser_refuses_to_ask_elsewhere(plain_page: Page, served: Served, other_site: str) -> None:
+    plain_page.goto(served.url)
     with pytest.raises(Error, match="Failed to fetch"):
         plain_page.evaluate(f"() => fetch('{other_site}')")
     assert (
@@ -171,8 +157,8 @@ def other_site() -> Iterator[str]:
         thread.join()
 
 
-def test_another_site_starts_and_cancels_nothing(plain_page: Page, demo: Demo, other_site: str) -> None:
-    live = demo.live_run()
+def test_another_site_starts_and_cancels_nothing(plain_page: Page, served: Served, other_site: str) -> None:
+    live = served.live_run()
     # A form, as any site can send it.
     send = """url => {
         const form = document.createElement('form');
@@ -180,24 +166,24 @@ def test_another_site_starts_and_cancels_nothing(plain_page: Page, demo: Demo, o
         document.body.append(form);
         form.submit();
     }"""
-    for path in ("runs", f"runs/{live.run_id}/cancel"):
+    for path in ("api/runs", f"api/runs/{live.run_id}/cancel"):
         # From a document of another site, and from one that names none.
         for site in (other_site, "about:blank"):
             plain_page.goto(site)
             with plain_page.expect_navigation() as answer:
-                plain_page.evaluate(send, demo.url + path)
+                plain_page.evaluate(send, served.url + path)
             assert answer.value.status == 403
-    assert len(demo.runner.runs()) == 1
+    assert len(served.runner.runs()) == 1
     assert not live.run.cancel_requested
 
 
-def test_another_site_reads_nothing(plain_page: Page, demo: Demo, other_site: str) -> None:
+def test_another_site_reads_nothing(plain_page: Page, served: Served, other_site: str) -> None:
     plain_page.goto(other_site)
     with pytest.raises(Error, match="Failed to fetch"):
-        plain_page.evaluate("url => fetch(url)", f"{demo.url}runs")
+        plain_page.evaluate("url => fetch(url)", f"{served.url}api/runs")
     framed = """url => new Promise(done => {
         const frame = Object.assign(document.createElement('iframe'), {src: url});
         frame.onload = () => done(frame.contentDocument ? 'readable' : 'opaque');
         document.body.append(frame);
     })"""
-    assert plain_page.evaluate(framed, demo.url) == "opaque"
+    assert plain_page.evaluate(framed, served.url) == "opaque"

@@ -22,34 +22,30 @@ class Client(httpx.Client):
 
 
 @contextmanager
-def serving(folder: Path, pace: float = 0.0, host_name: str = "localhost") -> Iterator[Client]:
-    app = server.create_app(Folder(folder), pace=pace, host_name=host_name)
+def serving(folder: Path, **options: Any) -> Iterator[Client]:
+    """Serve the demo; `options` are those of `create_app`."""
+    app = server.create_app(Folder(folder), **options)
     listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     with server.serving(app, listener), Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
         client.runner = app.state.runner
         yield client
 
 
-def start(client: Client) -> int:
-    response = client.post("/runs")
+def start(client: Client) -> str:
+    response = client.post("/runs", json={})
     assert response.status_code == 201
-    run_id: int = response.json()["run_id"]
+    run_id: str = response.json()["id"]
     return run_id
 
 
-def follow(client: Client, run_id: int, last_event_id: str | None = None) -> list[ServerSentEvent]:
+def follow(client: Client, run_id: str) -> list[ServerSentEvent]:
     """The frames of a run's stream, to its end."""
-    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-    with connect_sse(client, "GET", f"/runs/{run_id}/events", headers=headers) as stream:
+    with connect_sse(client, "GET", f"/runs/{run_id}/events") as stream:
         return [frame for frame in stream.iter_sse() if frame.data]
 
 
-def complete(client: Client) -> int:
+def complete(client: Client) -> str:
     run_id = start(client)
     assert follow(client, run_id)[-1].json()["status"] == "completed"
     return run_id
-
-
-def state(client: Client, run_id: int) -> Any:
-    return client.get(f"/runs/{run_id}").json()

@@ -20,13 +20,14 @@ from glossary.command import LONGEST_WAIT, PACE, default_pace, pace_of, parse
 PATIENCE = 60.0
 PROJECT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "glossary", "--port", "0"]
+ID = "[0-9a-f-]{36}"
 
 MakeFolder = Callable[..., Path]
 
 
 def environment(**variables: str) -> dict[str, str]:
     # A proxy of the machine must not matter, nor its terminal's width.
-    plain = {key: value for key, value in os.environ.items() if key not in ("DOCS", "COLUMNS", "FORCE_COLOR")}
+    plain = {key: value for key, value in os.environ.items() if key not in ("DOCS", "STORE", "COLUMNS", "FORCE_COLOR")}
     return (
         plain
         | {
@@ -120,10 +121,10 @@ def assert_holds(printed: str, **stats: int) -> None:
 def test_it_makes_a_glossary_and_ends(make_folder: MakeFolder, tmp_path: Path, arguments: Sequence[str]) -> None:
     result = run(tmp_path, make_folder(), *arguments)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "Run 1 makes a glossary of texts\n" in result.stdout
+    assert re.search(rf"Run {ID} makes a glossary of texts\n", result.stdout)
     assert re.search(r"\d\d:\d\d:\d\d info +runs\.md: 3 sentences\n", result.stdout)
     assert re.search(r"Reading +\S+ 2/2 ", result.stdout)
-    assert "Run 1 completed\n" in result.stdout
+    assert re.search(rf"Run {ID} completed\n", result.stdout)
     assert re.search(r"\n  run log  The run log is a bounded list of events\.\n", result.stdout)
     glossary = tmp_path / "genglossary-demo.md"
     assert f"The glossary is in {glossary}\n" in result.stdout
@@ -134,11 +135,11 @@ def test_it_makes_a_glossary_and_ends(make_folder: MakeFolder, tmp_path: Path, a
 def test_the_folder_can_come_from_the_environment(make_folder: MakeFolder, tmp_path: Path) -> None:
     result = run(tmp_path, DOCS=str(make_folder()))
     assert result.returncode == 0
-    assert "Run 1 makes a glossary of texts\n" in result.stdout
+    assert re.search(rf"Run {ID} makes a glossary of texts\n", result.stdout)
 
 
 def test_without_a_folder_it_reads_this_project(tmp_path: Path) -> None:
-    result = run(PROJECT, "--out", tmp_path / "out.md")
+    result = run(PROJECT, "--out", tmp_path / "out.md", "--store", "off")
     assert (result.returncode, result.stderr) == (0, "")
     assert "\n## terminal event\n" in (tmp_path / "out.md").read_text(encoding="utf-8")
 
@@ -166,7 +167,7 @@ def test_a_folder_without_text_is_one_line(make_folder: MakeFolder, tmp_path: Pa
 def test_files_without_text_fail(make_folder: MakeFolder, tmp_path: Path) -> None:
     result = run(tmp_path, make_folder({"a.txt": ""}))
     assert (result.returncode, result.stderr) == (1, "")
-    assert "\nRun 1 failed: There is no text in the files of texts\n" in result.stdout
+    assert re.search(rf"\nRun {ID} failed: There is no text in the files of texts\n", result.stdout)
     assert not (tmp_path / "genglossary-demo.md").exists()
 
 
@@ -190,7 +191,7 @@ def test_one_unreadable_file_alone_fails_without_a_traceback(
         assert command.wait() == 1
     assert "Traceback" not in command.printed
     assert re.search(rf"warning +{why}; skipped\n", command.printed)
-    assert "\nRun 1 failed: There is no text in the files of texts\n" in command.printed
+    assert re.search(rf"\nRun {ID} failed: There is no text in the files of texts\n", command.printed)
 
 
 def test_a_port_in_use_is_one_line(make_folder: MakeFolder, tmp_path: Path) -> None:
@@ -277,11 +278,11 @@ def test_ctrl_c_while_it_is_being_imported_says_nothing(tmp_path: Path, module: 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_ctrl_c_cancels_the_run_first(make_folder: MakeFolder, tmp_path: Path, terminal: bool) -> None:
     with running(tmp_path, make_folder(), "--pace", 3600, terminal=terminal) as command:
-        command.wait_for("Run 1 makes a glossary of texts\n")
+        command.wait_for("Run .* makes a glossary of texts\n")
         command.process.send_signal(signal.SIGINT)
         assert command.wait() == 130
-    assert "Cancelling run 1\n" in command.printed
-    assert "Run 1 cancelled\n" in command.printed
+    assert re.search(rf"Cancelling run {ID}\n", command.printed)
+    assert re.search(rf"Run {ID} cancelled\n", command.printed)
     assert "Traceback" not in command.printed
     assert_holds(command.printed, active_runs=0, subscribed_runs=0, subscribers=0)
     assert not (tmp_path / "genglossary-demo.md").exists()
@@ -289,21 +290,25 @@ def test_ctrl_c_cancels_the_run_first(make_folder: MakeFolder, tmp_path: Path, t
 
 def test_sigterm_stops_the_run_and_the_server(make_folder: MakeFolder, tmp_path: Path) -> None:
     with running(tmp_path, make_folder(), "--pace", 3600) as command:
-        command.wait_for("Run 1 makes a glossary of texts\n")
+        command.wait_for("Run .* makes a glossary of texts\n")
         command.process.terminate()
         assert command.wait() == 128 + signal.SIGTERM
     assert "Traceback" not in command.printed
 
 
+SERVING = r"Serving until Ctrl-C: (http://127\.0\.0\.1:\d+)/\n"
+
+
 def test_in_a_terminal_it_goes_on_serving_until_ctrl_c(make_folder: MakeFolder, tmp_path: Path) -> None:
     with running(tmp_path, make_folder(), terminal=True) as command:
-        url = command.wait_for(r"curl -N (http://127\.0\.0\.1:\d+)/runs/1/events\n")[1]
+        url = command.wait_for(SERVING)[1]
         assert re.search(r"Reading +\S+ 2/2 ", command.printed)
-        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
-            assert client.get("/runs/1").json()["status"] == "completed"
-            assert "event: complete" in client.get("/runs/1/events").text
-            assert client.post("/runs").json()["run_id"] == 2
-            assert "event: complete" in client.get("/runs/2/events").text
+        with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=PATIENCE) as client:
+            (run,) = client.get("/runs").json()["runs"]
+            assert run["status"] == "completed"
+            assert "event: complete" in client.get(f"/runs/{run['id']}/events").text
+            another = client.post("/runs", json={}).json()["id"]
+            assert "event: complete" in client.get(f"/runs/{another}/events").text
         command.process.send_signal(signal.SIGINT)
         assert command.wait() == 0
 
@@ -311,12 +316,12 @@ def test_in_a_terminal_it_goes_on_serving_until_ctrl_c(make_folder: MakeFolder, 
 def test_ctrl_c_while_serving_cancels_what_others_started(make_folder: MakeFolder, tmp_path: Path) -> None:
     folder = make_folder()
     with running(tmp_path, folder, "--pace", 0.5, terminal=True) as command:
-        url = command.wait_for(r"curl -N (http://127\.0\.0\.1:\d+)/runs/1/events\n")[1]
+        url = command.wait_for(SERVING)[1]
         for number in range(200):
             (folder / f"{number}.txt").write_text("A run is one execution.")
         with (
-            httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client,
-            client.stream("GET", f"/runs/{client.post('/runs').json()['run_id']}/events") as stream,
+            httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=PATIENCE) as client,
+            client.stream("GET", f"/runs/{client.post('/runs', json={}).json()['id']}/events") as stream,
         ):
             lines = stream.iter_lines()
             assert any("Reading" in line for line in lines)
@@ -325,10 +330,26 @@ def test_ctrl_c_while_serving_cancels_what_others_started(make_folder: MakeFolde
         assert command.wait() == 130
 
 
+def test_its_runs_are_kept_in_a_folder_of_their_own(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder()
+    for _ in range(2):
+        assert run(tmp_path, folder, "--once").returncode == 0
+    assert (tmp_path / "genglossary-demo-runs" / "runs.db").is_file()
+    with running(tmp_path, folder, terminal=True) as command:
+        url = command.wait_for(SERVING)[1]
+        with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=PATIENCE) as client:
+            assert [each["status"] for each in client.get("/runs").json()["runs"]] == ["completed"] * 3
+
+
+def test_without_a_store_it_keeps_nothing(make_folder: MakeFolder, tmp_path: Path) -> None:
+    assert run(tmp_path, make_folder(), "--store", "off").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["genglossary-demo.md", "texts"]
+
+
 def test_once_ends_in_a_terminal_too(make_folder: MakeFolder, tmp_path: Path) -> None:
     with running(tmp_path, make_folder(), "--once", terminal=True) as command:
         assert command.wait() == 0
-    assert "Run 1 completed\n" in command.printed
+    assert re.search(rf"Run {ID} completed\n", command.printed)
     assert command.printed.endswith("\nThe run is over, and the server has stopped (--once)\n")
 
 

@@ -48,8 +48,8 @@ def test_a_picture_of_it(tmp_path: Path) -> None:
     printed = Console(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor")
     out = tmp_path / "genglossary-demo.md"
     with serving(PROJECT) as client:
-        assert watch_run(client, printed, out) == 0
-    said = printed.export_text(styles=True).replace(f" of {PROJECT.name}\n", " of genglossary-runs\n")
+        assert watch_run(client, printed, "genglossary-runs", out) == 0
+    said = printed.export_text(styles=True)
     lines = said.replace(str(out.resolve()), "/home/me/genglossary-demo.md").split("\n")
     end = next(place for place, line in enumerate(lines) if line.startswith("Reading"))
     # Without most of the log.

@@ -49,19 +49,6 @@ def test_the_log_names_every_document(runner: Runner, make_folder: MakeFolder) -
     assert lines[2].endswith(" terms in 2 documents")
 
 
-def test_lines_can_be_said_in_another_language(runner: Runner, make_folder: MakeFolder) -> None:
-    _, events = finish(runner, make_folder({"a.txt": "A run is one execution.", "b.txt": b"caf\xe9"}))
-    said = [{name: event[name] for name in event if name not in ("run_id", "time", "level")} for event in events]
-    assert {"message": "a.txt: 1 sentence", "key": "read", "name": "a.txt", "sentences": 1} in said
-    assert {
-        "message": "b.txt is not UTF-8 (byte 3); skipped",
-        "key": "encoding",
-        "name": "b.txt",
-        "byte": 3,
-    } in said
-    assert {"message": "1 term in 1 document", "key": "found", "terms": 1, "documents": 1} in said
-
-
 def test_a_link_that_leads_out_of_the_folder_is_a_warning(
     runner: Runner, make_folder: MakeFolder, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """What the work says, whatever it is given to say."""
 
+import contextlib
 import logging
 import math
 from datetime import datetime
@@ -283,3 +284,25 @@ def test_track_looks_for_the_cancel(runner: Runner) -> None:
 
     assert ended(runner.start(work)).status == "cancelled"
     assert done == [0, 1, 2, 3]
+
+
+# Groups
+
+
+def test_a_group_is_a_message_and_an_end(manager: RunManager) -> None:
+    def work(context: RunContext) -> None:
+        with context.group("outer"), contextlib.suppress(ValueError), context.group("inner"):
+            context.log("inside")
+            raise ValueError
+        context.log("after")
+
+    run = ended(Runner(manager).start(work))
+    *events, _ = events_of(manager, run)
+    assert [(event.get("message"), event.get("group")) for event in events] == [
+        ("outer", "begin"),
+        ("inner", "begin"),
+        ("inside", None),
+        (None, "end"),
+        (None, "end"),
+        ("after", None),
+    ]

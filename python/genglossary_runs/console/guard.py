@@ -1,11 +1,15 @@
 """Keep other sites out: the requests that are refused, and the headers of every answer."""
 
+import logging
+from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
 
 HEADERS = {
     # A page may load and request only its own origin; strings never become markup (Trusted Types).
@@ -40,15 +44,18 @@ class Guard:
     - would change something, and comes from another site, as the browser says.
     """
 
-    def __init__(self, app: ASGIApp, host_name: str = "localhost") -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None = (), is_open: bool = False) -> None:
         """Make the middleware.
 
         Args:
             app: what it guards.
-            host_name: a name of the server, besides localhost and every IP address.
+            hosts: names of the server, besides localhost and every IP address; None for any name, where something else
+                tells who is asking.
+            is_open: nothing tells who is asking; the log says so once, when a request does not come over loopback.
         """
         self._app = app
-        self._host_names = {"localhost", host_name.lower()}
+        self._hosts = None if hosts is None else {"localhost", *(host.lower() for host in hosts)}
+        self._warns = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -64,26 +71,47 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
+        if self._warns and not _is_over_loopback(scope):
+            self._warns = False
+            logger.warning(
+                "The run console is open to everyone who can reach %s: give it allow=, or serve it on loopback only",
+                (scope.get("server") or ("this server",))[0],
+            )
         headers = Headers(scope=scope)
         app = self._app
         if not self._is_ours(headers.get("host", "")):
-            app = JSONResponse({"detail": "Use this server's address, localhost, or the name given with --host"}, 403)
+            why = "Use this server's address or localhost, or name this host in the console's hosts"
+            app = JSONResponse({"detail": why}, 403)
         elif scope["method"] not in _READING_METHODS and _is_cross_site(headers):
             app = JSONResponse({"detail": "Other sites may not change anything here"}, 403)
         await app(scope, receive, send_with_headers)
 
     def _is_ours(self, host: str) -> bool:
+        if self._hosts is None:
+            return True
         try:
             name = urlsplit(f"//{host}").hostname or ""
-            return name in self._host_names or bool(ip_address(name))
+            return name in self._hosts or bool(ip_address(name))
         except ValueError:
             return False
 
 
+def _is_over_loopback(scope: Scope) -> bool:
+    return all(_is_loopback(end[0]) for end in (scope.get("server"), scope.get("client")) if end)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return True  # a UNIX socket, or a name that a test made up
+
+
 def _is_cross_site(headers: Headers) -> bool:
-    # Browsers send Sec-Fetch-Site only to trustworthy hosts: https and loopback. Other clients send neither.
-    site = headers.get("sec-fetch-site", "none")
+    # Browsers send Sec-Fetch-Site only to trustworthy hosts: https and loopback. No page can set it, and it is right
+    # behind a proxy that changes the name of the host, too. Other clients send neither.
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return site not in ("same-origin", "none") or (
-        origin is not None and origin not in (f"http://{headers['host']}", f"https://{headers['host']}")
-    )
+    return origin is not None and origin not in (f"http://{headers['host']}", f"https://{headers['host']}")

@@ -1,0 +1,223 @@
+// The log of the run that is shown: its lines, their view, and the tools above it.
+
+import { plain } from "./ansi.js";
+import { addressOf } from "./address.js";
+import { $, announce, copyText } from "./dom.js";
+import { LEVELS, Lines } from "./lines.js";
+import { LogView } from "./log-view.js";
+import { keep, kept } from "./settings.js";
+import { clock, number, text } from "./texts.js";
+
+const SEARCH_AFTER = 150; // milliseconds after the last key
+
+const view = new LogView({ moved: showState, toggle: (group) => lines.toggle(group) });
+const lines = new Lines({
+  appended: (from) => {
+    view.append(from);
+    showCounts();
+  },
+  changed: (dropped) => {
+    view.show(lines.shown, lines.words, dropped);
+    showCounts();
+  },
+});
+
+let runId = null;
+let hasEnded = false;
+let wantedLine = null;
+let match = null; // the row that the search has found last
+let timer = null;
+
+/** Begin the log of a run; `line` is the number of one to show. */
+export function openLog(id, line = null) {
+  runId = id;
+  view.runId = id;
+  view.reset();
+  hasEnded = false;
+  match = null;
+  wantedLine = line;
+  $("log-missing").hidden = true;
+  $("download").href = id === null ? "" : `api/runs/${encodeURIComponent(id)}/log.txt`;
+  clearTimeout(timer);
+  $("words").value = "";
+  lines.search("");
+  lines.clear();
+}
+
+/** Add events of the run that are lines: `[{number, data}]`. */
+export function addEvents(events) {
+  const added = [];
+  for (const { number: place, data } of events) {
+    if (data.group === "end") added.push({ group: "end" });
+    else if ("message" in data) added.push(...linesOf(place, data));
+  }
+  if (added.length === 0) return;
+  lines.add(added);
+  if (wantedLine !== null) showLine(wantedLine);
+}
+
+/** Add the error of a failed run, unless the run has said it itself. */
+export function addError(place, error) {
+  const said = String(lines.last?.text ?? "");
+  if (lines.last?.level === "error" && error.includes(said) && said) return;
+  lines.add([{ number: place, time: new Date().toISOString(), level: "error", text: error }]);
+}
+
+/** Add a remark of the page, in whichever language it has. */
+export function remark(kind, say) {
+  lines.add([{ number: null, time: new Date().toISOString(), level: null, kind, say }]);
+}
+
+/** Say that no more lines will come. */
+export function endLog() {
+  hasEnded = true;
+  if (wantedLine !== null) {
+    // Not there by now: the server holds it no longer, or it is no line.
+    $("log-missing").textContent = text("noSuchLine");
+    $("log-missing").hidden = false;
+    wantedLine = null;
+  }
+  showCounts();
+}
+
+/** Bring the line of this number into view, now or when it arrives. */
+export function showLine(place) {
+  const row = lines.find(place);
+  wantedLine = row ? null : place;
+  $("log-missing").hidden = true;
+  if (row) reveal(row);
+  else if (hasEnded) endLog();
+}
+
+/** Say it all again, in another language. */
+export function speakLog() {
+  view.redraw();
+  showCounts();
+}
+
+function linesOf(place, data) {
+  const level = LEVELS.includes(data.level) ? data.level : "info";
+  const time = Number.isNaN(Date.parse(data.time)) ? null : data.time;
+  const line = { number: place, time, level, text: String(data.message), group: data.group };
+  if (typeof data.traceback !== "string") return [line];
+  return [{ ...line, text: `${line.text}\n${data.traceback.trimEnd()}` }];
+}
+
+// What is seen
+
+function showCounts() {
+  const { all, warning, error } = lines.counts;
+  $("lines").textContent = all ? number(all) : "";
+  $("problems").textContent = warning + error ? number(warning + error) : "";
+  $("errors").textContent = error ? number(error) : "";
+  const some = lines.passing === all ? text("allLines", all) : text("someLines", lines.passing, all);
+  const folded = lines.folded ? text("folded", lines.folded) : "";
+  $("shown").textContent = (all ? some : "") + folded + (lines.evicted ? text("older", lines.evicted) : "");
+  $("nothing").hidden = lines.shown.length > 0;
+  $("nothing").textContent = text(all ? "noMatch" : hasEnded ? "noLinesKept" : "noLines");
+  $("first-error").hidden = !lines.firstError;
+  showMatches();
+  showState();
+}
+
+function showState() {
+  $("newest").hidden = view.atEnd;
+  $("newest").textContent = text("newLines", view.unseen);
+}
+
+function showMatches() {
+  const isSearching = lines.words !== "";
+  $("matches").hidden = !isSearching;
+  $("matches").textContent = isSearching ? text("matches", lines.matches.indexOf(match) + 1, lines.matches.length) : "";
+  for (const button of [$("previous"), $("next")]) button.ariaDisabled = lines.matches.length === 0;
+}
+
+// Going to a line
+
+/** Show a row in the middle of the view; its address becomes that of the page. */
+function reveal(row) {
+  let place = lines.reveal(row);
+  if (place < 0) {
+    // Filtered out: the line that somebody asks for goes before the filter.
+    $("levels").querySelector("[value=all]").checked = true;
+    $("only").ariaPressed = false;
+    lines.search(lines.words, false);
+    lines.setLevel("all");
+    place = lines.reveal(row);
+  }
+  view.goTo(place);
+  if (row.number !== null) history.replaceState(null, "", addressOf(runId, row.number));
+}
+
+/** Go to the next match, or the previous one, round and round; the first one is the next below the top of the view. */
+function goToMatch(by) {
+  const { matches } = lines;
+  if (matches.length === 0) return;
+  const place = matches.indexOf(match);
+  const next = place < 0 ? (by > 0 ? 0 : matches.length - 1) : (place + by + matches.length) % matches.length;
+  match = matches[next];
+  reveal(match);
+  showMatches();
+  announce(`${text("matches", next + 1, matches.length)}: ${plain(match.text ?? "")}`);
+}
+
+function search() {
+  clearTimeout(timer);
+  timer = null;
+  match = null;
+  lines.search($("words").value.trim(), $("only").ariaPressed === "true");
+  if (lines.isFiltered) announce($("shown").textContent);
+}
+
+$("words").addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(search, SEARCH_AFTER);
+});
+$("words").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  if (timer) search();
+  goToMatch(event.shiftKey ? -1 : 1);
+});
+$("previous").addEventListener("click", () => goToMatch(-1));
+$("next").addEventListener("click", () => goToMatch(1));
+$("only").addEventListener("click", () => {
+  $("only").ariaPressed = $("only").ariaPressed !== "true";
+  search();
+});
+$("levels").addEventListener("change", (event) => {
+  lines.setLevel(event.target.value);
+  announce($("shown").textContent);
+});
+$("first-error").addEventListener("click", () => reveal(lines.firstError));
+$("newest").addEventListener("click", () => {
+  view.goToEnd();
+  $("log").focus();
+});
+
+// How lines are shown
+
+/** A check box whose state is kept; a narrow window has no room for times, and no use for long lines. */
+function option(id, byDefault, apply) {
+  const box = $(id);
+  const chosen = kept(id);
+  box.checked = chosen === null ? byDefault : chosen === "true";
+  box.addEventListener("change", () => {
+    keep(id, box.checked);
+    apply(box.checked);
+  });
+  apply(box.checked);
+}
+
+const isNarrow = matchMedia("(max-width: 48rem)").matches;
+option("timestamps", !isNarrow, (shown) => {
+  $("log").dataset.times = shown;
+  view.setWrap($("wrap").checked);
+});
+option("wrap", true, (wraps) => view.setWrap(wraps));
+
+$("copy-log").addEventListener("click", async () => {
+  const times = $("timestamps").checked;
+  const prefix = (row) => (times && row.time ? `${clock(new Date(row.time))} ` : "");
+  if (await copyText(lines.textOfShown(prefix))) announce(text("copied"));
+});

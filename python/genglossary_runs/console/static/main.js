@@ -1,0 +1,103 @@
+// The page: puts its parts together, and asks the server again and again while somebody looks.
+
+import { addressOf, readAddress } from "./address.js";
+import { showConnection } from "./connection.js";
+import { $, element, sleep } from "./dom.js";
+import { speakLog } from "./log.js";
+import { RunList } from "./run-list.js";
+import { isActive } from "./run-text.js";
+import { RunView } from "./run-view.js";
+import { keep } from "./settings.js";
+import { canStart, start } from "./start.js";
+import { lookInside, showStats } from "./stats-view.js";
+import { language, languageNames, loadTexts, preferredLanguage, setLanguage } from "./texts.js";
+
+const POLL_STATS = 1000; // milliseconds
+const POLL_RUNS = 2000;
+
+const list = new RunList({ looked: takeRuns, chosen: bringRunIntoView });
+const view = new RunView({ changed: () => list.look(), startAgain: begin });
+
+function takeRuns(runs) {
+  if (!readAddress() && runs.length > 0) {
+    history.replaceState(null, "", addressOf(runs[0].id));
+    showAddress();
+  }
+  const shown = runs.find((run) => run.id === (view.run?.id ?? view.missing));
+  if (shown) view.update(shown);
+  else if ((view.run && isActive(view.run)) || view.missing !== null) view.look();
+}
+
+function showAddress() {
+  const address = readAddress();
+  if (address) view.open(address.runId, address.line);
+  else view.close();
+  list.mark();
+}
+
+async function begin(again = null) {
+  const run = await start(again);
+  if (!run) return;
+  location.hash = addressOf(run.id);
+  list.begin(run);
+  bringRunIntoView();
+}
+
+/** In a narrow window the runs are below the one that is shown. */
+function bringRunIntoView() {
+  $("run").scrollIntoView();
+}
+
+function speak(wanted) {
+  setLanguage(wanted);
+  for (const button of $("languages").children) button.ariaPressed = button.dataset.language === language;
+  showConnection();
+  speakLog();
+  view.show();
+  list.show();
+  showStats();
+}
+
+function addLanguages() {
+  const buttons = languageNames().map(([code, name]) => {
+    const button = element("button", { type: "button", className: "quiet", lang: code }, name);
+    button.dataset.language = code;
+    button.addEventListener("click", () => {
+      keep("language", code);
+      speak(code);
+    });
+    return button;
+  });
+  $("languages").append(...buttons);
+}
+
+async function repeat(work, every) {
+  for (;;) {
+    if (!document.hidden) await work();
+    await sleep(every);
+  }
+}
+
+await loadTexts();
+addLanguages();
+speak(preferredLanguage());
+$("new-run").hidden = !canStart();
+$("start").addEventListener("submit", (event) => {
+  event.preventDefault();
+  begin();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  // The address keeps saying which run is shown.
+  event.preventDefault();
+  $("run").focus();
+});
+addEventListener("hashchange", showAddress);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) list.look();
+});
+showAddress();
+repeat(lookInside, POLL_STATS);
+repeat(() => list.look(), POLL_RUNS);
+setInterval(() => {
+  if (view.run && isActive(view.run)) view.showTimes();
+}, 1000);

@@ -1,0 +1,135 @@
+// The result of a run: text, a link, or JSON as lists and tables.
+
+import { ask, runPath } from "./api.js";
+import { attempt } from "./connection.js";
+import { $, element, visible } from "./dom.js";
+import { number, text } from "./texts.js";
+
+const MOST_ITEMS = 200; // shown at once
+const DEEPEST_TABLE = 2;
+
+let shown = null; // { runId, kind, value }
+let asking = null;
+
+export function clearResult() {
+  shown = null;
+  asking = null;
+  showResult(null);
+}
+
+/** Fetch the result of a run that is completed, once. */
+export async function fetchResult(run) {
+  const { id: runId, result_kind: kind } = run;
+  if (run.status !== "completed" || !kind || shown || asking === runId) return;
+  asking = runId;
+  await attempt(async () => {
+    const read = kind === "text" ? String : kind === "json" ? JSON.parse : () => null;
+    const value = kind === "link" ? null : await ask(runPath(runId, "/result"), { read });
+    if (asking === runId) shown = { runId, kind, value };
+  });
+  if (asking === runId) asking = null;
+  showResult(run);
+}
+
+/** Show what there is of a run's result. */
+export function showResult(run) {
+  const isActive = run && ["queued", "running"].includes(run.status);
+  $("no-result").hidden = Boolean(shown);
+  $("no-result").textContent = text(isActive ? "noResultYet" : "noResult");
+  $("result-tools").hidden = !shown;
+  $("open-result").hidden = !shown;
+  if (!shown) return $("result").replaceChildren();
+  const { runId, kind, value } = shown;
+  const href = runPath(runId, "/result");
+  $("save-result").hidden = kind === "link";
+  $("save-result").href = href;
+  $("save-result").download = `${runId}.${kind === "text" ? "txt" : "json"}`;
+  return $("result").replaceChildren(
+    kind === "link"
+      ? element("a", { href, target: "_blank", rel: "noreferrer" }, text("openResult"))
+      : kind === "text"
+        ? element("pre", { dir: "auto" }, visible(value))
+        : valueElement(value),
+  );
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+function scalarElement(value) {
+  if (typeof value === "boolean") return element("span", {}, text(value ? "yes" : "no"));
+  if (typeof value === "number") return element("span", { className: "figure" }, number(value, 20));
+  return element("span", { dir: "auto" }, value === null ? "–" : visible(String(value)));
+}
+
+function valueElement(value, depth = 0) {
+  if (Array.isArray(value)) return listElement(value, depth);
+  if (isObject(value)) return objectElement(value, depth);
+  return scalarElement(value);
+}
+
+function objectElement(value, depth) {
+  const entries = Object.entries(value);
+  if (entries.length === 0) return element("span", { className: "empty" }, text("nothingIn"));
+  const list = element("dl", { className: "fields" });
+  const add = ([name, each]) => {
+    const isWide = each !== null && typeof each === "object";
+    list.append(element("div", { className: isWide ? "wide" : "" }, element("dt", { dir: "auto" }, visible(name)), element("dd", {}, folded(each, depth))));
+  };
+  return inParts(list, entries, add);
+}
+
+function listElement(values, depth) {
+  if (values.length === 0) return element("span", { className: "empty" }, text("nothingIn"));
+  const columns = columnsOf(values);
+  if (columns && depth < DEEPEST_TABLE) return tableElement(values, columns);
+  const list = element("ol", { className: "items" });
+  return inParts(list, values, (value) => list.append(element("li", {}, folded(value, depth))));
+}
+
+/** What is deep inside is folded. */
+function folded(value, depth) {
+  if (value === null || typeof value !== "object" || depth < DEEPEST_TABLE) return valueElement(value, depth + 1);
+  const size = Object.keys(value).length;
+  const details = element("details", {}, element("summary", {}, text("items", size)));
+  details.addEventListener("toggle", () => details.append(valueElement(value, depth + 1)), { once: true });
+  return details;
+}
+
+/** The names that all of these objects have in common, if they are alike and flat enough for a table. */
+function columnsOf(values) {
+  if (!values.every(isObject)) return null;
+  const names = [...new Set(values.slice(0, MOST_ITEMS).flatMap(Object.keys))];
+  const isFlat = values.every((value) => Object.values(value).every((each) => each === null || typeof each !== "object"));
+  return isFlat && names.length > 0 && names.length <= 8 ? names : null;
+}
+
+function tableElement(values, columns) {
+  const body = element("tbody");
+  const head = element("tr", {}, ...columns.map((name) => element("th", { scope: "col", dir: "auto" }, visible(name))));
+  const add = (value) => {
+    const cells = columns.map((name) => {
+      const cell = element("td", {}, Object.hasOwn(value, name) ? scalarElement(value[name]) : "");
+      cell.dataset.column = visible(name); // shown beside the value where there is no room for columns
+      return cell;
+    });
+    body.append(element("tr", {}, ...cells));
+  };
+  return inParts(element("table", {}, element("thead", {}, head), body), values, add);
+}
+
+/** The element, filled with the first of the values, and a button for more. */
+function inParts(filled, values, add) {
+  const place = element("div", { className: "parts" }, filled);
+  let done = 0;
+  const more = element("button", { type: "button" });
+  const fill = () => {
+    for (const value of values.slice(done, done + MOST_ITEMS)) add(value);
+    done += MOST_ITEMS;
+    more.textContent = text("moreItems", values.length - done);
+    if (done >= values.length) more.remove();
+    else place.append(more);
+  };
+  more.addEventListener("click", fill);
+  fill();
+  return place;
+}

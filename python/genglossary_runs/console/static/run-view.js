@@ -1,0 +1,237 @@
+// The run that is shown: its state, its log, its progress, its outcome.
+
+import { ask, post, runPath } from "./api.js";
+import { attempt, back, lost, release } from "./connection.js";
+import { $, announce, copyText } from "./dom.js";
+import { RunFeed } from "./feed.js";
+import { addError, addEvents, endLog, openLog, remark, showLine } from "./log.js";
+import { clearResult, fetchResult, showResult } from "./result-view.js";
+import { isActive, lengthOf, outcomeOf, startOf, statusOf, titleOf } from "./run-text.js";
+import { advance, clearSteps, showSteps } from "./steps.js";
+import { selectTab } from "./tabs.js";
+import { clock, named, text, wholeTime } from "./texts.js";
+
+export class RunView {
+  run = null; // as the server gave it last
+  missing = null; // or the id of a run that is not there
+  #gone = false;
+  #feed = null;
+  #lostAt = null;
+  #traceback = null;
+
+  /** `changed` is called when the list of runs is no longer true, `startAgain` to start a run once more. */
+  constructor({ changed, startAgain }) {
+    this.changed = changed;
+    $("cancel").addEventListener("click", () => this.#cancel());
+    $("again").addEventListener("click", () => startAgain(this.run));
+    $("copy-link").addEventListener("click", () => this.#copyLink());
+    $("open-result").addEventListener("click", () => {
+      selectTab($("result-tab"));
+      $("result-tab").focus();
+    });
+  }
+
+  /** Show a run, and a line of it, from what the server says. */
+  async open(runId, line = null) {
+    if (this.run?.id === runId) return line === null ? undefined : showLine(line);
+    this.close();
+    this.missing = runId;
+    let record = null;
+    // The lines need not wait for what is said about the run.
+    openLog(runId, line);
+    this.#feed = new RunFeed(runId, this.#listener());
+    await attempt(
+      async () => (record = await ask(runPath(runId))),
+      () => this.#miss(runId),
+    );
+    if (record && this.missing === runId) this.#begin(record);
+  }
+
+  #begin(run) {
+    this.missing = null;
+    this.run = run;
+    this.show();
+    fetchResult(run);
+    announce(`${titleOf(run)}, ${named("statuses", statusOf(run))}`);
+  }
+
+  close() {
+    this.#feed?.close();
+    release("stream");
+    this.run = null;
+    this.missing = null;
+    this.#gone = false;
+    this.#feed = null;
+    this.#lostAt = null;
+    this.#traceback = null;
+    openLog(null);
+    clearSteps();
+    clearResult();
+    selectTab($("log-tab"));
+    this.show();
+  }
+
+  #miss(runId) {
+    if (this.missing !== runId) return;
+    this.#feed?.close();
+    this.show();
+  }
+
+  /** Take what the server now says of the run. */
+  update(run) {
+    if (this.missing === run.id) return this.#begin(run);
+    const before = this.run;
+    if (before?.id !== run.id || this.#gone) return undefined;
+    this.run = run;
+    this.show();
+    fetchResult(run);
+    if (statusOf(before) !== statusOf(run)) announce(isActive(run) ? named("statuses", statusOf(run)) : outcomeOf(run));
+    return undefined;
+  }
+
+  /** Ask the server for the run that is shown. */
+  async look() {
+    const id = this.run?.id ?? this.missing;
+    if (id === null || this.#gone) return;
+    await attempt(async () => this.update(await ask(runPath(id))));
+  }
+
+  #listener() {
+    return {
+      events: (events) => {
+        let isNews = null;
+        for (const { data } of events) {
+          if ("progress_current" in data) isNews = advance(data) || isNews || false;
+          if (typeof data.traceback === "string") this.#traceback = data.traceback;
+          if (data.cancel_requested === true) this.#patch({ cancel_requested: true });
+          if (data.status === "running") this.#patch({ status: "running", queue_position: null });
+        }
+        addEvents(events);
+        if (isNews !== null) showSteps(this.#status, isNews);
+        if (this.#traceback) this.#showTraceback();
+      },
+      gap: (gap) => remark("gap", () => text("gap", gap.missed, gap.from, gap.to)),
+      caughtUp: () => {},
+      complete: (data, place) => {
+        release("stream");
+        if (data.status === "failed" && data.error) addError(place, data.error);
+        endLog();
+        this.#patch({ status: data.status, error: data.error ?? null });
+        this.look().then(this.changed);
+      },
+      anew: () => {
+        const { runId } = this.#feed;
+        openLog(runId);
+        clearSteps();
+        clearResult();
+        this.#traceback = null;
+        const now = new Date();
+        remark("remark", () => text("restarted", clock(now)));
+        this.look();
+      },
+      lost: () => {
+        this.#lostAt ??= new Date();
+        lost("stream");
+      },
+      back: () => {
+        const [from, to] = [this.#lostAt, new Date()];
+        if (from) remark("remark", () => text("lostAndBack", clock(from), clock(to)));
+        this.#lostAt = null;
+        back("stream");
+      },
+      vanish: () => {
+        release("stream");
+        if (!this.run) return;
+        this.#gone = true;
+        endLog();
+        this.show();
+        announce(text("gone"));
+      },
+    };
+  }
+
+  /** The run's events are newer than what was said about it. */
+  #patch(news) {
+    if (!this.run || !isActive(this.run)) return;
+    this.run = { ...this.run, ...news };
+    if (!isActive(this.run)) {
+      this.run.finished ??= new Date().toISOString();
+      announce(outcomeOf(this.run));
+    }
+    this.show();
+  }
+
+  async #cancel() {
+    const { run } = this;
+    if (run.cancel_requested) return;
+    await attempt(
+      async () => {
+        await post(runPath(run.id, "/cancel"));
+        this.#patch({ cancel_requested: true });
+      },
+      () => this.#sayRefusal(),
+    );
+    await this.changed();
+  }
+
+  #sayRefusal() {
+    $("run-refusal").hidden = false;
+    $("run-refusal").textContent = text("notAllowed");
+  }
+
+  async #copyLink() {
+    if (!(await copyText(location.href))) return;
+    $("copy-link").textContent = text("copied");
+    announce(text("copied"));
+    setTimeout(() => ($("copy-link").textContent = text("copyLink")), 2000);
+  }
+
+  // What is seen
+
+  get #status() {
+    return this.#gone ? "lost" : this.run ? statusOf(this.run) : "running";
+  }
+
+  show() {
+    const { run } = this;
+    $("chosen-run").hidden = !run;
+    $("no-run").hidden = Boolean(run);
+    $("no-run").textContent = this.missing === null ? text("noRun") : text("noSuchRun", this.missing);
+    if (!run) return;
+    const status = this.#status;
+    const isOpen = isActive(run) && !this.#gone;
+    $("run-title").textContent = titleOf(run);
+    $("status").dataset.status = status;
+    $("status").textContent =
+      status === "queued" && run.queue_position ? text("queuedAt", run.queue_position) : named("statuses", status);
+    $("run-id").textContent = run.id;
+    $("owner").hidden = !run.owner;
+    $("owner").textContent = run.owner ? text("owner", run.owner) : "";
+    this.showTimes();
+    if (!isOpen && document.activeElement === $("cancel")) $("run").focus();
+    $("cancel").hidden = !isOpen;
+    $("cancel").ariaDisabled = run.cancel_requested;
+    $("cancel").textContent = text(run.cancel_requested ? "cancelling" : "cancel");
+    $("again").hidden = isOpen || !("start" in document.documentElement.dataset);
+    showSteps(status);
+    $("outcome").hidden = isOpen;
+    $("outcome").dataset.status = status;
+    $("outcome-text").textContent = this.#gone ? text("gone") : outcomeOf(run);
+    this.#showTraceback();
+    showResult(run);
+  }
+
+  #showTraceback() {
+    const trace = this.run?.traceback ?? (this.run?.status === "failed" ? this.#traceback : null);
+    $("traceback").hidden = !trace;
+    $("traceback-text").textContent = trace ?? "";
+  }
+
+  showTimes() {
+    const { run } = this;
+    if (!run) return;
+    $("times").textContent = text("startedAt", startOf(run), lengthOf(run));
+    $("times").title = wholeTime(new Date(run.started));
+  }
+}
+

@@ -1,0 +1,98 @@
+// The live events of a run. The tabs of one browser share one stream of it: over HTTP/1.1 a browser has six connections
+// to a server, for all tabs together, and a stream keeps one.
+//
+// A tab that holds the run's lock reads the stream and passes its events on; the others listen. Where all places for
+// streams are taken by other runs, the tab asks for new events again and again instead. Browsers have locks on https and
+// loopback only; without them each tab reads a stream of its own, and gives it back while it is hidden.
+
+import { runPath } from "./api.js";
+import { sleep } from "./dom.js";
+
+const PLACES = 3; // streams of one browser; the other connections are for requests
+const ASK_EVERY = 1000; // milliseconds
+const GATHER = 20; // milliseconds in which events are passed on together
+
+const here = new URL("api/", document.baseURI).href;
+const channel = new BroadcastChannel(here);
+
+/**
+ * Read the live events of a run until `signal` aborts or something breaks.
+ *
+ * `cursor()` gives the id of the last event that was taken; `take(after, events)` takes events that follow the one of the
+ * id `after`, each with `id`, `name` and `data` (JSON), and returns whether they followed what was taken; `opened()` is
+ * called when the stream is there; `ask()` asks for new events once.
+ *
+ * Resolves when the caller should catch up and begin again; to true if the stream broke.
+ */
+export async function readLive(runId, { cursor, take, opened, ask, signal }) {
+  const stop = new AbortController();
+  signal.addEventListener("abort", () => stop.abort(), { once: true });
+  const listener = ({ data }) => {
+    if (data.runId !== runId || stop.signal.aborted) return;
+    opened();
+    if (!take(data.after, data.events)) stop.abort(); // something came between: catch up
+  };
+  channel.addEventListener("message", listener);
+  const hold = () => streamOrAsk(runId, { cursor, take, opened, ask, signal: stop.signal });
+  try {
+    if (!navigator.locks) return await stream(runId, { cursor, take, opened, signal: stop.signal });
+    return await navigator.locks.request(`${here} run ${runId}`, { signal: stop.signal }, hold);
+  } catch (error) {
+    if (error.name !== "AbortError") throw error;
+    return false;
+  } finally {
+    channel.removeEventListener("message", listener);
+    stop.abort();
+  }
+}
+
+async function streamOrAsk(runId, reader) {
+  for (let place = 0; place < PLACES; place += 1) {
+    const name = `${here} stream ${place}`;
+    const broke = await navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && stream(runId, reader));
+    if (broke !== null) return broke;
+  }
+  reader.opened();
+  while (!reader.signal.aborted) {
+    await sleep(ASK_EVERY);
+    if (!reader.signal.aborted) await reader.ask();
+  }
+  return false;
+}
+
+/** Read the stream itself. Resolves to whether it broke. */
+function stream(runId, { cursor, take, opened, signal }) {
+  return new Promise((resolve) => {
+    const source = new EventSource(`${runPath(runId, "/events")}?after=${encodeURIComponent(cursor())}`);
+    let gathered = [];
+    let timer = null;
+    const pass = () => {
+      clearTimeout(timer);
+      timer = null;
+      if (gathered.length === 0) return;
+      const [after, events] = [cursor(), gathered];
+      gathered = [];
+      channel.postMessage({ runId, after, events });
+      take(after, events);
+    };
+    const end = (broke) => {
+      source.close();
+      pass();
+      resolve(broke);
+    };
+    const gather = (event) => {
+      gathered.push({ id: event.lastEventId, name: event.type, data: event.data });
+      timer ??= setTimeout(pass, GATHER);
+    };
+    source.addEventListener("open", opened);
+    for (const name of ["message", "gap"]) source.addEventListener(name, gather);
+    source.addEventListener("complete", (event) => {
+      gather(event);
+      end(false);
+    });
+    // Whatever it was, a restart of the server or a proxy's refusal: what the run has now is asked for.
+    source.addEventListener("error", () => end(true));
+    signal.addEventListener("abort", () => end(false), { once: true });
+    if (signal.aborted) end(false);
+  });
+}

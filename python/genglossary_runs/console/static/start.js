@@ -1,0 +1,45 @@
+// Starting runs, where the application lets its page do that.
+
+import { idempotencyKey, NoAnswer, post, Refused } from "./api.js";
+import { $ } from "./dom.js";
+import { text } from "./texts.js";
+
+// Of starts without an answer, by the id of the run that is started again: the next try must not start a second run.
+const keys = new Map();
+
+/** Whether runs can be started from here. */
+export const canStart = () => "start" in document.documentElement.dataset;
+
+/** Start a run: a new one, or `again` one that has ended. Returns its record, or null and says why not. */
+export async function start(again = null) {
+  const button = $(again ? "again" : "go");
+  const refusal = $(again ? "run-refusal" : "refusal");
+  if (button.ariaDisabled === "true") return null;
+  button.ariaDisabled = "true";
+  button.textContent = text("starting");
+  refusal.hidden = true;
+  const id = again?.id ?? "";
+  const key = keys.get(id) ?? idempotencyKey();
+  keys.set(id, key);
+  try {
+    const run = await post("api/runs", again ? { again: id } : {}, { "Idempotency-Key": key });
+    keys.delete(id);
+    return run;
+  } catch (error) {
+    if (error instanceof Refused) keys.delete(id);
+    else if (!(error instanceof NoAnswer)) throw error;
+    refusal.textContent = wordsOf(error);
+    refusal.hidden = false;
+    return null;
+  } finally {
+    button.ariaDisabled = "false";
+    button.textContent = text(again ? "again" : "start");
+  }
+}
+
+function wordsOf(error) {
+  if (error instanceof NoAnswer) return text("noAnswer");
+  if (error.status === 403) return text("notAllowed");
+  if (error.status === 409 && error.body.run_id) return text("stillRunning", text("run", error.body.run_id));
+  return error.message;
+}

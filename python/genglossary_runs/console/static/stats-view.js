@@ -1,0 +1,76 @@
+// What the manager, its store and the streams of the process that answers hold.
+
+import { ask } from "./api.js";
+import { Chart } from "./chart.js";
+import { attempt } from "./connection.js";
+import { $, element } from "./dom.js";
+import { named, number, size, text } from "./texts.js";
+
+const SECTIONS = ["manager", "store", "streams"];
+
+const eventChart = new Chart("event");
+const readerChart = new Chart("reader");
+let stats = null;
+let askedAt = 0;
+
+export async function lookInside() {
+  await attempt(async () => {
+    const found = await ask("api/stats");
+    const now = performance.now();
+    if (stats) {
+      // After a restart the count begins again, and another worker has one of its own.
+      const published = Math.max(0, found.manager.events_published - stats.manager.events_published);
+      eventChart.push(Math.round((published * 1000) / (now - askedAt)));
+    }
+    readerChart.push(found.manager.subscribers);
+    stats = found;
+    askedAt = now;
+    showStats();
+  });
+}
+
+export function showStats() {
+  eventChart.show();
+  readerChart.show();
+  if (!stats) return;
+  for (const name of SECTIONS) {
+    const values = Object.entries(stats[name] ?? {}).filter(([, value]) => value !== null && typeof value !== "object");
+    let section = $("stats").querySelector(`[data-section="${name}"]`);
+    if (!section && values.length > 0) {
+      section = element("section", {}, element("h3"), element("dl", { className: "stats" }));
+      section.dataset.section = name;
+      $("stats").append(section);
+    }
+    if (!section) continue;
+    section.hidden = values.length === 0;
+    section.firstChild.textContent = named("sections", name);
+    // The subscribers are the readers of the chart.
+    for (const [each, value] of values) if (each !== "subscribers") showValue(section.lastChild, each, value);
+  }
+}
+
+function showValue(list, name, value) {
+  let row = list.querySelector(`[data-name="${name}"]`);
+  if (!row) {
+    row = element("div", {}, element("dt"), element("dd"));
+    row.dataset.name = name;
+    list.append(row);
+  }
+  const [label, shown] = row.children;
+  const words = valueText(name, value);
+  label.textContent = named("stats", name).replaceAll("_", " ");
+  if (shown.textContent && shown.textContent !== words) flash(row);
+  shown.textContent = words;
+}
+
+function valueText(name, value) {
+  if (typeof value === "boolean") return text(value ? "yes" : "no");
+  if (typeof value !== "number") return String(value);
+  return /(^|_)bytes(_|$)/.test(name) ? size(value) : number(value);
+}
+
+function flash(row) {
+  row.classList.add("changed");
+  // Fades out by the style sheet, once the browser has seen it.
+  requestAnimationFrame(() => requestAnimationFrame(() => row.classList.remove("changed")));
+}

@@ -1,0 +1,59 @@
+// How far a run is, step by step. It stays when the run has ended: how far did it come?
+
+import { $, announce, element, visible } from "./dom.js";
+import { text } from "./texts.js";
+
+const NEWS_EVERY = 15_000; // milliseconds between two announcements of progress
+const MOST_STEPS = 200;
+
+let steps = new Map(); // by name, in the order in which they began
+let current = null;
+let announcedAt = 0;
+
+export function clearSteps() {
+  steps = new Map();
+  current = null;
+}
+
+/** Take an event of progress. */
+export function advance(data) {
+  const name = visible(String(data.step ?? ""));
+  const isNew = name !== current?.name;
+  steps.delete(name);
+  current = { name, done: Number(data.progress_current), total: data.progress_total ?? null };
+  steps.set(name, current);
+  if (steps.size > MOST_STEPS) steps.delete(steps.keys().next().value);
+  if (!isNew && Date.now() - announcedAt < NEWS_EVERY) return false;
+  announcedAt = Date.now();
+  return true;
+}
+
+/** Show the steps of a run with this status. */
+export function showSteps(status, isNews = false) {
+  const isActive = ["queued", "running", "stopping"].includes(status);
+  $("progress").hidden = !current && !isActive;
+  $("progress").dataset.status = status;
+  $("step").textContent = current ? current.name || text("noStep") : text("waiting");
+  $("amount").textContent = current ? amountOf(current) : "";
+  const { done, total } = current ?? { done: 0, total: null };
+  $("bar").max = total || 1;
+  if (total !== null) $("bar").value = total === 0 ? 1 : done;
+  else if (isActive) $("bar").removeAttribute("value");
+  else $("bar").value = status === "completed" ? 1 : 0;
+  const earlier = [...steps.values()].slice(0, -1);
+  $("earlier").hidden = earlier.length === 0;
+  $("earlier-title").textContent = text("earlierSteps", earlier.length);
+  if ($("earlier").open) showEarlier(earlier);
+  if (isNews) announce(`${$("step").textContent} ${$("amount").textContent}`);
+}
+
+const amountOf = ({ done, total }) => text("amount", done, total);
+
+function showEarlier(earlier) {
+  const rows = earlier.map((step) =>
+    element("li", {}, element("span", {}, step.name || text("noStep")), element("span", { className: "amount" }, amountOf(step))),
+  );
+  $("steps").replaceChildren(...rows);
+}
+
+$("earlier").addEventListener("toggle", () => showEarlier([...steps.values()].slice(0, -1)));
