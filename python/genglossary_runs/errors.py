@@ -94,6 +94,29 @@ class OtherProcessError(RunsError, RuntimeError):
     """A run was used in a process that was forked from its own; readers and the cancel are in the parent."""
 
 
+class FollowError(RunsError, OSError):
+    """A run cannot be followed over HTTP."""
+
+
+class RefusedError(FollowError):
+    """A server refuses: there is no such run, or this client may not do that.
+
+    Attributes:
+        status: of the answer, such as 404 or 403.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.status)
+
+
+class StreamLostError(FollowError):
+    """The server of a run could not be reached for as long as was asked for."""
+
+
 class RunCancelledError(BaseException):
     """The run was cancelled.
 

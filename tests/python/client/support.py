@@ -108,3 +108,11 @@ class NodeFollower:
         self._process.kill()
         self._process.wait()
         self._listener.join(DEADLINE)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return as soon as `condition()` is true."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

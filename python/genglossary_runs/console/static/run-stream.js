@@ -175,13 +175,14 @@ export class RunStream {
     this.#failures = 0;
     const data = parse(text);
     if (name === "gap") return this.#tell("onGap", data.gap, data);
-    if (name !== "complete" && id !== this.lastEventId) {
+    // What has no id, as `stalled`, is no event of the run.
+    if (name !== "complete" && id && id !== this.lastEventId) {
       // The terminal event of a run whose process died has a fence of its own; any other new fence is another run.
       const fence = fenceOf(id);
       if (this.#fence && fence !== this.#fence) this.#tell("onLife", { from: this.#fence, to: fence });
       this.#fence = fence;
     }
-    this.lastEventId = id;
+    this.lastEventId = id || this.lastEventId;
     if (name !== "complete") return this.#tell("onEvent", { id, name, data });
     this.#stop("ended");
     this.#tell("onEnd", data);

@@ -1,0 +1,112 @@
+"""Follow a run's stream, with and without an event loop."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+import httpx
+from httpx_sse import EventSource
+
+from .following import Event, Following
+
+
+def follow(
+    url: str,
+    *,
+    after: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    client: httpx.Client | None = None,
+    silence: float = 45.0,
+    give_up: float | None = None,
+    on_retry: Callable[[str, float], object] | None = None,
+) -> Iterator[Event]:
+    """Iterate over the events of a run, up to the terminal one.
+
+    Args:
+        url: of the run's stream; of a run of the API, also without `/events`.
+        after: the id of an event, for those after it; by default from the oldest that is held.
+        headers: of each request.
+        client: makes the requests; by default one of its own.
+        silence: seconds without a sign of the server after which the connection is made again, more than 0. The server
+            sends a heartbeat every 15 seconds.
+        give_up: seconds for which to try to reach the server; None tries without end.
+        on_retry: called with the reason and the seconds to wait when a connection has to be made again.
+
+    Raises:
+        RefusedError: there is no such run, or this client may not read it.
+        StreamLostError: the server was not reached within `give_up` seconds.
+    """
+    following = _following(url, after, headers, give_up, on_retry)
+    with contextlib.ExitStack() as stack:
+        http = stack.enter_context(httpx.Client()) if client is None else client
+        while not following.is_over:
+            try:
+                with http.stream(
+                    "GET", following.url, headers=following.headers(), timeout=_timeout(silence)
+                ) as response:
+                    if following.accepts(response):
+                        for received in EventSource(response).iter_sse():
+                            event = following.take(received)
+                            if event is not None:
+                                yield event
+                            if following.is_over:
+                                return
+                        following.lost("the stream stopped")
+            except httpx.TransportError as error:
+                following.lost(_reason(error))
+            if not following.is_over:
+                time.sleep(following.delay)
+
+
+async def afollow(
+    url: str,
+    *,
+    after: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    client: httpx.AsyncClient | None = None,
+    silence: float = 45.0,
+    give_up: float | None = None,
+    on_retry: Callable[[str, float], object] | None = None,
+) -> AsyncIterator[Event]:
+    """Do what `follow` does, on an event loop."""
+    following = _following(url, after, headers, give_up, on_retry)
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient()) if client is None else client
+        while not following.is_over:
+            try:
+                async with http.stream(
+                    "GET", following.url, headers=following.headers(), timeout=_timeout(silence)
+                ) as response:
+                    if following.accepts(response):
+                        async for received in EventSource(response).aiter_sse():
+                            event = following.take(received)
+                            if event is not None:
+                                yield event
+                            if following.is_over:
+                                return
+                        following.lost("the stream stopped")
+            except httpx.TransportError as error:
+                following.lost(_reason(error))
+            if not following.is_over:
+                await asyncio.sleep(following.delay)
+
+
+def _following(
+    url: str,
+    after: str | None,
+    headers: Mapping[str, str] | None,
+    give_up: float | None,
+    on_retry: Callable[[str, float], object] | None,
+) -> Following:
+    return Following(httpx.URL(url), after or "", headers or {}, give_up, on_retry)
+
+
+def _timeout(silence: float) -> httpx.Timeout:
+    return httpx.Timeout(min(10.0, silence), read=silence)
+
+
+def _reason(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.ReadTimeout):
+        return "nothing was heard for too long"
+    return str(error) or type(error).__name__

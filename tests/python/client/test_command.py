@@ -1,0 +1,224 @@
+"""`python -m genglossary_runs`, in a terminal and without one."""
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from genglossary_runs.__main__ import main
+from genglossary_runs.client.addresses import list_urls, run_url
+from genglossary_runs.console import router
+from genglossary_runs.runner import RunContext, Runner
+from runner.support import until_cancelled
+from streams.servers import Site
+
+from .conftest import TOKEN
+from .proxy import Proxy
+from .support import DEADLINE, Speaker, wait_until
+
+COMMAND = [sys.executable, "-m", "genglossary_runs"]
+
+
+def failing(context: RunContext) -> None:
+    raise ValueError("no such page")
+
+
+class Terminal:
+    """The command in a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        )
+        os.close(theirs)
+        self.text = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # the other side has closed
+            while data := os.read(self._ours, 65536):
+                self.text += data.decode(errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it shows this."""
+        wait_until(lambda: text in self.text or self.process.poll() is not None)
+        assert text in self.text
+
+    def write(self, text: str) -> None:
+        """Type."""
+        os.write(self._ours, text.encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.killpg(self.process.pid, 2)
+
+    def code(self) -> int:
+        """The exit code."""
+        code = self.process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return code
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(DEADLINE)
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    opened: list[Terminal] = []
+    yield opened
+    for each in opened:
+        each.close()
+
+
+def test_a_run_is_shown_with_bars_in_a_terminal(runner: Runner, proxy: Proxy, terminals: list[Terminal]) -> None:
+    go_on = threading.Event()
+
+    def work(context: RunContext) -> None:
+        context.log("[bold]no markup[/bold] \x1b[31mno colour")
+        context.progress(3, 10, step="reading")
+        assert go_on.wait(DEADLINE)
+
+    run = runner.start(work)
+    terminal = Terminal("follow", f"{proxy.url}/api/runs/{run.run_id}/events")
+    terminals.append(terminal)
+    terminal.wait_for("reading")
+    terminal.wait_for("3/10")
+    go_on.set()
+    assert terminal.code() == 0
+    assert "[bold]no markup[/bold]" in terminal.text
+    assert "\ufffd[31mno colour" in terminal.text
+    assert "Run completed" in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "status"), [("c", 130, "cancelled"), ("l", 3, "running"), ("", 0, "completed")]
+)
+def test_ctrl_c_asks_once_whether_to_cancel_or_to_leave(
+    runner: Runner, proxy: Proxy, terminals: list[Terminal], answer: str, code: int, status: str
+) -> None:
+    done = threading.Event()
+
+    def work(context: RunContext) -> None:
+        context.log("begun")
+        while not done.is_set():
+            context.raise_if_cancelled()
+            done.wait(0.01)
+
+    run = runner.start(work)
+    terminal = Terminal("follow", f"{proxy.url}/api/runs/{run.run_id}")
+    terminals.append(terminal)
+    terminal.wait_for("begun")
+    terminal.interrupt()
+    terminal.wait_for("ancel, [l]eave")
+    terminal.write(answer + "\n")
+    if status == "completed":
+        done.set()
+    assert terminal.code() == code
+    assert run.status == status
+    # What had been shown is not shown again.
+    assert "begun" not in terminal.text.partition("[l]eave")[2]
+    done.set()
+
+
+def test_without_a_terminal_it_writes_plain_lines(
+    runner: Runner, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(context: RunContext) -> None:
+        for number in (0, 5, 50, 55, 56, 100):
+            context.progress(number, 100, step="reading", message="")
+        context.log("Two\nlines", level="warning")
+
+    run = runner.start(work)
+    assert main(["follow", f"{proxy.url}/api/runs/{run.run_id}/events"]) == 0
+    lines = [line[9:] for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if "reading" in line] == [f"reading: {percent} %" for percent in (0, 50, 100)]
+    assert lines[-3:] == ["WARNING Two", "WARNING lines", "INFO    Run completed"]
+
+
+def test_the_exit_code_tells_the_outcome(
+    runner: Runner, site: Site, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = runner.start(failing)
+    assert failed.wait(DEADLINE)
+    assert len(site.complaints) == 1
+    site.complaints.clear()
+    assert main(["follow", f"{proxy.url}/api/runs/{failed.run_id}"]) == 1
+    assert "Run failed: ValueError: no such page" in capsys.readouterr().out
+    cancelled = runner.start(until_cancelled)
+    assert main(["cancel", f"{proxy.url}/api/runs/{cancelled.run_id}/events"]) == 0
+    assert main(["follow", f"{proxy.url}/api/runs/{cancelled.run_id}"]) == 130
+    assert main(["cancel", f"{proxy.url}/api/runs/{cancelled.run_id}"]) == 1
+    for command in ("follow", "cancel"):
+        assert main([command, f"{proxy.url}/api/runs/nowhere"]) == 2
+        assert "404" in capsys.readouterr().err
+    assert main(["list", "http://127.0.0.1:1/"]) == 2
+    assert main(["list", "no address"]) == 2
+
+
+def test_runs_are_listed(
+    runner: Runner, site: Site, proxy: Proxy, speaker: Speaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runner.start(failing, key="book")
+    assert run.wait(DEADLINE)
+    site.complaints.clear()
+    runner.start(speaker)
+    for url in (f"{proxy.url}/", f"{proxy.url}/api", f"{proxy.url}/api/runs"):
+        assert main(["list", url]) == 0
+        rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert [row[1] for row in rows] == ["running", "failed"]
+        assert rows[1][0] == run.run_id
+        assert rows[1][4:] == ["book", "ValueError: no such page"]
+    assert main(["list", proxy.url, "--status", "failed", "--json"]) == 0
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)["runs"]] == [run.run_id]
+    assert main(["list", proxy.url, "--search", "nothing"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_headers_are_sent(runner: Runner, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    runner.start(lambda context: None, run_id="secret")
+    url = f"{proxy.url}/api/runs/secret"
+    assert main(["follow", url]) == 2
+    assert main(["follow", url, "--header", f"Authorization: {TOKEN}"]) == 0
+    with pytest.raises(SystemExit):
+        main(["follow", url, "--header", "no colon"])
+
+
+def test_addresses_of_consoles_are_understood(runner: Runner) -> None:
+    assert run_url("https://a.example/runs/#run/import%2F7/12") == "https://a.example/runs/api/runs/import%2F7"
+    assert run_url("https://a.example/runs/api/runs/7/events") == "https://a.example/runs/api/runs/7"
+    assert run_url("https://a.example/runs/api/runs/7") == "https://a.example/runs/api/runs/7"
+    assert list_urls("https://a.example/runs/#run/7") == [
+        "https://a.example/runs/api/runs",
+        "https://a.example/runs/runs",
+        "https://a.example/runs",
+    ]
+    app = FastAPI()
+    console = FastAPI()
+    console.include_router(router(runner), prefix="/api")
+    app.mount("/runs", console)
+    run = runner.start(lambda context: None, run_id="a/b c")
+    assert run.wait(DEADLINE)
+    with Site(app) as site:
+        page = f"http://127.0.0.1:{site.port}/runs/"
+        assert main(["list", page]) == 0
+        assert main(["follow", f"{page}#run/a%2Fb%20c/3"]) == 0
+
+
+def test_one_sentence_says_what_is_missing() -> None:
+    script = "import sys; sys.modules['httpx_sse'] = None; import runpy; sys.argv[1:] = ['list', 'x']; "
+    script += "runpy.run_module('genglossary_runs', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'genglossary_runs.client needs httpx_sse: pip install "genglossary-runs[client]"\n'
