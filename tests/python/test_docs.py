@@ -1,4 +1,4 @@
-"""The documentation names files that exist."""
+"""The documentation names files that exist, and its examples are what it says they are."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md"]
+PAGES = sorted(path.relative_to(PROJECT).as_posix() for path in [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 ROOMS = "src|python|tests|examples|scripts|benches|docs"
 
 
@@ -25,3 +25,18 @@ def test_every_link_to_a_file_leads_somewhere(page: str) -> None:
     links = set(re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text))
     folder = (PROJECT / page).parent
     assert [link for link in sorted(links) if not (folder / link).exists()] == []
+
+
+def test_every_test_that_the_protocol_names_exists() -> None:
+    names = set(re.findall(r"`((?:test_|the_)\w+)`", (PROJECT / "docs/protocol.md").read_text(encoding="utf-8")))
+    tests = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("*.*s") if path.is_file())
+    tests += "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("*.py"))
+    assert names
+    assert [name for name in sorted(names) if not re.search(rf"(def|fn) {name}\b", tests)] == []
+
+
+def test_the_four_lines_of_the_guide_are_those_that_the_stand_in_application_has() -> None:
+    guide = (PROJECT / "docs/guides/genglossary.md").read_text(encoding="utf-8")
+    lines = re.search(r"```py title=.*?\n(.*?)```", guide, re.DOTALL)
+    assert lines is not None
+    assert lines[1] == (PROJECT / "tests/app/genglossary/runs/manager.py").read_text(encoding="utf-8")

@@ -68,7 +68,6 @@ class Awaitable:
         forgets_to_await,
         Awaitable,
     ],
-    ids=str,
 )
 def test_coroutines_run(runner: Runner, manager: RunManager, work: Any) -> None:
     """They never ran, and were reported completed."""
@@ -108,7 +107,6 @@ class GeneratorJob(GeneratorBase):
         GeneratorJob().method,
         functools.partial(GeneratorJob()),
     ],
-    ids=str,
 )
 def test_generator_functions_are_refused(runner: Runner, manager: RunManager, work: Any) -> None:
     with pytest.raises(TypeError, match="is a generator function: calling it runs nothing of it"):
