@@ -10,6 +10,7 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use common::worker::Worker;
 use common::{PATIENCE, manager, next, payload, publish, short, subscribe};
 use genglossary_runs::core::RunIdRef::Int;
 use genglossary_runs::core::fork::{attached, close_gate, detached, open_gate};
-use genglossary_runs::core::{Callback, CancelEvent, RunManager, Start, sync};
+use genglossary_runs::core::{Callback, CancelEvent, NotReady, Port, RunManager, Start, Subscription, sync};
 
 /// Held by the only test that runs.
 fn only_test() -> MutexGuard<'static, ()> {
@@ -246,6 +247,44 @@ fn a_share_belongs_to_the_lock_it_was_taken_for() {
     forking.assert_reaches("closed");
     forking.go_on();
     forking.assert_reaches("opened");
+}
+
+/// The thread that writes streams holds a lock of its own around what it reads, and that may wake other readers. One whose
+/// loop is woken through Python needs the GIL, which a thread has that waits for the gate.
+#[test]
+fn a_wake_up_sent_with_a_lock_held_does_not_keep_a_fork_waiting() {
+    let _only = only_test();
+    let manager = Arc::new(manager(10));
+    let reader = Arc::new(subscribe(&manager, 1, Start::Newest));
+    let waiting = Worker::new(move |steps| {
+        let woken = Arc::new(AtomicU32::new(0));
+        let port = Arc::new(Port::new(Box::new({
+            let woken = woken.clone();
+            move || {
+                let (closed, closing) = channel();
+                thread::spawn(move || {
+                    close_gate();
+                    open_gate();
+                    closed.send(())
+                });
+                closing.recv_timeout(PATIENCE).unwrap();
+                woken.fetch_add(1, Ordering::Relaxed);
+            }
+        })));
+        let Err(NotReady::Pending(epoch)) = reader.try_next() else { return };
+        let _armed = Subscription::arm(reader.clone(), epoch, &port).unwrap();
+        detached(|| {
+            let (outer, inner) = (sync::Mutex::new(()), sync::Mutex::new(()));
+            let guard = outer.lock();
+            publish(&manager, 1, &["a"]);
+            drop(inner.lock());
+            assert_eq!(woken.load(Ordering::Relaxed), 0);
+            drop(guard);
+        });
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
+        steps.reach("woken, with no lock held");
+    });
+    waiting.assert_reaches("woken, with no lock held");
 }
 
 #[test]

@@ -26,8 +26,13 @@
 //!
 //! A share is taken once a thread, however many locks it holds: the gate lets no new share in while it is being closed,
 //! and a second share of the same thread would wait for ever.
+//!
+//! A wake-up may need the GIL, and a thread may come to send one inside of a critical section that is not the core's: it
+//! waits until the thread's last lock is unlocked ([`once_unlocked`]).
 
 use std::cell::Cell;
+#[cfg(not(loom))]
+use std::cell::RefCell;
 #[cfg(not(loom))]
 use std::sync::RwLockReadGuard;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -48,6 +53,9 @@ thread_local! {
     static LOCKS: Cell<u32> = const { Cell::new(0) };
     #[cfg(not(loom))]
     static SHARE: Cell<Option<RwLockReadGuard<'static, ()>>> = const { Cell::new(None) };
+    /// What waits for the last of its locks to be unlocked.
+    #[cfg(not(loom))]
+    static POSTPONED: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
     static CLOSED: Cell<Option<RwLockWriteGuard<'static, ()>>> = const { Cell::new(None) };
 }
 
@@ -101,6 +109,15 @@ pub fn release<T>(value: T) {
     drop(value);
 }
 
+/// Run `act`, which may need the GIL: now, or when this thread, if it has no GIL, has unlocked its last lock.
+pub fn once_unlocked(act: impl FnOnce() + 'static) {
+    #[cfg(not(loom))]
+    if DETACHED.get() && LOCKS.get() > 0 {
+        return POSTPONED.with_borrow_mut(|postponed| postponed.push(Box::new(act)));
+    }
+    act();
+}
+
 /// Sets what `DETACHED` was, also if the work panics.
 struct Restore(bool);
 
@@ -151,6 +168,9 @@ impl Pass {
         LOCKS.set(locks);
         if locks == 0 {
             drop(SHARE.take());
+            if POSTPONED.with_borrow(|postponed| !postponed.is_empty()) {
+                POSTPONED.take().into_iter().for_each(|act| act());
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::fork::once_unlocked;
 use super::sync::{Bell, Mutex, is_past};
 
 /// What names a thing that can be waited for; no other thing of this process has the same.
@@ -56,13 +57,13 @@ impl Port {
         std::mem::take(&mut *self.ready.lock())
     }
 
-    fn notify(&self, key: Key) {
+    fn notify(self: Arc<Self>, key: Key) {
         let mut ready = self.ready.lock();
         let asleep = ready.is_empty();
         ready.push(key);
         drop(ready);
         if asleep {
-            (self.wake)();
+            once_unlocked(move || (self.wake)());
         }
     }
 }

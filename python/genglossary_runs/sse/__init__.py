@@ -16,8 +16,8 @@ Differences from sse-starlette and FastAPI's `EventSourceResponse`:
   (also as gunicorn's worker) and Hypercorn, with any middleware that leaves the body as it is. Streams with a
   background task, behind something that changes or holds back the body, over TLS, HTTP/2 or HTTP/1.0 stay with it.
   `stats()` counts both kinds, and a debug record says why one stays. A connection that was handed over is closed after
-  the end of its stream. Dependencies with `yield` end when the stream is handed over. The server's own limits of
-  connections do not count such streams: use `max_streams`. `handoff=False` keeps a stream in Python.
+  the end of its stream. Dependencies with `yield` end when the stream is handed over. To the server's own
+  limit of connections all such streams together are one: use `max_streams`. `handoff=False` keeps a stream in Python.
 - A client that stops reading is dropped.
 - With `drain_on_shutdown` open streams do not keep the server from stopping.
 - `retry:` and heartbeats are single lines. An empty line after them would be an empty event to clients like httpx-sse.

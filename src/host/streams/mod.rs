@@ -17,7 +17,8 @@
 //!
 //! The table of connections is behind a lock so that the child of a fork can close what it inherits
 //! ([`close_in_child`]). The thread holds it for some tens of sends at a time, and never while it sleeps. Lock order:
-//! `Hub.table`, or `HUB`; then `Hub.arrivals`; then the core's.
+//! `Hub.table`, or `HUB`; then `Hub.arrivals`; then the core's. Other readers that this wakes are woken when it is unlocked
+//! ([`once_unlocked`](crate::core::fork::once_unlocked)).
 
 mod coding;
 mod connection;

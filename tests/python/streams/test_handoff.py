@@ -6,6 +6,8 @@ import logging
 import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from core.support import wait_until
+from core.support import DEADLINE, wait_until
 from fastapi import BackgroundTasks, FastAPI, Request, Response
 from genglossary_runs import RunManager
 from genglossary_runs.sse import RunStream, run_stream, stats
@@ -564,3 +566,48 @@ def test_a_child_starts_without_streams(manager: RunManager, serve: Serve) -> No
         manager.publish(1, log(0))
         stream.receive_event(n=0)
         assert [event.seq for event in stream.events] == [1]
+
+
+def test_a_stream_that_wakes_a_loop_through_python_does_not_hang_a_fork() -> None:
+    """The thread closes a reader for which a loop without `add_reader` waits, too, and another thread forks then."""
+    program = """
+import asyncio, os, socket, threading
+from genglossary_runs import RunManager
+from genglossary_runs._core import StreamGroup
+
+class WithoutAddReader(asyncio.SelectorEventLoop):
+    def add_reader(self, *args):
+        raise NotImplementedError
+    def call_soon_threadsafe(self, *args, **kwargs):
+        if threading.current_thread() is not threading.main_thread():
+            told.set()
+            forked.wait()
+        return super().call_soon_threadsafe(*args, **kwargs)
+
+def fork():
+    told.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    forked.set()
+
+async def main():
+    reader = manager.subscribe(1)
+    waiting = asyncio.ensure_future(anext(reader, None))
+    await asyncio.sleep(0)
+    group.add(ours.fileno(), reader, heartbeat=None, send_timeout=30.0, retry=0)
+    theirs.close()
+    await waiting
+
+told, forked = threading.Event(), threading.Event()
+manager, group = RunManager(), StreamGroup()
+manager.open_run(1)
+ours, theirs = socket.socketpair()
+forking = threading.Thread(target=fork)
+forking.start()
+with asyncio.Runner(loop_factory=WithoutAddReader) as runner:
+    runner.run(main())
+forking.join()
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=DEADLINE, check=True)
