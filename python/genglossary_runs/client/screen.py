@@ -25,6 +25,7 @@ class Screen(Protocol):
 
     def live(self) -> AbstractContextManager[object]:
         """For the time in which events come."""
+        ...
 
 
 def make_screen(*, plain: bool) -> Screen:

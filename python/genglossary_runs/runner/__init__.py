@@ -69,6 +69,7 @@ from genglossary_runs.errors import (
 
 from .context import RunContext, current_run
 from .managed import ManagedRun
+from .observers import Observer
 from .outcome import Status
 from .run import Run
 from .runner import Runner
@@ -79,6 +80,7 @@ __all__ = [
     "AlreadyRunningError",
     "Level",
     "ManagedRun",
+    "Observer",
     "OtherProcessError",
     "Run",
     "RunCancelledError",

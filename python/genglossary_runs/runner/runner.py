@@ -17,6 +17,7 @@ from .coroutines import check_work, name_of, run_work
 from .forks import generation, start_over_in_child
 from .gevent import warn_of_gevent
 from .ids import canonical, new_id
+from .observers import Observer, Observers
 from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of, without_own_frames
 from .queue import Queue
 from .redaction import client_message
@@ -84,12 +85,15 @@ class Runner(Records):
         self._finished_age = finished_age
         self._progress_interval = progress_interval
         self._tracebacks = tracebacks
+        self._observers = Observers()
         self._start_over()
         start_over_in_child(self)
 
     def _start_over(self) -> None:
-        # Guards what follows. Taken after the lock of a run's outlet, never before it. Reentrant, since a signal
-        # handler may start a run.
+        # One start at a time, for which a store may have to be asked. Taken before all other locks.
+        self._starting = threading.RLock()
+        # Guards what follows, never while a store is asked: event loops take it. Taken after the lock of a run's
+        # outlet, never before it. Both are reentrant, since a signal handler may start a run.
         self._lock = threading.RLock()
         self._runs: dict[int | str, Run] = {}
         self._queue = Queue(self._max_active)
@@ -145,21 +149,23 @@ class Runner(Records):
         check_work(work)
         if if_active not in ("refuse", "wait", "replace"):
             raise ValueError(f"if_active must be 'refuse', 'wait' or 'replace', not {if_active!r}")
-        with self._lock:
+        with self._starting:
             if self._shut_down:
                 raise RunnerShutDownError("The runner was shut down and starts no more runs; make a new Runner")
-            self._forget_finished()
             self._refuse_existing(run_id)
-            earlier = [] if key is None else self._queue.runs_of(key)
+            with self._lock:
+                earlier = [] if key is None else self._queue.runs_of(key)
             if earlier and if_active == "refuse":
                 raise already_running(key, earlier[0])
             run = self._open(run_id, key, name_of(work) if name is None else name, waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
-            self._runs[run.run_id] = run
-            starts = self._queue.add(run)
-            if not starts:
-                run._status = "queued"
-                run._context._tell({"status": "queued"})
+            with self._lock:
+                self._forget_finished()
+                self._runs[run.run_id] = run
+                starts = self._queue.add(run)
+                if not starts:
+                    run._status = "queued"
+                    run._context._tell({"status": "queued"})
             run._context.cancel_event.add_callback(lambda: self._note_cancel(run))
         if starts:
             self._launch(run, raises=True)
@@ -249,6 +255,10 @@ class Runner(Records):
             return await self.manager.acancel_run(run_id)
         return self.cancel(run_id)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of each run that begins or ends from now on."""
+        self._observers.add(observer)
+
     def shutdown(self, timeout: float | None = None) -> bool:
         """Refuse further starts, cancel all runs and wait for their end. May be repeated.
 
@@ -261,7 +271,7 @@ class Runner(Records):
         Raises:
             RuntimeError: called by the work of an active run, which cannot wait for itself.
         """
-        with self._lock:
+        with self._starting, self._lock:
             self._shut_down = True
             runs = [run for run in self._runs.values() if not run._ended.is_set()]
         # The newest first, so that no queued run starts when the one before it ends.
@@ -303,7 +313,7 @@ class Runner(Records):
 
     def _refuse_existing(self, run_id: RunId | None) -> None:
         if run_id is not None:
-            run = self._runs.get(canonical(run_id))
+            run = self.get(run_id)
             known = run is not None or self.manager.terminal_event(run_id) is not None
             if known or (self.manager.store is not None and self.manager.run_record(run_id) is not None):
                 raise run_exists(run_id, run)
@@ -340,7 +350,7 @@ class Runner(Records):
             run._thread.start()
         except BaseException as error:
             following = self._end(run, Outcome("failed", error=client_message(error), raised=error))
-            run._announce()
+            self._announce(run)
             self._launch_all(following)
             if raises:
                 raise
@@ -356,6 +366,7 @@ class Runner(Records):
     def _execute(self, work: Callable[[RunContext], Any], run: Run) -> None:
         begun_in = generation()
         context = run._context
+        self._observers.tell("began", run)
         try:
             outcome = Outcome("completed", result=run_work(work, context, context.cancel_event))
         except BaseException as error:
@@ -371,6 +382,7 @@ class Runner(Records):
             self._launch_all(following)
             outcome.log(run.run_id)
         finally:
+            self._observers.tell("ended", run)
             if not outcome.interrupts:
                 drop_frames(outcome.raised)
             run._announce()
@@ -408,8 +420,13 @@ class Runner(Records):
             following = self._end(run, Outcome("cancelled"), if_status=("queued",))
         if run.terminal_event is not None:
             run._thread = None  # with all that the work refers to
-            run._announce()
+            self._announce(run)
         self._launch_all(following)
+
+    def _announce(self, run: Run) -> None:
+        """Tell observers of the end, then those who wait for it."""
+        self._observers.tell("ended", run)
+        run._announce()
 
     def _forget_finished(self) -> None:
         oldest = time.monotonic() - self._finished_age
