@@ -61,11 +61,6 @@ def test_the_applications_module_is_the_four_lines() -> None:
     assert lines == FOUR_LINES
 
 
-def test_the_readme_has_the_four_lines() -> None:
-    readme = Path(__file__).parents[3] / "README.md"
-    assert "```python\n" + "\n".join(FOUR_LINES) + "\n```" in readme.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     "first",
     [

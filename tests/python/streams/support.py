@@ -121,9 +121,9 @@ def log(n: int, size: int = 0) -> dict[str, Any]:
     return {"run_id": 1, "level": "info", "message": "x" * size, "n": n}
 
 
-def readme_example(words: str) -> str:
-    """The Python example of the README in which these words stand."""
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def documented(page: str, words: str) -> str:
+    """The Python example of a page of the documentation in which these words stand."""
+    text = (Path(__file__).parents[3] / "docs" / page).read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if words in block]
     return example
 

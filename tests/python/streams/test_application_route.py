@@ -1,4 +1,4 @@
-"""The log views of the GenGlossary application: over its own route as it is, and over the README's new one."""
+"""The log views of the GenGlossary application: over its own route as it is, and over the new one of its guide."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +19,7 @@ from genglossary_runs.sse import drain_on_shutdown, run_stream
 
 from .conftest import Serve
 from .servers import Site
-from .support import Frame, Stream, readme_example
+from .support import Frame, Stream, documented
 
 RUNS = "/projects/demo/runs"
 LOGS = f"{RUNS}/1/logs"
@@ -58,11 +58,11 @@ def manager(application: FastAPI, project: Project) -> Iterator[RunManager]:
 
 @pytest.fixture
 def site(application: FastAPI, manager: RunManager, serve: Serve, pipeline: Pipeline) -> Iterator[Site]:
-    """A server of the application with the README's route in place of its own."""
+    """A server of the application with the guide's route in place of its own."""
     router = APIRouter(prefix=RUNS)
     names = {"router": router, "get_run_manager": lambda: manager, "run_stream": run_stream, "RunManager": RunManager}
     names |= {"Depends": Depends, "HTTPException": HTTPException, "Request": Request, "Response": Response}
-    exec(readme_example("stream_run_logs"), names)
+    exec(documented("guides/genglossary.md", "stream_run_logs"), names)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -118,7 +118,7 @@ def test_the_unmodified_route_works_as_before(
     site.complaints.clear()
 
 
-# With the README's route
+# With the guide's route
 
 
 def test_the_new_route_sends_what_the_page_listens_to(site: Site, manager: RunManager, pipeline: Pipeline) -> None:

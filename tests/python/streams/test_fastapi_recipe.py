@@ -1,4 +1,4 @@
-"""FastAPI's own server-sent events over the same subscriptions: the recipe of the README, for those who prefer it."""
+"""FastAPI's own server-sent events over the same subscriptions: the recipe of the guide, for those who prefer it."""
 
 import pytest
 from core.support import Background, wait_until
@@ -9,7 +9,7 @@ from httpx_sse import connect_sse
 
 from .conftest import Serve
 from .servers import LOOPS, Site
-from .support import EVENTS, Frame, Stream, log, readme_example
+from .support import EVENTS, Frame, Stream, documented, log
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def manager() -> RunManager:
 def make_recipe(manager: RunManager) -> FastAPI:
     """An application with the route of the recipe."""
     app = FastAPI()
-    exec(readme_example("EventSourceResponse"), {"app": app, "manager": manager})
+    exec(documented("guides/streams.md", "EventSourceResponse"), {"app": app, "manager": manager})
     return app
 
 

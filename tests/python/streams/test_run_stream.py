@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from .conftest import Serve
 from .servers import LOOPS, PROTOCOLS, Site, make_app
-from .support import EVENTS, Frame, Stream, is_hint, log, readme_example
+from .support import EVENTS, Frame, Stream, is_hint, log
 
 
 @pytest.fixture
@@ -452,20 +452,3 @@ def test_the_content_is_json_for_any_client(manager: RunManager, site: Site) -> 
         {"level": "info", "nested": {"list": [1, None, "a\nb"]}},
         {"complete": True},
     ]
-
-
-def test_the_application_of_the_readme(serve: Serve) -> None:
-    example: dict[str, Any] = {}
-    exec(readme_example("app = FastAPI(lifespan=lifespan)"), example)
-    site = serve(example["app"])
-    run_id = site.client.post("/runs").json()["run_id"]
-    *messages, last, terminal = follow(site, path=f"/runs/{run_id}/events")
-    # Progress is conflated: the newest always arrives.
-    done = [message.json()["progress_current"] for message in messages]
-    assert done == sorted(done)
-    assert done[-1] == 100
-    assert last.json()["message"] == "All pages read"
-    assert terminal.event == "complete"
-    assert site.client.post(f"/runs/{run_id}/cancel").json() is False
-    for unknown in ("77", "no-such-run"):
-        assert site.client.get(f"/runs/{unknown}/events").status_code == 404
