@@ -84,7 +84,7 @@ export class RunFeed {
         ask: () => this.#catchUp(),
         take: (after, events) => {
           if (after !== this.#cursor) return false;
-          this.#take(events.map((event) => ({ ...event, data: JSON.parse(event.data) })));
+          this.#take(events);
           if (this.#ended) stop.abort();
           return true;
         },
@@ -108,6 +108,13 @@ export class RunFeed {
         continue;
       }
       const [fence, seq] = id.split("-");
+      if (data.complete === true) {
+        // That of a run whose process died has a fence of its own, and is the end of this life all the same.
+        pass();
+        this.#ended = true;
+        this.listener.complete(data, fence === this.#fence || !this.#fence ? Number(seq) : null);
+        return;
+      }
       if (fence !== this.#fence) {
         pass();
         if (this.#fence) this.listener.anew();
@@ -117,12 +124,6 @@ export class RunFeed {
       }
       this.#seq = Number(seq);
       this.#cursor = id;
-      if (data.complete === true) {
-        pass();
-        this.#ended = true;
-        this.listener.complete(data, this.#seq);
-        return;
-      }
       taken.push({ number: this.#seq, data });
     }
     pass();
@@ -132,7 +133,7 @@ export class RunFeed {
 /** Gaps in their places among events. */
 function merged(gaps, events) {
   if (gaps.length === 0) return events;
-  const seqOf = (event) => (event.name === "gap" ? event.data.gap.to : Number(event.id.split("-")[1]));
+  const seqOf = ({ id, data }) => data.gap?.to ?? (data.complete === true ? Infinity : Number(id.split("-")[1]));
   return [...gaps, ...events].sort((one, other) => seqOf(one) - seqOf(other));
 }
 

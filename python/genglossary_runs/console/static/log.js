@@ -210,6 +210,7 @@ function option(id, byDefault, apply) {
 }
 
 const isNarrow = matchMedia("(max-width: 48rem)").matches;
+$("options").open = !matchMedia("(max-width: 30rem)").matches;
 option("timestamps", !isNarrow, (shown) => {
   $("log").dataset.times = shown;
   view.setWrap($("wrap").checked);

@@ -7,6 +7,7 @@
 
 import { runPath } from "./api.js";
 import { sleep } from "./dom.js";
+import { RunStream } from "./run-stream.js";
 
 const PLACES = 3; // streams of one browser; the other connections are for requests
 const ASK_EVERY = 1000; // milliseconds
@@ -19,7 +20,7 @@ const channel = new BroadcastChannel(here);
  * Read the live events of a run until `signal` aborts or something breaks.
  *
  * `cursor()` gives the id of the last event that was taken; `take(after, events)` takes events that follow the one of the
- * id `after`, each with `id`, `name` and `data` (JSON), and returns whether they followed what was taken; `opened()` is
+ * id `after`, each with `id`, `name` and `data`, and returns whether they followed what was taken; `opened()` is
  * called when the stream is there; `ask()` asks for new events once.
  *
  * Resolves when the caller should catch up and begin again; to true if the stream broke.
@@ -63,7 +64,6 @@ async function streamOrAsk(runId, reader) {
 /** Read the stream itself. Resolves to whether it broke. */
 function stream(runId, { cursor, take, opened, signal }) {
   return new Promise((resolve) => {
-    const source = new EventSource(`${runPath(runId, "/events")}?after=${encodeURIComponent(cursor())}`);
     let gathered = [];
     let timer = null;
     const pass = () => {
@@ -81,17 +81,22 @@ function stream(runId, { cursor, take, opened, signal }) {
       resolve(broke);
     };
     const gather = (event) => {
-      gathered.push({ id: event.lastEventId, name: event.type, data: event.data });
+      gathered.push(event);
       timer ??= setTimeout(pass, GATHER);
     };
-    source.addEventListener("open", opened);
-    for (const name of ["message", "gap"]) source.addEventListener(name, gather);
-    source.addEventListener("complete", (event) => {
-      gather(event);
-      end(false);
+    const source = new RunStream(runPath(runId, "/events"), {
+      transport: "fetch", // which gets events of any name, and notices a connection that is silent
+      lastEventId: cursor(),
+      onEvent: gather,
+      onGap: (gap) => gather({ id: "", name: "gap", data: { gap } }),
+      onEnd: (outcome) => {
+        if (outcome) gather({ id: source.lastEventId, name: "complete", data: outcome });
+        end(false);
+      },
+      onGone: () => end(false),
+      // Whatever it was, a restart of the server or a proxy's refusal: what the run has now is asked for.
+      onState: (state) => (state === "open" ? opened() : state === "retrying" && end(true)),
     });
-    // Whatever it was, a restart of the server or a proxy's refusal: what the run has now is asked for.
-    source.addEventListener("error", () => end(true));
     signal.addEventListener("abort", () => end(false), { once: true });
     if (signal.aborted) end(false);
   });

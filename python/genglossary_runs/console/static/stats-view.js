@@ -7,6 +7,8 @@ import { $, element } from "./dom.js";
 import { named, number, size, text } from "./texts.js";
 
 const SECTIONS = ["manager", "store", "streams"];
+// The readers have a chart; where a store is, is nobody's business but the server's.
+const LEFT_OUT = new Set(["subscribers", "path", "url"]);
 
 const eventChart = new Chart("event");
 const readerChart = new Chart("reader");
@@ -44,8 +46,7 @@ export function showStats() {
     if (!section) continue;
     section.hidden = values.length === 0;
     section.firstChild.textContent = named("sections", name);
-    // The subscribers are the readers of the chart.
-    for (const [each, value] of values) if (each !== "subscribers") showValue(section.lastChild, each, value);
+    for (const [each, value] of values) if (!LEFT_OUT.has(each)) showValue(section.lastChild, each, value);
   }
 }
 
