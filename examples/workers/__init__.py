@@ -1,0 +1,1 @@
+"""Two workers and a store."""
