@@ -51,6 +51,14 @@ def main() -> None:
         assert run(RunManager(store=SqliteStore(Path(folder) / "runs.db"))) == ["counted"]
     if web:
         importlib.import_module("genglossary_runs.sse")
+    else:
+        try:
+            importlib.import_module("genglossary_runs.sse")
+        except ImportError as error:
+            said = str(error)
+        else:
+            sys.exit("Starlette is installed here: the package is to be tried without it")
+        assert 'pip install "genglossary-runs[web]"' in said
     where = Path(genglossary_runs.__file__).parent
     print(f"genglossary-runs {genglossary_runs.__version__} works on Python {sys.version.split()[0]}, in {where}")
 

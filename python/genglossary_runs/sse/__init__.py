@@ -33,6 +33,13 @@ What to know elsewhere:
 """
 
 from ..errors import UnknownRunError
+from ..extras import missing
+
+try:
+    import starlette  # noqa: F401
+except ModuleNotFoundError:
+    raise missing("genglossary_runs.sse", "Starlette", "web") from None
+
 from .response import RunStream, run_stream, stats
 from .shutdown import drain, drain_on_shutdown
 
