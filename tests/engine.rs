@@ -17,8 +17,10 @@ use genglossary_runs::core::archive::{Backlog, Wanted};
 use genglossary_runs::core::{
     CancelEvent, Event, Fence, Gap, Key, NotReady, RunId, RunIdRef, RunManager, Seq, Start, Subscription,
 };
-use genglossary_runs::store::sqlite::{Limits, SqliteFile};
-use genglossary_runs::store::{Answer, Engine, Error, Level, NewRun, Opened, Outcome, Source, Store, engine};
+use genglossary_runs::store::sqlite::SqliteFile;
+use genglossary_runs::store::{
+    Answer, Engine, Error, Level, Limits, NewRun, Opened, Outcome, Source, Store, Wake, engine,
+};
 
 /// What one process has: a manager whose runs hold few events, and an engine.
 struct Process {
@@ -452,7 +454,7 @@ fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked()
 struct Broken(crossbeam_channel::Receiver<()>);
 
 impl Source for Broken {
-    fn connect(&self) -> Result<Box<dyn Store>, Error> {
+    fn connect(&self, _wake: &Wake) -> Result<Box<dyn Store>, Error> {
         let _ = self.0.recv();
         panic!("as this test wants");
     }

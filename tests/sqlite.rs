@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use genglossary_runs::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
-use genglossary_runs::store::sqlite::{Limits, SqliteStore, refuse_if_open};
+use genglossary_runs::store::sqlite::{SqliteStore, refuse_if_open};
 use genglossary_runs::store::{
-    Append, Begun, Command, Error, Fate, NewRun, Outcome, Query, Record, Store, StoredEvent,
+    Append, Begun, Command, Error, Fate, Limits, NewRun, News, Outcome, Query, Record, Store, StoredEvent,
 };
 use rusqlite::Connection;
 
@@ -236,15 +236,15 @@ fn another_connection_sees_news_once() {
     let mut store = folder.store();
     let mut other = folder.store();
     let run = begin(&mut store, 7);
-    other.has_news().unwrap();
-    assert!(!other.has_news().unwrap());
+    other.news().unwrap();
+    assert_eq!(other.news().unwrap(), News::nothing());
     append(&mut store, &run, 1..=1);
-    assert!(other.has_news().unwrap());
-    assert!(!other.has_news().unwrap());
+    assert_eq!(other.news().unwrap(), News::anything());
+    assert_eq!(other.news().unwrap(), News::nothing());
     // What a connection writes itself is no news to it.
-    store.has_news().unwrap();
+    store.news().unwrap();
     append(&mut store, &run, 2..=2);
-    assert!(!store.has_news().unwrap());
+    assert_eq!(store.news().unwrap(), News::nothing());
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn a_store_that_was_deleted_or_replaced_is_noticed_and_can_be_opened_again() {
     append(&mut store, &run, 1..=3);
     // Its -wal and -shm stay, as when somebody deletes what they know of.
     fs::remove_file(folder.file()).unwrap();
-    assert!(matches!(store.has_news(), Err(Error::Lost(_))));
+    assert!(matches!(store.news(), Err(Error::Lost(_))));
     assert!(matches!(store.begin(&named(8, None)), Err(Error::Lost(_))));
     let mut anew = folder.store();
     assert_eq!(anew.find(&RunId::Int(7)).unwrap(), None);

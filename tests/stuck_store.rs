@@ -9,13 +9,13 @@ use std::time::Instant;
 use common::{PATIENCE, manager};
 use genglossary_runs::core::RunId;
 use genglossary_runs::store::engine::{check_process, close_all};
-use genglossary_runs::store::{Engine, Error, Source, Store};
+use genglossary_runs::store::{Engine, Error, Source, Store, Wake};
 
 /// A store whose disk is stuck until the sender of the channel has gone.
 struct Stuck(crossbeam_channel::Receiver<()>);
 
 impl Source for Stuck {
-    fn connect(&self) -> Result<Box<dyn Store>, Error> {
+    fn connect(&self, _wake: &Wake) -> Result<Box<dyn Store>, Error> {
         let _ = self.0.recv();
         Err(Error::Failed("as this test wants".to_owned()))
     }

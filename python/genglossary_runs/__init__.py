@@ -1,7 +1,7 @@
 """A run manager for long background jobs: a Rust core for Python.
 
 `RunManager` owns runs, their subscribers and their cancel events; `Subscription` reads one;
-`CancelEvent` cancels one; `SqliteStore` keeps runs outside the process.
+`CancelEvent` cancels one; `SqliteStore` and `RedisStore` keep runs outside the process.
 `genglossary_runs.runner` runs a callable under a manager; `genglossary_runs.sse` streams a run to browsers.
 `genglossary_runs.manager` is the manager of the GenGlossary application.
 """
@@ -9,12 +9,13 @@
 import importlib
 from types import ModuleType
 
-from ._core import CancelEvent, RunManager, SqliteStore, Subscription, __version__
+from ._core import CancelEvent, RedisStore, RunManager, SqliteStore, Subscription, __version__
 from .errors import InvalidRunIdError, RunActiveError, RunsError, StoreError, SubscriptionEnded, UnknownRunError
 
 __all__ = [
     "CancelEvent",
     "InvalidRunIdError",
+    "RedisStore",
     "RunActiveError",
     "RunManager",
     "RunsError",

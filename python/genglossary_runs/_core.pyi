@@ -17,6 +17,7 @@ __version__: str
 __all__ = [
     "CancelEvent",
     "OwnerLock",
+    "RedisStore",
     "RunManager",
     "SqliteStore",
     "StreamGroup",
@@ -52,8 +53,12 @@ class Stats(TypedDict):
 class StoreStats(TypedDict):
     """How a store is, as this process last saw it."""
 
-    path: Path
-    """Its file."""
+    path: NotRequired[Path]
+    """The file of a `SqliteStore`."""
+    address: NotRequired[str]
+    """Host, port and database of a `RedisStore`."""
+    project: NotRequired[str]
+    """The project of a `RedisStore`."""
     error: str | None
     """What is wrong with it; None if nothing is."""
     runs: int
@@ -91,11 +96,11 @@ class RunManager:
         retained_bytes: bytes of JSON these may hold together, 0 or more.
         retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
             next call of any method but `publish` and `cancel_run`.
-        store: keeps the runs outside the process, such as a `SqliteStore`. They outlive it then, and every process
-            that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their owner, the
-            process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever concerns a
-            run that is not open in this process, waits for the store, for some milliseconds; in a coroutine await the
-            forms that begin with an `a`.
+        store: keeps the runs outside the process: a `SqliteStore` or `RedisStore`. They outlive it then, and every
+            process that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their
+            owner, the process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever
+            concerns a run that is not open in this process, waits for the store, for some milliseconds; in a coroutine
+            await the forms that begin with an `a`.
         default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
         args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
             them with `TypeError`.
@@ -113,7 +118,7 @@ class RunManager:
         retained_bytes: int = 67108864,
         retention: float = 300.0,
         default: Callable[[Any], Any] | None = None,
-        store: SqliteStore | None = None,
+        store: SqliteStore | RedisStore | None = None,
         **kwargs: Any,
     ) -> Self: ...
     def open_run(self, run_id: RunId, *, key: str | None = None) -> CancelEvent:
@@ -231,7 +236,7 @@ class RunManager:
         """
 
     @property
-    def store(self) -> SqliteStore | None:
+    def store(self) -> SqliteStore | RedisStore | None:
         """The store that was given to the manager, or None."""
 
     def run_record(self, run_id: RunId) -> dict[str, Any] | None:
@@ -332,6 +337,49 @@ class RunManager:
 
     def stats(self) -> Stats:
         """What the manager holds now, and what it has done."""
+
+@final
+class RedisStore:
+    """A server of Redis or Valkey, 7.0 or later, that keeps runs: they outlive the process, and every process on any
+    host that uses the same project of the server reads, cancels and finishes all of them. Pass it to
+    `RunManager(store=...)`.
+
+    The server is connected to when it is first needed, with two connections a process, whatever the number of readers.
+    While it is away, runs go on in their process, and what needs the store raises `StoreError`.
+
+    Args:
+        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`. The certificates
+            that TLS trusts are the system's; SSL_CERT_FILE names others.
+        project: processes with the same name see each other's runs; 1 to 100 bytes, without braces and spaces.
+        retention: seconds a finished run is kept, 0 to 1e9.
+        max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
+        max_bytes: bytes of events that are kept at most, about, 1 MiB or more. The oldest finished runs are removed
+            first, then the oldest events of runs that have not finished.
+        lease: seconds after which a process that says nothing is suspected to be dead, 1 to 3600. It says something
+            each third of them. One that is suspected for half of them more has died: its runs end as interrupted, and
+            what it writes of them later is refused.
+
+    Raises:
+        ValueError: the URL names no server, a value is out of its bounds, or this process uses the project with others.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        project: str = "default",
+        retention: float = 604800.0,
+        max_runs: int = 10000,
+        max_bytes: int = 1073741824,
+        lease: float = 15.0,
+    ) -> Self: ...
+    @property
+    def address(self) -> str:
+        """Host, port and database."""
+
+    @property
+    def project(self) -> str:
+        """The name that the processes share."""
 
 @final
 class SqliteStore:

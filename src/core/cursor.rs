@@ -81,7 +81,7 @@ impl Cursor {
     pub fn unread_events(&mut self, state: &State) -> (usize, Option<Nothing>) {
         match self.backlog.as_ref().map(|backlog| backlog.ready()) {
             Some(None) => return (0, None),
-            Some(Some((events, _))) if events > 0 => return (events, None),
+            Some(Some((events, to))) if events > 0 => return (events + state.log.unread(to.next()), None),
             // A gap is no event, but is read like one; there is an event after it.
             Some(Some((_, to))) if to >= self.next => return (state.log.unread(to.next()).max(1), None),
             Some(Some(_)) | None => {}

@@ -11,7 +11,7 @@ use super::cancel::CancelEvent;
 use super::fork::PerProcess;
 use super::json;
 use super::run_id::{self, AnyRun, NewRun};
-use super::store::{Link, SqliteStore};
+use super::store::Link;
 use super::subscription::Subscription;
 use crate::core::limits::Requested;
 use crate::core::{self, EventId, EventName, Limits, Payload};
@@ -36,11 +36,11 @@ use crate::core::{self, EventId, EventName, Limits, Payload};
 ///     retained_bytes: bytes of JSON these may hold together, 0 or more.
 ///     retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
 ///         next call of any method but `publish` and `cancel_run`.
-///     store: keeps the runs outside the process, such as a `SqliteStore`. They outlive it then, and every process
-///         that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their owner, the
-///         process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever concerns a
-///         run that is not open in this process, waits for the store, for some milliseconds; in a coroutine await the
-///         forms that begin with an `a`.
+///     store: keeps the runs outside the process: a `SqliteStore` or `RedisStore`. They outlive it then, and every
+///         process that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their
+///         owner, the process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever
+///         concerns a run that is not open in this process, waits for the store, for some milliseconds; in a coroutine
+///         await the forms that begin with an `a`.
 ///     default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
 ///     args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
 ///         them with `TypeError`.
@@ -119,7 +119,7 @@ impl RunManager {
         #[pyo3(from_py_with = limit)] retained_bytes: i64,
         #[pyo3(from_py_with = seconds)] retention: f64,
         default: Option<Bound<'_, PyAny>>,
-        store: Option<Bound<'_, SqliteStore>>,
+        store: Option<Bound<'_, PyAny>>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let unknown = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
@@ -134,7 +134,8 @@ impl RunManager {
         }
         let requested = Requested { history, history_bytes, retained_runs, retained_bytes, retention };
         let limits = Limits::try_from(requested)?;
-        let kept = Kept { core: core::RunManager::new(limits), link: store.map(|store| Link::new(store.get())) };
+        let link = store.map(|store| Link::new(&store)).transpose()?;
+        let kept = Kept { core: core::RunManager::new(limits), link };
         Ok(Self { kept: PerProcess::new(kept), default: default.map(Bound::unbind) })
     }
 
@@ -357,8 +358,8 @@ impl RunManager {
 
     /// The store that was given to the manager, or None.
     #[getter]
-    fn store(&self) -> Option<SqliteStore> {
-        self.kept().link.as_ref().map(Link::store)
+    fn store(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.kept().link.as_ref().map(|link| link.store(py)).transpose()
     }
 
     /// What the store knows of a run, wherever it was executed. Waits for the store.

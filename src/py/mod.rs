@@ -15,9 +15,12 @@ mod manager;
 mod native;
 mod once;
 mod owner;
+mod place;
 mod reader;
+mod redis_store;
 mod run_id;
 mod scalar;
+mod sqlite_store;
 mod store;
 mod stored;
 mod streams;
@@ -41,7 +44,9 @@ mod _core {
     #[pymodule_export]
     use super::owner::OwnerLock;
     #[pymodule_export]
-    use super::store::SqliteStore;
+    use super::redis_store::RedisStore;
+    #[pymodule_export]
+    use super::sqlite_store::SqliteStore;
     #[pymodule_export]
     use super::streams::{StreamGroup, stream_stats};
     #[pymodule_export]

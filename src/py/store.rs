@@ -1,22 +1,23 @@
-//! `SqliteStore`, and what a `RunManager` has of a store.
+//! What a `RunManager` has of a store.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::asked::{ANSWER_TIMEOUT, Asked, late};
 use super::awaitable::{Awaitable, Wish};
 use super::errors::{RunActiveError, StoreError};
+use super::place::Place;
+use super::redis_store::RedisStore;
+use super::sqlite_store::SqliteStore;
 use super::{TARGET, gate, json, run_id};
 use crate::core::sync::{Mutex, is_past};
 use crate::core::{self, Epoch, Key, Payload, Port, RunId, fork};
 use crate::store::record::interrupted_event;
-use crate::store::sqlite::{Limits, SqliteFile};
-use crate::store::{Answer, Engine, Error, Level, Opened, Record, Source, engine};
+use crate::store::{Answer, Engine, Error, Level, Opened, Record, engine};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -24,118 +25,34 @@ impl From<Error> for PyErr {
     }
 }
 
-/// A file that keeps runs: they outlive the process, and every process of the host that uses the file reads, cancels
-/// and finishes all of them. Pass it to `RunManager(store=...)`.
-///
-/// The file is the store's own: nothing else in the process may open it, least of all Python's `sqlite3`, which
-/// would damage it. Another process may look into it, such as the `sqlite3` shell. Beside it lie `-wal`, `-shm` and a
-/// small lock file for each process that has runs. It has to be on a local disk.
-///
-/// Args:
-///     path: the file, which is made if it is not there, in a folder that is.
-///     retention: seconds a finished run is kept, 0 to 1e9.
-///     max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
-///     max_bytes: bytes of the file that may be in use, 1 MiB or more. The oldest finished runs are removed first, then
-///         the oldest events of runs that have not finished.
-///
-/// Raises:
-///     StoreError: the file is not a store, or one of a newer version, or cannot be opened and written.
-///     ValueError: a limit is out of its bounds, or this process uses the file with other limits.
-#[pyclass(frozen, module = "genglossary_runs")]
-pub struct SqliteStore {
-    file: Arc<StoreFile>,
-}
-
-/// What names a store in this process.
-pub struct StoreFile {
-    path: PathBuf,
-    limits: Limits,
-}
-
-/// The stores that this process knows.
-static FILES: Mutex<Vec<Weak<StoreFile>>> = Mutex::new(Vec::new());
-
-#[pymethods]
-impl SqliteStore {
-    #[new]
-    #[pyo3(signature = (path, *, retention=604_800.0, max_runs=10_000, max_bytes=1_073_741_824))]
-    fn new(path: PathBuf, retention: f64, max_runs: i64, max_bytes: i64) -> PyResult<Self> {
-        if !(0.0..=1e9).contains(&retention) {
-            return Err(PyValueError::new_err("retention must be between 0 and 1e9 seconds"));
-        }
-        let size = |name: &str, value: i64, least: i64| match u64::try_from(value) {
-            Ok(size) if value >= least => Ok(size),
-            _ => Err(PyValueError::new_err(format!("{name} must be between {least} and 2**63 - 1"))),
-        };
-        let limits = Limits {
-            age: Duration::from_secs_f64(retention),
-            runs: size("max_runs", max_runs, 1)?,
-            bytes: size("max_bytes", max_bytes, 1 << 20)?,
-        };
-        let path = real_path(&path);
-        engine::check_process()?;
-        let mut files = FILES.lock();
-        files.retain(|known| known.strong_count() > 0);
-        if let Some(known) = files.iter().filter_map(Weak::upgrade).find(|known| known.path == path) {
-            if known.limits != limits {
-                return Err(PyValueError::new_err(format!(
-                    "{} is used with other limits in this process; make one SqliteStore and share it",
-                    path.display()
-                )));
-            }
-            return Ok(Self { file: known });
-        }
-        // Refused now, rather than when the first run is started.
-        if !engine::is_running(&path.display().to_string()) {
-            SqliteFile::alone(&path, limits).connect()?;
-        }
-        let file = Arc::new(StoreFile { path, limits });
-        files.push(Arc::downgrade(&file));
-        Ok(Self { file })
-    }
-
-    /// The file.
-    #[getter]
-    fn path(&self) -> &Path {
-        &self.file.path
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<SqliteStore {}>", self.file.path.display())
-    }
-}
-
-/// The path without links, so that two names of a file are one store.
-fn real_path(path: &Path) -> PathBuf {
-    if let Ok(real) = path.canonicalize() {
-        return real;
-    }
-    let (folder, name) = (path.parent().filter(|folder| !folder.as_os_str().is_empty()), path.file_name());
-    match (folder.unwrap_or(Path::new(".")).canonicalize(), name) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
-    }
-}
-
 /// A manager's connection to its store, made when it is first needed.
 pub struct Link {
-    file: Arc<StoreFile>,
+    place: Arc<dyn Place>,
     engine: Mutex<Option<Arc<Engine>>>,
 }
 
 impl Link {
-    pub fn new(store: &SqliteStore) -> Self {
-        Self { file: store.file.clone(), engine: Mutex::new(None) }
+    /// The store of this Python object.
+    pub fn new(store: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let place: Arc<dyn Place> = if let Ok(store) = store.cast::<SqliteStore>() {
+            store.get().file.clone()
+        } else if let Ok(store) = store.cast::<RedisStore>() {
+            store.get().project.clone()
+        } else {
+            let kind = store.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("store must be a SqliteStore or a RedisStore, not {kind}")));
+        };
+        Ok(Self { place, engine: Mutex::new(None) })
     }
 
     /// The same store, in a child.
     pub fn again(&self) -> Self {
-        Self { file: self.file.clone(), engine: Mutex::new(None) }
+        Self { place: self.place.clone(), engine: Mutex::new(None) }
     }
 
     /// The store.
-    pub fn store(&self) -> SqliteStore {
-        SqliteStore { file: self.file.clone() }
+    pub fn store(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.place.clone().to_python(py)
     }
 
     /// The engine, which is started if it does not run.
@@ -145,9 +62,9 @@ impl Link {
             return Ok(engine.clone());
         }
         engine::check_process()?;
-        let source = || Box::new(SqliteFile::alone(&self.file.path, self.file.limits)) as Box<dyn Source>;
-        let name = self.file.path.display().to_string();
-        let started = Arc::new(Engine::of(&name, manager.clone(), source, Box::new(report))?);
+        let place = &self.place;
+        let started = Engine::of(&place.name(), manager.clone(), || place.source(), Box::new(report))?;
+        let started = Arc::new(started);
         *engine = Some(started.clone());
         Ok(started)
     }
@@ -156,7 +73,7 @@ impl Link {
     pub fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let health = self.engine.lock().as_ref().map(|engine| engine.health()).unwrap_or_default();
         let dict = PyDict::new(py);
-        dict.set_item("path", &self.file.path)?;
+        self.place.describe(&dict)?;
         dict.set_item("error", health.error)?;
         dict.set_item("runs", health.usage.runs)?;
         dict.set_item("bytes", health.usage.bytes)?;

@@ -78,6 +78,7 @@ impl Engine {
             outcomes: Mutex::default(),
             left: Mutex::default(),
             users: Mutex::new(Some(1)),
+            has_news: AtomicBool::new(false),
             bell,
             generation: fork::generation(),
         });

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::record::{Outcome, Record, interrupted_event};
-use super::store::{Append, Command, Error, Fate, Result, StoredEvent};
+use super::store::{Append, Command, Error, Fate, News, PAGE, PAGE_BYTES, Result, StoredEvent};
 use super::worker::{Followed, Worker};
 use crate::core::archive::{Page, Terminal};
 use crate::core::log::Lookup;
@@ -12,12 +12,10 @@ use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
 use crate::core::{Fence, Payload, Seq, fork};
 
-/// The most events of a run in one write, and in one page.
-const PAGE: usize = 1000;
-/// The most bytes of them.
-const PAGE_BYTES: usize = 1 << 20;
 /// So many events make the next write come at once.
 const BUSY_WRITE: usize = 256;
+/// Mirrors of which is asked at once.
+const FILLED_AT_ONCE: usize = 100;
 /// How long a run may be missing from the store, after that was lost, before its mirror ends.
 const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,7 +47,7 @@ impl Worker {
             batches.into_iter().map(|batch| (batch.append, (batch.key, batch.lost, batch.more))).unzip();
         match self.ask(|store| store.append(&appends)) {
             Ok(fates) => {
-                self.wrote = true;
+                self.wrote.extend(appends.iter().map(|append| append.fence));
                 self.recovered();
                 self.shared.health.lock().events_stored += written as u64;
                 for ((append, (key, lost, more)), fate) in appends.iter().zip(rest).zip(fates) {
@@ -180,32 +178,55 @@ impl Worker {
         }
     }
 
-    /// Bring the mirrors up to date.
-    pub(super) fn fill_mirrors(&mut self) {
-        let followed = std::mem::take(&mut self.followed);
-        for mut mirror in followed {
-            if CoreArc::strong_count(&mirror.run) > 1 && self.fill_mirror(&mut mirror) != Ok(true) {
+    /// Bring the mirrors up to date of which there is news.
+    pub(super) fn fill_mirrors(&mut self, news: &News) {
+        let owned = &self.owned;
+        self.followed.retain(|mirror| {
+            let is_open_here = owned.contains_key(&mirror.run.key) && mirror.manager.is_open(mirror.run.id.as_ref());
+            CoreArc::strong_count(&mirror.run) > 1 && !is_open_here
+        });
+        let is_news = |mirror: &Followed| match (mirror.fence, &news.runs) {
+            (None, _) => news.began,
+            (Some(fence), Some(runs)) => runs.contains(&fence),
+            (Some(_), None) => true,
+        };
+        let (changed, unchanged) = std::mem::take(&mut self.followed).into_iter().partition(is_news);
+        self.followed = unchanged;
+        let (begun, waiting): (Vec<_>, Vec<_>) = changed.into_iter().partition(|mirror| mirror.fence.is_some());
+        for mut mirror in waiting {
+            if self.discover(&mut mirror) != Ok(true) {
+                self.followed.push(mirror);
+            }
+        }
+        let mut begun = begun.into_iter().peekable();
+        while begun.peek().is_some() {
+            self.fill(begun.by_ref().take(FILLED_AT_ONCE).collect());
+        }
+    }
+
+    /// Bring mirrors of runs that have begun up to date.
+    fn fill(&mut self, mirrors: Vec<Followed>) {
+        let wanted: Vec<(Fence, Seq)> =
+            mirrors.iter().filter_map(|mirror| mirror.fence.map(|fence| (fence, mirror.next))).collect();
+        let Ok(found) = self.ask(|store| store.follow(&wanted)) else { return self.followed.extend(mirrors) };
+        for (mut mirror, lacking) in mirrors.into_iter().zip(found) {
+            let is_done = match lacking {
+                Some((record, events)) => {
+                    mirror.missing_since = None;
+                    self.copy(&mut mirror, &record, events) == Ok(true)
+                }
+                None => {
+                    mirror.missing_since.get_or_insert_with(Instant::now);
+                    false
+                }
+            };
+            if !is_done {
                 self.followed.push(mirror);
             }
         }
     }
 
-    /// Bring one mirror up to date; returns whether it is done with.
-    fn fill_mirror(&mut self, mirror: &mut Followed) -> std::result::Result<bool, ()> {
-        let run_id = mirror.run.id.clone();
-        if mirror.manager.is_open(run_id.as_ref()) && self.owned.contains_key(&mirror.run.key) {
-            return Ok(true);
-        }
-        let Some(fence) = mirror.fence else { return self.discover(mirror) };
-        let Some(record) = self.ask(|store| store.record(fence)).map_err(drop)? else {
-            mirror.missing_since.get_or_insert_with(Instant::now);
-            return Ok(false);
-        };
-        mirror.missing_since = None;
-        self.copy(mirror, &record)
-    }
-
-    /// See whether a run that is waited for has begun.
+    /// See whether a run that is waited for has begun; returns whether it has ended, or is open here.
     fn discover(&mut self, mirror: &mut Followed) -> std::result::Result<bool, ()> {
         let run_id = mirror.run.id.clone();
         let Some(record) = self.ask(|store| store.find(&run_id)).map_err(drop)? else { return Ok(false) };
@@ -219,14 +240,23 @@ impl Worker {
             return Ok(true);
         }
         (mirror.fence, mirror.next) = (Some(record.fence), life.last.next());
-        self.copy(mirror, &record)
+        self.copy(mirror, &record, Vec::new())
     }
 
-    fn copy(&mut self, mirror: &mut Followed, record: &Record) -> std::result::Result<bool, ()> {
+    /// Bring a mirror up to date, of which these events were read; returns whether the run has ended.
+    fn copy(
+        &mut self,
+        mirror: &mut Followed,
+        record: &Record,
+        mut read: Vec<StoredEvent>,
+    ) -> std::result::Result<bool, ()> {
         let last = if record.is_running() { record.last } else { record.last.previous() };
         while mirror.next <= last {
             let (fence, next) = (record.fence, mirror.next);
-            let found = self.ask(|store| store.read(fence, next, PAGE, PAGE_BYTES)).map_err(drop)?;
+            let mut found = std::mem::take(&mut read);
+            if found.is_empty() {
+                found = self.ask(|store| store.read(fence, next, PAGE, PAGE_BYTES)).map_err(drop)?;
+            }
             let events: Vec<(Seq, Payload)> =
                 found.into_iter().filter(|event| event.seq <= last).map(|event| (event.seq, event.payload)).collect();
             let to = match events.last() {
@@ -284,7 +314,8 @@ impl Worker {
                 return;
             }
             self.obeyed.remove(&number);
-            self.wrote = true;
+            // Who asked may be this process.
+            self.look = true;
         }
     }
 

@@ -49,9 +49,9 @@ impl Worker {
     fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Answer<Opened>) {
         // The end of a run with this id or key may be yet to be stored.
         self.write();
-        let begun = self.ask(|store| match store.begin(new)? {
-            Begun::RunActive(record) | Begun::KeyActive(record) if store.reap(&[record.fence], false)? > 0 => {
-                store.begin(new)
+        let begun = self.ask(|store| store.begin(new)).and_then(|begun| match begun {
+            Begun::RunActive(record) | Begun::KeyActive(record) if self.reap_run(record.fence)? => {
+                self.ask(|store| store.begin(new))
             }
             begun => Ok(begun),
         });
@@ -74,6 +74,8 @@ impl Worker {
         let run_id = record.run_id.clone();
         let owned = Owned { manager: manager.clone(), run: run.clone(), record, next: Seq::FIRST, is_ready: true };
         self.owned.insert(run.key, owned);
+        // Another manager of this process may wait for it.
+        self.look |= self.followed.iter().any(|followed| followed.fence.is_none());
         self.tidy_soon();
         if answer.give(Ok(Opened::Run(run_id.clone(), cancel))).is_err() {
             let payload = Payload::new(None, &interrupted_event(&run_id));
@@ -96,10 +98,20 @@ impl Worker {
 
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
         self.write();
-        self.ask(|store| match store.find(run_id)? {
-            Some(record) if record.is_running() && store.reap(&[record.fence], false)? > 0 => store.find(run_id),
+        match self.ask(|store| store.find(run_id))? {
+            Some(record) if record.is_running() && self.reap_run(record.fence)? => self.ask(|store| store.find(run_id)),
             found => Ok(found),
-        })
+        }
+    }
+
+    /// End the runs of the owner of a run, if it died; returns whether it did.
+    fn reap_run(&mut self, fence: Fence) -> Result<bool> {
+        let ended = self.ask(|store| store.reap(&[fence], false))? > 0;
+        if ended {
+            // Their mirrors are to learn of it, of which the store's news, being this process's own, do not tell.
+            self.look_now();
+        }
+        Ok(ended)
     }
 
     fn subscribe(

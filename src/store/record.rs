@@ -128,12 +128,16 @@ impl Outcome {
 
 /// The terminal event of a run whose process ended.
 pub fn interrupted_event(run_id: &RunId) -> Vec<u8> {
-    let mut json = br#"{"run_id":"#.to_vec();
+    let (head, tail) = interrupted_parts();
+    let mut json = head.as_bytes().to_vec();
     run_id.write_json(&mut json);
-    json.extend_from_slice(br#","complete":true,"status":"failed","error":""#);
-    json.extend_from_slice(INTERRUPTED.as_bytes());
-    json.extend_from_slice(br#""}"#);
+    json.extend_from_slice(tail.as_bytes());
     json
+}
+
+/// The terminal event of a run whose process ended, as it is before and after the run's id.
+pub fn interrupted_parts() -> (&'static str, String) {
+    (r#"{"run_id":"#, format!(r#","complete":true,"status":"failed","error":"{INTERRUPTED}"}}"#))
 }
 
 /// Milliseconds since 1970.

@@ -1,6 +1,7 @@
 //! What the engine's thread and all others share: questions and answers, what readers lack, and how the store is.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::answer::Answer;
 use super::record::{Outcome, Record};
-use super::store::{Command, NewRun, Query, Usage};
+use super::store::{Command, NewRun, Query, Usage, Wake};
 use crate::core::archive::{Archive, Wanted};
 use crate::core::fork;
 use crate::core::sync::{Arc as CoreArc, Mutex};
@@ -88,6 +89,8 @@ pub struct Shared {
     pub left: Mutex<Vec<RunManager>>,
     /// How many managers use the engine; `None` once its thread has ended.
     pub users: Mutex<Option<usize>>,
+    /// The store has told that there is news.
+    pub has_news: AtomicBool,
     /// Wakes the thread.
     pub bell: Sender<()>,
     /// The process that it is of.
@@ -126,6 +129,17 @@ impl Archive for Shared {
             self.refuse_wanted();
         }
     }
+}
+
+/// What a store wakes the engine with.
+pub(super) fn wake(shared: &Arc<Shared>) -> Wake {
+    let shared: Weak<Shared> = Arc::downgrade(shared);
+    Arc::new(move || {
+        if let Some(shared) = shared.upgrade() {
+            shared.has_news.store(true, Ordering::Release);
+            shared.ring();
+        }
+    })
 }
 
 /// Wait until a fork is over.

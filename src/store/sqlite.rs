@@ -14,10 +14,11 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, Transacti
 
 pub use self::file::refuse_if_open;
 use self::owners::Owner;
-pub use self::retention::Limits;
 use super::Outcome;
 use super::record::{Record, Status, interrupted_event, now};
-use super::store::{Append, Begun, Command, Error, Fate, NewRun, Query, Result, Source, Store, StoredEvent, Usage};
+use super::store::{
+    Append, Begun, Command, Error, Fate, Limits, NewRun, News, Query, Result, Source, Store, StoredEvent, Usage, Wake,
+};
 use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
 
 /// A file of SQLite's that keeps runs.
@@ -52,14 +53,27 @@ impl SqliteFile {
     pub fn alone(path: &Path, limits: Limits) -> Self {
         Self { is_alone: true, ..Self::new(path, limits) }
     }
-}
 
-impl Source for SqliteFile {
-    fn connect(&self) -> Result<Box<dyn Store>> {
+    /// See whether it can be opened.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`SqliteStore::open`].
+    pub fn check(&self) -> Result<()> {
+        self.open().map(drop)
+    }
+
+    fn open(&self) -> Result<SqliteStore> {
         if self.is_alone {
             refuse_if_open(&self.path)?;
         }
-        Ok(Box::new(SqliteStore::open_as(&self.path, self.limits, self.owner.clone())?))
+        SqliteStore::open_as(&self.path, self.limits, self.owner.clone())
+    }
+}
+
+impl Source for SqliteFile {
+    fn connect(&self, _wake: &Wake) -> Result<Box<dyn Store>> {
+        Ok(Box::new(self.open()?))
     }
 }
 
@@ -347,11 +361,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn has_news(&mut self) -> Result<bool> {
+    fn news(&mut self) -> Result<News> {
         self.check_identity()?;
         let version: i64 =
             self.query(|db| db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
-        Ok(std::mem::replace(&mut self.data_version, version) != version)
+        let has_changed = std::mem::replace(&mut self.data_version, version) != version;
+        Ok(if has_changed { News::anything() } else { News::nothing() })
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {

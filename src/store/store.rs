@@ -11,6 +11,10 @@
 //! - Fencing: an owner that was taken for dead writes nothing more ([`Fate::Refused`]).
 //! - A run ends once: by its owner's terminal event, or by whoever finds that the owner died ([`Store::reap`]).
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::core::Payload;
 use crate::core::id::{Fence, RunId, Seq};
 
@@ -32,6 +36,11 @@ pub enum Error {
     #[error("{0}")]
     Failed(String),
 }
+
+/// The most events of a run in one write, and in one page.
+pub const PAGE: usize = 1000;
+/// The most bytes of them.
+pub const PAGE_BYTES: usize = 1 << 20;
 
 /// The result of asking a store.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -122,15 +131,62 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// How much a store keeps of finished runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Time since a run's end.
+    pub age: Duration,
+    /// Runs, of which those that have not ended are never removed.
+    pub runs: u64,
+    /// Bytes that are used. If runs that have not ended are larger, their oldest events are removed.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    /// 10,000 runs and 1 GiB for seven days.
+    fn default() -> Self {
+        Self { age: Duration::from_secs(7 * 86400), runs: 10_000, bytes: 1 << 30 }
+    }
+}
+
+/// What may have changed in a store since it was last asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct News {
+    /// These runs; `None` for any.
+    pub runs: Option<HashSet<Fence>>,
+    /// A run may have begun.
+    pub began: bool,
+    /// There may be a command for this process, or a reply.
+    pub messages: bool,
+}
+
+impl News {
+    /// Nothing has changed.
+    pub fn nothing() -> Self {
+        Self { runs: Some(HashSet::new()), began: false, messages: false }
+    }
+
+    /// Anything may have changed.
+    pub fn anything() -> Self {
+        Self { runs: None, began: true, messages: true }
+    }
+}
+
+/// What a reader of a run lacks: its record, and its next events.
+pub type Lacking = Option<(Record, Vec<StoredEvent>)>;
+
+/// Wakes the engine: there may be news. May be called by any thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// Where a store is: connects to it, and does so again after a failure or a fork. The process is the same owner of runs
 /// through all connections of one source.
 pub trait Source: Send {
-    /// Connect.
+    /// Connect. A store that hears of news by itself calls `wake`.
     ///
     /// # Errors
     ///
     /// The store cannot be reached, or refuses.
-    fn connect(&self) -> Result<Box<dyn Store>>;
+    fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>>;
 }
 
 /// Keeps runs outside the process.
@@ -149,11 +205,11 @@ pub trait Store: Send {
     /// The store cannot be written.
     fn restore(&mut self, record: &Record) -> Result<()>;
 
-    /// Store events of runs of this process, all or none, and say what became of each run's.
+    /// Store events of runs of this process, and say what became of each run's.
     ///
     /// # Errors
     ///
-    /// The store cannot be written; none is stored.
+    /// The store cannot be written. Some may be stored all the same; all are to be tried again.
     fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>>;
 
     /// The newest life of a run.
@@ -185,12 +241,35 @@ pub trait Store: Send {
     /// The store cannot be read.
     fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>>;
 
-    /// Whether another process may have written since the last call. Cheap.
+    /// What other processes may have written since the last call. Cheap.
     ///
     /// # Errors
     ///
     /// The store cannot be read, or is another one by now.
-    fn has_news(&mut self) -> Result<bool>;
+    fn news(&mut self) -> Result<News>;
+
+    /// Whether it wakes the engine when there is news, so that it need not be asked often.
+    fn wakes(&self) -> bool {
+        false
+    }
+
+    /// What is new of runs, of each from a seq on: its record and its next events, though perhaps not all.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Lacking>> {
+        let mut found = Vec::with_capacity(runs.len());
+        for (fence, from) in runs {
+            let Some(record) = self.record(*fence)? else {
+                found.push(None);
+                continue;
+            };
+            let events = if record.last < *from { Vec::new() } else { self.read(*fence, *from, PAGE, PAGE_BYTES)? };
+            found.push(Some((record, events)));
+        }
+        Ok(found)
+    }
 
     /// Leave a command for the owner of a run; returns the number by which its reply is asked for.
     ///
@@ -228,6 +307,15 @@ pub trait Store: Send {
     /// The store cannot be reached.
     fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize>;
 
+    /// Show that this process, which has open runs, is alive. Called often.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn keep_alive(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Remove a part of what is over the store's bounds, and do what has to be done now and then. Called each second or
     /// so; returns whether there is more to remove.
     ///
@@ -242,4 +330,9 @@ pub trait Store: Send {
     ///
     /// The store cannot be read.
     fn usage(&mut self) -> Result<Usage>;
+
+    /// What people should know of its settings; told once after it was connected to.
+    fn warning(&mut self) -> Option<String> {
+        None
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select_biased};
 
 use super::answer::Answer;
 use super::record::{Outcome, Record, interrupted_event};
-use super::shared::{Level, Question, Report, Shared, port};
-use super::store::{Error, Result, Source, Store};
+use super::shared::{Level, Question, Report, Shared, port, wake};
+use super::store::{Error, News, Result, Source, Store, Wake};
 use crate::core::archive::Archive;
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
@@ -23,6 +24,8 @@ const BUSY_POLL: Duration = Duration::from_millis(5);
 /// Between two looks for news when there has been none for `QUIET_AFTER`; also how late a command may be.
 const QUIET_POLL: Duration = Duration::from_millis(40);
 const QUIET_AFTER: Duration = Duration::from_secs(2);
+/// Between two looks at a store that wakes the engine when there is news.
+const WOKEN_POLL: Duration = Duration::from_millis(250);
 /// Between two looks for dead owners of what is read.
 const REAP_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two looks for all dead owners.
@@ -88,8 +91,11 @@ pub(super) struct Worker {
     /// Commands that were obeyed, whose replies could not be written yet.
     pub obeyed: HashMap<u64, Option<String>>,
     pub port: Arc<Port>,
-    /// What this process wrote itself is no news of the store's, but may be to mirrors of other managers.
-    pub wrote: bool,
+    /// Everything is to be looked at, whatever the store says.
+    pub look: bool,
+    /// Runs that this process wrote: no news of the store's, but perhaps to mirrors of other managers.
+    pub wrote: HashSet<Fence>,
+    wake: Wake,
     pub next_write: Instant,
     questions: Receiver<Question>,
     bell: Receiver<()>,
@@ -105,6 +111,8 @@ pub(super) struct Worker {
     pub missed: bool,
     /// The store was deleted or replaced since the last connection.
     lost: bool,
+    /// What was said of the store's settings.
+    warned: Option<String>,
 }
 
 impl Worker {
@@ -117,18 +125,20 @@ impl Worker {
         report: Report,
     ) -> Self {
         let now = Instant::now();
-        let port = port(&shared);
+        let (port, wake) = (port(&shared), wake(&shared));
         Self {
             source,
             store: None,
-            shared,
             archive,
             owned: HashMap::new(),
             followed: Vec::new(),
             sent: Vec::new(),
             obeyed: HashMap::new(),
             port,
-            wrote: false,
+            shared,
+            look: false,
+            wrote: HashSet::new(),
+            wake,
             next_write: now,
             questions,
             bell,
@@ -142,6 +152,7 @@ impl Worker {
             locked_since: None,
             missed: false,
             lost: false,
+            warned: None,
         }
     }
 
@@ -250,7 +261,8 @@ impl Worker {
             self.write();
         }
         self.serve_wanted();
-        if self.polls() && (now >= self.next_poll || self.wrote) {
+        let has_news = self.shared.has_news.swap(false, Ordering::Acquire);
+        if self.polls() && (now >= self.next_poll || has_news || self.look || !self.wrote.is_empty()) {
             self.poll(now);
         }
         self.reap(now);
@@ -265,16 +277,24 @@ impl Worker {
         if self.store.is_some() {
             return true;
         }
-        let connected = self.source.connect().and_then(|mut store| {
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return false;
+        }
+        let connected = self.source.connect(&self.wake).and_then(|mut store| {
             if self.lost {
                 self.owned.values().try_for_each(|owned| store.restore(&owned.record))?;
             }
             Ok(store)
         });
         match connected {
-            Ok(store) => {
+            Ok(mut store) => {
+                let warning = store.warning().filter(|warning| self.warned.as_ref() != Some(warning));
+                if let Some(warning) = warning {
+                    self.say(&format!("The run store {}: {warning}", self.shared.name));
+                    self.warned = Some(warning);
+                }
                 self.store = Some(store);
-                (self.wrote, self.lost) = (true, false);
+                (self.look, self.lost) = (true, false);
                 true
             }
             Err(error) => {
@@ -346,7 +366,7 @@ impl Worker {
             Error::Refused(message) | Error::Failed(message) => message,
         };
         // A connection that can still be read is kept: a full disk takes nothing, not even a new connection.
-        if self.store.as_mut().is_some_and(|store| store.has_news().is_err()) {
+        if self.store.as_mut().is_some_and(|store| store.news().is_err()) {
             self.store = None;
         }
         self.retry_at = Some(now + RETRY_INTERVAL);
@@ -364,23 +384,38 @@ impl Worker {
     }
 
     fn poll(&mut self, now: Instant) {
-        let wrote = std::mem::take(&mut self.wrote);
-        let news = self.ask(|store| store.has_news());
+        let (look, wrote) = (std::mem::take(&mut self.look), std::mem::take(&mut self.wrote));
+        if !self.owned.is_empty() {
+            let _ = self.ask(|store| store.keep_alive());
+        }
+        let news = self.ask(|store| store.news());
         // What an error kept from being done is done at the next poll.
-        if wrote || std::mem::replace(&mut self.missed, news.is_err()) || matches!(news, Ok(true)) {
+        let look = look || std::mem::replace(&mut self.missed, news.is_err());
+        let mut news = news.ok().filter(|_| !look).unwrap_or_else(News::anything);
+        if let Some(runs) = &mut news.runs {
+            runs.extend(wrote);
+        }
+        if news != News::nothing() {
             self.last_news = now;
-            self.obey_commands();
-            self.fill_mirrors();
+            if news.messages {
+                self.obey_commands();
+            }
+            self.fill_mirrors(&news);
         }
         self.take_replies();
         self.end_lost_mirrors(now);
-        let quiet = self.sent.is_empty() && (self.followed.is_empty() || self.last_news.elapsed() > QUIET_AFTER);
-        self.next_poll = Instant::now() + if quiet { QUIET_POLL } else { BUSY_POLL };
+        let is_quiet = self.sent.is_empty() && (self.followed.is_empty() || self.last_news.elapsed() > QUIET_AFTER);
+        let interval = match self.store.as_ref() {
+            Some(store) if store.wakes() => WOKEN_POLL,
+            _ if is_quiet => QUIET_POLL,
+            _ => BUSY_POLL,
+        };
+        self.next_poll = Instant::now() + interval;
     }
 
     /// Look again at once: something is read from now on.
     pub fn look_now(&mut self) {
-        self.wrote = true;
+        self.look = true;
         self.last_news = Instant::now();
     }
 

@@ -1,28 +1,9 @@
 //! What a store keeps: bounded by age, by runs and by bytes.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::store::record::now;
-
-/// How much a store keeps of finished runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Time since a run's end.
-    pub age: Duration,
-    /// Runs, of which those that have not ended are never removed.
-    pub runs: u64,
-    /// Bytes of the file that are used. If runs that have not ended are larger, their oldest events are removed.
-    pub bytes: u64,
-}
-
-impl Default for Limits {
-    /// 10,000 runs and 1 GiB for seven days.
-    fn default() -> Self {
-        Self { age: Duration::from_secs(7 * 86400), runs: 10_000, bytes: 1 << 30 }
-    }
-}
+use crate::store::store::Limits;
 
 /// Events removed in one transaction: others wait meanwhile.
 const STEP: i64 = 5000;

@@ -15,7 +15,7 @@ from typing import Any
 
 from genglossary_runs import RunManager, Subscription
 
-from .kinds import make
+from .kinds import LEASE, make
 
 DEADLINE = 60.0
 """Seconds after which something that should have happened will not."""
@@ -38,8 +38,9 @@ class Refused(Exception):
 class Worker:
     """Another process with a manager on the store."""
 
-    def __init__(self, kind: str, place: str, **options: Any) -> None:
-        command = [sys.executable, "-X", "faulthandler", str(WORKER), kind, place, json.dumps(options)]
+    def __init__(self, kind: str, where: str, store: dict[str, Any], options: dict[str, Any]) -> None:
+        settings = json.dumps(store), json.dumps(options)
+        command = [sys.executable, "-X", "faulthandler", str(WORKER), kind, where, *settings]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -104,18 +105,28 @@ class Worker:
 class Place:
     """Where a store is, with the processes that use it."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.folder = kind, folder
+    def __init__(self, kind: str, where: str, **store: Any) -> None:
+        self.kind, self.where, self.store = kind, where, store
         self.workers: list[Worker] = []
 
+    @property
+    def folder(self) -> Path:
+        """The folder of a store that is a file."""
+        return Path(self.where)
+
+    @property
+    def lease(self) -> float:
+        """Seconds after which a dead owner is suspected."""
+        return float(self.store.get("lease", LEASE[self.kind]))
+
     def worker(self, **options: Any) -> Worker:
-        worker = Worker(self.kind, str(self.folder), **options)
+        worker = Worker(self.kind, self.where, self.store, options)
         self.workers.append(worker)
         return worker
 
     def manager(self, **options: Any) -> RunManager:
         """A manager of this process."""
-        return RunManager(store=make(self.kind, str(self.folder)), **options)
+        return RunManager(store=make(self.kind, self.where, **self.store), **options)
 
     def close(self) -> None:
         for worker in self.workers:

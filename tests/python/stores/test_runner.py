@@ -111,6 +111,8 @@ def test_a_run_whose_process_was_killed_has_failed(place: Place) -> None:
     other = place.worker()
     other.ask("open", 7, None)
     other.kill()
-    found = Runner(place.manager()).find(7)
+    runner = Runner(place.manager())
+    wait_until(lambda: not place.lease or runner.find(7).status != "running")  # type: ignore[union-attr]
+    found = runner.find(7)
     assert found is not None
     assert (found.status, found.error) == ("failed", INTERRUPTED)

@@ -127,7 +127,7 @@ def test_a_full_disk_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        place = Place("sqlite", folder)
+        place = Place("sqlite", str(folder))
         here = place.manager(history=100)
         here.open_run(7)
         local = here.subscribe(7, "0")

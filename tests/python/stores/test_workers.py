@@ -33,7 +33,7 @@ def server(place: Place) -> Iterator[str]:
         "--log-level",
         "warning",
     ]
-    environment = os.environ | {"STORE_KIND": place.kind, "STORE_PLACE": str(place.folder)}
+    environment = os.environ | {"STORE_KIND": place.kind, "STORE_PLACE": place.where}
     process = subprocess.Popen(command, cwd=Path(__file__).parent, env=environment)
     address = f"http://127.0.0.1:{port}"
 

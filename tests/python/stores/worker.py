@@ -43,8 +43,8 @@ def flood(manager: RunManager, run_id: Any, pause: float) -> None:
 
 
 def main() -> None:
-    kind, place, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    manager = RunManager(store=make(kind, place), **options)
+    kind, where, store, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+    manager = RunManager(store=make(kind, where, **store), **options)
     kept: dict[str, Any] = {}
     for line in sys.stdin:
         name, *args = json.loads(line)

@@ -1,0 +1,114 @@
+//! `RedisStore`: a store for the processes of many hosts.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::place::{Place, limits, share};
+use crate::core::sync::Mutex;
+use crate::store::redis::{Address, RedisServer, Settings};
+use crate::store::{Source, engine};
+
+/// A server of Redis or Valkey, 7.0 or later, that keeps runs: they outlive the process, and every process on any
+/// host that uses the same project of the server reads, cancels and finishes all of them. Pass it to
+/// `RunManager(store=...)`.
+///
+/// The server is connected to when it is first needed, with two connections a process, whatever the number of readers.
+/// While it is away, runs go on in their process, and what needs the store raises `StoreError`.
+///
+/// Args:
+///     url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`. The certificates
+///         that TLS trusts are the system's; SSL_CERT_FILE names others.
+///     project: processes with the same name see each other's runs; 1 to 100 bytes, without braces and spaces.
+///     retention: seconds a finished run is kept, 0 to 1e9.
+///     max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
+///     max_bytes: bytes of events that are kept at most, about, 1 MiB or more. The oldest finished runs are removed
+///         first, then the oldest events of runs that have not finished.
+///     lease: seconds after which a process that says nothing is suspected to be dead, 1 to 3600. It says something
+///         each third of them. One that is suspected for half of them more has died: its runs end as interrupted, and
+///         what it writes of them later is refused.
+///
+/// Raises:
+///     ValueError: the URL names no server, a value is out of its bounds, or this process uses the project with others.
+#[pyclass(frozen, module = "genglossary_runs")]
+pub struct RedisStore {
+    pub project: Arc<Project>,
+}
+
+/// What names a store in this process.
+pub struct Project {
+    settings: Settings,
+}
+
+/// The projects that this process knows.
+static PROJECTS: Mutex<Vec<Weak<Project>>> = Mutex::new(Vec::new());
+
+#[pymethods]
+impl RedisStore {
+    #[new]
+    #[pyo3(signature = (url, *, project="default", retention=604_800.0, max_runs=10_000, max_bytes=1_073_741_824,
+                        lease=15.0))]
+    fn new(url: &str, project: &str, retention: f64, max_runs: i64, max_bytes: i64, lease: f64) -> PyResult<Self> {
+        let is_name = |byte: u8| !matches!(byte, b'{' | b'}' | b' ') && !byte.is_ascii_control();
+        if !(1..=100).contains(&project.len()) || !project.bytes().all(is_name) {
+            return Err(PyValueError::new_err("project must have 1 to 100 bytes, without braces, spaces and controls"));
+        }
+        if !(1.0..=3600.0).contains(&lease) {
+            return Err(PyValueError::new_err("lease must be between 1 and 3600 seconds"));
+        }
+        let address = Address::of_url(url).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let limits = limits(retention, max_runs, max_bytes)?;
+        engine::check_process()?;
+        let (project, lease) = (project.to_owned(), Duration::from_secs_f64(lease));
+        let made = Project { settings: Settings { address, project, limits, lease } };
+        let is_same = |known: &Project| {
+            let is_same = known.name() == made.name();
+            if is_same && (known.settings.limits, known.settings.lease) != (limits, lease) {
+                let name = made.name();
+                return Err(PyValueError::new_err(format!(
+                    "{name} is used with other limits in this process; make one RedisStore and share it"
+                )));
+            }
+            Ok(is_same)
+        };
+        Ok(Self { project: share(&PROJECTS, is_same, || Ok(Project { settings: made.settings.clone() }))? })
+    }
+
+    /// Host, port and database.
+    #[getter]
+    fn address(&self) -> &str {
+        self.project.settings.address.name()
+    }
+
+    /// The name that the processes share.
+    #[getter]
+    fn project(&self) -> &str {
+        &self.project.settings.project
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<RedisStore {}>", self.project.name())
+    }
+}
+
+impl Place for Project {
+    fn name(&self) -> String {
+        format!("{} {}", self.settings.address.name(), self.settings.project)
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        Box::new(RedisServer::new(self.settings.clone()))
+    }
+
+    fn describe(&self, stats: &Bound<'_, PyDict>) -> PyResult<()> {
+        stats.set_item("address", self.settings.address.name())?;
+        stats.set_item("project", &self.settings.project)
+    }
+
+    fn to_python(self: Arc<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(py, RedisStore { project: self })?.into_any())
+    }
+}

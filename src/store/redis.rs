@@ -1,0 +1,383 @@
+//! A store for many hosts: a server of Redis or Valkey.
+//!
+//! What has to be one step is a script, a file each in `redis/` ([`scripts`]). Events are streams, one a life of a run; the
+//! only other data are records and indexes of them. [`bell`] hears that something changed, so that nothing has to be polled.
+//! Owners are known by leases: an owner that lost its own has its runs ended, and its late writes are refused.
+
+mod bell;
+mod codec;
+mod scripts;
+mod server;
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use self::bell::Bell;
+pub use self::server::Address;
+use self::server::Server;
+use super::record::{INTERRUPTED, Record, interrupted_parts, now};
+use super::store::{
+    Append, Begun, Command, Error, Fate, Lacking, Limits, NewRun, News, Query, Result, Source, Store, StoredEvent,
+    Usage, Wake,
+};
+use crate::core::{Fence, RunId, Seq};
+use ::redis::{RedisWrite, ToRedisArgs};
+
+/// How long a command waits for its owner, and a reply for who asked.
+const COMMAND_AGE: u64 = 60_000;
+/// Between two looks for what the bell may have missed.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Events and bytes in one call of a script: the server does nothing else meanwhile.
+const CALL_EVENTS: usize = 1000;
+const CALL_BYTES: usize = 1 << 20;
+/// Events in one answer, of which it is not known how large they are.
+const READ_STEP: usize = 128;
+/// Records looked at in one call.
+const LIST_STEP: usize = 500;
+/// Runs ended in one call.
+const REAP_STEP: usize = 200;
+/// Runs, or events, removed in one call.
+const EVICT_STEP: usize = 500;
+
+/// How a process uses a server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server.
+    pub address: Address,
+    /// Whose runs: those of one project know nothing of those of another.
+    pub project: String,
+    /// What is kept.
+    pub limits: Limits,
+    /// How long an owner that says nothing is taken for alive.
+    pub lease: Duration,
+}
+
+/// A project on a server, for the engine.
+pub struct RedisServer {
+    settings: Settings,
+    owner: String,
+}
+
+impl RedisServer {
+    /// The project of `settings`, in which this process is a new owner.
+    pub fn new(settings: Settings) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let unique = RandomState::new().hash_one(0);
+        // A bell's messages are words between spaces.
+        let host = host.trim().replace(' ', "_");
+        Self { settings, owner: format!("{host}-{}-{:x}-{unique:x}", std::process::id(), now()) }
+    }
+}
+
+impl Source for RedisServer {
+    fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>> {
+        Ok(Box::new(RedisStore::open(&self.settings, &self.owner, wake)?))
+    }
+}
+
+/// A project on a server that keeps runs.
+pub struct RedisStore {
+    server: Server,
+    settings: Settings,
+    owner: String,
+    bell: Bell,
+    /// Names what the server holds; another name means that it was emptied.
+    epoch: String,
+    warning: Option<String>,
+    next_check: Instant,
+    next_renewal: Instant,
+}
+
+impl RedisStore {
+    /// Connect as `owner`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for a server that is too old; [`Error::Failed`] for one that cannot be used.
+    pub fn open(settings: &Settings, owner: &str, wake: &Wake) -> Result<Self> {
+        let mut server = Server::connect(&settings.address, &format!("runs:{{{}}}", settings.project))?;
+        let warning = server.prepare()?;
+        let name = format!("{:x}", RandomState::new().hash_one(now()));
+        let (epoch, number): (String, Option<u64>) = server.call(|scripts| &scripts.open, name)?;
+        let (address, channel) = (settings.address.clone(), server.key(&["bell"]));
+        let bell = Bell::new(address, channel, owner, number.unwrap_or(0), wake.clone());
+        let (settings, owner, now) = (settings.clone(), owner.to_owned(), Instant::now());
+        Ok(Self { server, settings, owner, bell, epoch, warning, next_check: now, next_renewal: now })
+    }
+
+    fn lease(&self) -> u64 {
+        milliseconds(self.settings.lease)
+    }
+
+    fn age(&self) -> u64 {
+        milliseconds(self.settings.limits.age)
+    }
+
+    /// See whether the server is the same, and whether something changed of which the bell told nothing.
+    fn check(&mut self, heard: u64) -> Result<bool> {
+        let clock = self.server.key(&["clock"]);
+        let (epoch, number): (Option<String>, Option<u64>) =
+            self.server.query(|server| redis::cmd("HMGET").arg(&clock).arg("epoch").arg("changes").query(server))?;
+        if epoch.as_ref() != Some(&self.epoch) {
+            return Err(Error::Lost(self.settings.address.name().to_owned()));
+        }
+        let number = number.unwrap_or(0);
+        self.bell.note(number);
+        self.next_check = Instant::now() + CHECK_INTERVAL;
+        Ok(number > heard)
+    }
+
+    /// Store the events of `runs`, which are not too many for one call.
+    fn append_some(&mut self, runs: &[Part<'_>]) -> Result<Vec<Fate>> {
+        let arguments = (&self.owner, milliseconds(self.settings.limits.age), runs.len(), runs);
+        let fates: Vec<String> = self.server.call(|scripts| &scripts.append, arguments)?;
+        Ok(fates.iter().map(|fate| codec::fate(fate)).collect())
+    }
+}
+
+/// A part of an [`Append`].
+struct Part<'a> {
+    /// Which of those that are to be stored.
+    number: usize,
+    fence: Fence,
+    last: Seq,
+    end: Option<&'a super::Outcome>,
+    events: &'a [StoredEvent],
+}
+
+impl ToRedisArgs for Part<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        (self.fence.0, self.last.0).write_redis_args(out);
+        match self.end {
+            Some(end) => {
+                let (error, result) = (end.error.as_deref().unwrap_or(""), end.result.as_deref().unwrap_or(""));
+                (1, &end.status, error, result, end.finished).write_redis_args(out);
+            }
+            None => 0.write_redis_args(out),
+        }
+        self.events.len().write_redis_args(out);
+        for event in self.events {
+            (event.seq.0, event.payload.name().unwrap_or(""), event.payload.json()).write_redis_args(out);
+        }
+    }
+}
+
+/// The runs in parts of which each is stored by one call.
+fn calls(runs: &[Append]) -> Vec<Vec<Part<'_>>> {
+    let (mut calls, mut call) = (Vec::new(), Vec::new());
+    let (mut events, mut bytes) = (0, 0);
+    for (number, run) in runs.iter().enumerate() {
+        let mut rest = run.events.as_slice();
+        loop {
+            let room = rest.iter().take(CALL_EVENTS.saturating_sub(events));
+            let fitting = room.take_while(|event| {
+                let fits = bytes < CALL_BYTES;
+                bytes += if fits { event.payload.encoded_len() } else { 0 };
+                fits
+            });
+            let (part, after) = rest.split_at(fitting.count());
+            events += part.len();
+            rest = after;
+            let is_last = rest.is_empty();
+            let last = if is_last { run.last } else { part.last().map_or(Seq::ZERO, |event| event.seq) };
+            let end = run.end.as_ref().filter(|_| is_last);
+            call.push(Part { number, fence: run.fence, last, end, events: part });
+            if is_last {
+                break;
+            }
+            calls.push(std::mem::take(&mut call));
+            (events, bytes) = (0, 0);
+        }
+    }
+    calls.push(call);
+    calls
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        let stop = self.bell.dismiss().to_owned();
+        // If the server cannot be asked, the bell finds out by itself.
+        let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
+    }
+}
+
+impl Store for RedisStore {
+    fn begin(&mut self, run: &NewRun) -> Result<Begun> {
+        let run_id = run.run_id.as_ref().map(codec::run_id).unwrap_or_default();
+        let arguments = (&self.owner, self.lease(), run_id, codec::optional(run.key.as_deref()));
+        let (what, fence, fields): (String, u64, codec::Fields) =
+            self.server.call(|scripts| &scripts.begin, arguments)?;
+        let record = codec::record(Fence(fence), &fields).ok_or_else(|| codec::damaged(fence))?;
+        Ok(match what.as_str() {
+            "started" => Begun::Started(record),
+            "run" => Begun::RunActive(record),
+            _ => Begun::KeyActive(record),
+        })
+    }
+
+    fn restore(&mut self, record: &Record) -> Result<()> {
+        let (run_id, key) = (codec::run_id(&record.run_id), codec::optional(record.key.as_deref()));
+        let arguments = (&self.owner, self.lease(), record.fence.0, run_id, record.started, key);
+        self.server.call(|scripts| &scripts.restore, arguments)
+    }
+
+    fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>> {
+        let mut fates = vec![Fate::Stored; runs.len()];
+        for call in calls(runs) {
+            let found = self.append_some(&call)?;
+            for (part, fate) in call.iter().zip(found) {
+                if let Some(known) = fates.get_mut(part.number)
+                    && *known == Fate::Stored
+                {
+                    *known = fate;
+                }
+            }
+        }
+        Ok(fates)
+    }
+
+    fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
+        let run_id = codec::run_id(run_id);
+        let found: Option<(u64, codec::Fields)> = self.server.call(|scripts| &scripts.find, run_id)?;
+        Ok(found.and_then(|(fence, fields)| codec::record(Fence(fence), &fields)))
+    }
+
+    fn record(&mut self, fence: Fence) -> Result<Option<Record>> {
+        let key = self.server.key(&["run", &fence.to_string()]);
+        let fields: codec::Fields = self.server.query(|server| redis::cmd("HGETALL").arg(key).query(server))?;
+        Ok(codec::record(fence, &fields))
+    }
+
+    fn list(&mut self, query: &Query) -> Result<Vec<Record>> {
+        let (mut found, mut before) = (Vec::new(), query.before.map(|fence| fence.to_string()).unwrap_or_default());
+        while found.len() < query.limit {
+            let (rest, status) = (query.limit - found.len(), query.status.as_deref().unwrap_or(""));
+            let mut key = codec::optional(query.key.as_deref());
+            key.resize(2, String::new());
+            let arguments = (key, status, &before, rest, LIST_STEP);
+            let page: Vec<redis::Value> = self.server.call(|scripts| &scripts.list, arguments)?;
+            let (next, records) = codec::page(page)?;
+            found.extend(records);
+            before = next;
+            if before.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>> {
+        let key = self.server.key(&["events", &fence.to_string()]);
+        let (mut found, mut size, mut from) = (Vec::new(), 0, from);
+        while found.len() < events && size < bytes {
+            let step = READ_STEP.min(events - found.len());
+            let start = format!("{fence}-{from}");
+            let mut range = redis::cmd("XRANGE");
+            range.arg(&key).arg(start).arg("+").arg("COUNT").arg(step);
+            let entries: Vec<codec::Entry> = self.server.query(|server| range.query(server))?;
+            let is_all = entries.len() < step;
+            for event in entries.into_iter().filter_map(codec::event) {
+                if size >= bytes {
+                    return Ok(found);
+                }
+                size += event.payload.encoded_len();
+                from = event.seq.next();
+                found.push(event);
+            }
+            if is_all {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn news(&mut self) -> Result<News> {
+        let heard = self.bell.take();
+        let is_sure = heard.is_up && !heard.missed && Instant::now() < self.next_check;
+        if !is_sure && self.check(heard.number)? {
+            return Ok(News::anything());
+        }
+        Ok(News { runs: Some(heard.runs), began: heard.began, messages: heard.messages })
+    }
+
+    fn wakes(&self) -> bool {
+        self.bell.is_up()
+    }
+
+    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Lacking>> {
+        let wanted: Vec<_> = runs.iter().map(|(fence, from)| (fence.0, from.0, READ_STEP)).collect();
+        let found: Vec<(codec::Fields, Vec<codec::Entry>)> = self.server.call(|scripts| &scripts.follow, wanted)?;
+        let lacking = |((fence, _), (fields, entries)): (&(Fence, Seq), (codec::Fields, Vec<codec::Entry>))| {
+            let record = codec::record(*fence, &fields)?;
+            Some((record, entries.into_iter().filter_map(codec::event).collect()))
+        };
+        Ok(runs.iter().zip(found).map(lacking).collect())
+    }
+
+    fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {
+        let command = codec::command(fence, command);
+        self.server.call(|scripts| &scripts.send, (fence.0, command, COMMAND_AGE))
+    }
+
+    fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>> {
+        let key = self.server.key(&["commands", &self.owner]);
+        let found: Vec<(u64, Vec<u8>)> = self.server.query(|server| redis::cmd("HGETALL").arg(key).query(server))?;
+        let mut commands: Vec<_> = found
+            .iter()
+            .filter_map(|(number, command)| codec::parse_command(command).map(|(fence, it)| (*number, fence, it)))
+            .collect();
+        commands.sort_by_key(|(number, ..)| *number);
+        Ok(commands)
+    }
+
+    fn reply(&mut self, number: u64, reply: Option<&str>) -> Result<()> {
+        let arguments = (&self.owner, number, COMMAND_AGE, codec::optional(reply));
+        self.server.call(|scripts| &scripts.reply, arguments)
+    }
+
+    fn take_reply(&mut self, number: u64) -> Result<Option<String>> {
+        self.server.call(|scripts| &scripts.take_reply, number)
+    }
+
+    fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize> {
+        if fences.is_empty() && !all {
+            return Ok(0);
+        }
+        let (head, tail) = interrupted_parts();
+        let wanted: Vec<u64> = fences.iter().filter(|_| !all).map(|fence| fence.0).collect();
+        // A live owner renews its lease within this time.
+        let grace = self.lease() / 2;
+        let arguments = (&self.owner, grace, self.age(), head, tail, INTERRUPTED, REAP_STEP, wanted);
+        self.server.call(|scripts| &scripts.reap, arguments)
+    }
+
+    fn keep_alive(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now >= self.next_renewal {
+            self.server.call::<()>(|scripts| &scripts.renew, (&self.owner, self.lease()))?;
+            self.next_renewal = now + self.settings.lease / 3;
+        }
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> Result<bool> {
+        let Limits { runs, bytes, .. } = self.settings.limits;
+        self.server.call(|scripts| &scripts.evict, (self.age(), runs, bytes, EVICT_STEP))
+    }
+
+    fn usage(&mut self) -> Result<Usage> {
+        let (clock, all) = (self.server.key(&["clock"]), self.server.key(&["all"]));
+        let mut ask = redis::pipe();
+        ask.cmd("ZCARD").arg(all).cmd("HGET").arg(clock).arg("bytes");
+        let (runs, bytes): (u64, Option<u64>) = self.server.query(|server| ask.query(server))?;
+        Ok(Usage { runs, bytes: bytes.unwrap_or(0) })
+    }
+
+    fn warning(&mut self) -> Option<String> {
+        self.warning.take()
+    }
+}

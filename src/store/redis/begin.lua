@@ -1,0 +1,30 @@
+-- Begin a life of a run. ARGV: owner, lease in ms, run id as JSON or '' for a new number, 1 if there is a key, the key.
+-- Returns 'started', 'run' or 'key' (has a run that is running already), its fence and its record.
+local owner, lease, run_id, run_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1' and ARGV[5]
+
+if run_id == '' then
+  run_id = next_number('run_id')
+end
+local before = redis.call('GET', key('id', run_id))
+if before and is_running(before) then
+  return {'run', before, redis.call('HGETALL', key('run', before))}
+end
+local active = run_key and redis.call('GET', key('key', run_key))
+if active and is_running(active) then
+  return {'key', active, redis.call('HGETALL', key('run', active))}
+end
+
+-- Numbers that Lua cannot count on from are none that it gives.
+local number = tonumber(run_id)
+if number and number < 2 ^ 52 and number > tonumber(redis.call('HGET', clock, 'run_id') or 0) then
+  redis.call('HSET', clock, 'run_id', run_id)
+end
+local fence = next_number('fence')
+if before then
+  -- Lists have the newest life only.
+  redis.call('ZREM', key('all'), before)
+end
+insert(fence, run_id, run_key, owner, text(now()), 0)
+renew(owner, lease)
+ring('began ' .. owner .. ' ' .. fence)
+return {'started', fence, redis.call('HGETALL', key('run', fence))}

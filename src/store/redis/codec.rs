@@ -1,0 +1,124 @@
+//! How records, events and commands look in Redis.
+
+use std::collections::HashMap;
+
+use redis::{FromRedisValue, Value, from_redis_value};
+
+use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
+use crate::store::record::{Record, Status};
+use crate::store::store::{Command, Error, Fate, Result, StoredEvent};
+
+/// The fields of a record.
+pub type Fields = HashMap<String, String>;
+/// An entry of a stream: its id, and names and values.
+pub type Entry = (String, Vec<Vec<u8>>);
+
+/// A run id as JSON, which keeps numbers and texts apart.
+pub fn run_id(run_id: &RunId) -> Vec<u8> {
+    let mut json = Vec::new();
+    run_id.write_json(&mut json);
+    json
+}
+
+fn parse_run_id(json: &str) -> Option<RunId> {
+    match serde_json::from_str(json).ok()? {
+        serde_json::Value::Number(number) => number.as_i64().map(RunId::from),
+        serde_json::Value::String(text) => Some(RunId::from(RunIdRef::Text(&text))),
+        _ => None,
+    }
+}
+
+/// What may be missing, as two arguments or one.
+pub fn optional(value: Option<&str>) -> Vec<String> {
+    value.map_or_else(|| vec!["0".to_owned()], |value| vec!["1".to_owned(), value.to_owned()])
+}
+
+/// The record of these fields; `None` if there is none.
+pub fn record(fence: Fence, fields: &Fields) -> Option<Record> {
+    let text = |name: &str| fields.get(name).cloned();
+    let number = |name: &str| fields.get(name).and_then(|value| value.parse::<u64>().ok());
+    Some(Record {
+        run_id: parse_run_id(fields.get("run_id")?)?,
+        fence,
+        key: text("key"),
+        status: Status::of_word(text("status")?),
+        owner: text("owner")?,
+        started: number("started")?,
+        finished: number("finished"),
+        error: text("error"),
+        result: text("result"),
+        last: Seq(number("last")?),
+        end_fence: number("end_fence").map(Fence),
+    })
+}
+
+/// What is said of a record that cannot be read.
+pub fn damaged(fence: u64) -> Error {
+    Error::Failed(format!("the record of run {fence} is damaged"))
+}
+
+/// A page of records: before which fence to go on, and the records.
+pub fn page(values: Vec<Value>) -> Result<(String, Vec<Record>)> {
+    fn parse<T: FromRedisValue>(value: Value) -> Result<T> {
+        from_redis_value(value).map_err(|error| Error::Failed(error.to_string()))
+    }
+    let mut values = values.into_iter();
+    let next = values.next().map(parse).transpose()?.unwrap_or_default();
+    let mut records = Vec::new();
+    while let (Some(fence), Some(fields)) = (values.next(), values.next()) {
+        let (fence, fields): (u64, Fields) = (parse(fence)?, parse(fields)?);
+        records.extend(record(Fence(fence), &fields));
+    }
+    Ok((next, records))
+}
+
+/// What append.lua says of a run.
+pub fn fate(word: &str) -> Fate {
+    match word {
+        "stored" => Fate::Stored,
+        "unknown" => Fate::Unknown,
+        _ => Fate::Refused,
+    }
+}
+
+/// An entry of a stream.
+pub fn event((id, fields): Entry) -> Option<StoredEvent> {
+    let seq = id.split('-').nth(1)?.parse().ok()?;
+    let (mut name, mut json) = (None, None);
+    let mut fields = fields.iter();
+    while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
+        match field.as_slice() {
+            b"name" => name = std::str::from_utf8(value).ok().and_then(|name| EventName::try_from(name).ok()),
+            b"json" => json = Some(value),
+            _ => {}
+        }
+    }
+    Some(StoredEvent { seq: Seq(seq), payload: Payload::new(name, json?) })
+}
+
+/// A command: what, the fence, a name, and JSON, each on a line of its own.
+pub fn command(fence: Fence, command: &Command) -> Vec<u8> {
+    let (what, payload) = match command {
+        Command::Cancel => ("cancel", None),
+        Command::Publish(payload) => ("publish", Some(payload)),
+        Command::Finish(payload) => ("finish", Some(payload)),
+    };
+    let name = payload.and_then(Payload::name).unwrap_or("");
+    let mut text = format!("{what}\n{fence}\n{name}\n").into_bytes();
+    text.extend_from_slice(payload.map_or(&[], Payload::json));
+    text
+}
+
+/// What [`command`] wrote.
+pub fn parse_command(text: &[u8]) -> Option<(Fence, Command)> {
+    let mut parts = text.splitn(4, |byte| *byte == b'\n');
+    let mut part = || parts.next().and_then(|part| std::str::from_utf8(part).ok());
+    let (what, fence, name, json) = (part()?, part()?.parse().ok()?, part()?, part()?);
+    let payload = || Payload::new(EventName::try_from(name).ok(), json.as_bytes());
+    let command = match what {
+        "publish" => Command::Publish(payload()),
+        "finish" => Command::Finish(payload()),
+        _ => Command::Cancel,
+    };
+    Some((Fence(fence), command))
+}

@@ -1,0 +1,97 @@
+-- What the scripts share; it stands before each of them. KEYS[1] is the prefix of the project's keys, which has the only
+-- hash tag, so all of them are in one slot of a cluster.
+local prefix = KEYS[1]
+
+local function key(...)
+  return prefix .. ':' .. table.concat({...}, ':')
+end
+
+local clock = key('clock')
+
+-- Lua's own way to write a number has 14 digits.
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- Milliseconds since 1970. The server's, so that the clocks of the hosts need not agree.
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- A number larger than all before it: the time, or one more if the clock did not move on.
+local function next_number(field)
+  local number = math.max(now(), tonumber(redis.call('HGET', clock, field) or 0) + 1)
+  redis.call('HSET', clock, field, text(number))
+  return text(number)
+end
+
+-- Tell every engine what changed. The number shows those that missed a message that they did.
+local function ring(message)
+  local number = redis.call('HINCRBY', clock, 'changes', 1)
+  redis.call('PUBLISH', key('bell'), text(number) .. ' ' .. message)
+end
+
+local function is_running(fence)
+  return redis.call('HGET', key('run', fence), 'status') == 'running'
+end
+
+-- Bytes are those of the events, and what Redis needs for each and for a run, roughly.
+local EVENT_BYTES = 24
+local RUN_BYTES = 1024
+
+local function add_bytes(fence, bytes)
+  redis.call('HINCRBY', key('run', fence), 'bytes', bytes)
+  redis.call('HINCRBY', clock, 'bytes', bytes)
+end
+
+-- End a run whose terminal event is stored. `fields` are names and values of its record; `age` is how long the record is
+-- kept in milliseconds. Keys live a day longer, so that they are removed by evict.lua unless nobody calls it any more.
+local function finish(fence, fields, finished, age)
+  local run = key('run', fence)
+  redis.call('HSET', run, 'finished', finished, unpack(fields))
+  local record = redis.call('HMGET', run, 'run_id', 'key', 'owner')
+  redis.call('ZREM', key('running'), fence)
+  redis.call('ZADD', key('finished'), finished, fence)
+  if record[3] then
+    local runs = key('runs-of', record[3])
+    redis.call('SREM', runs, fence)
+    if redis.call('EXISTS', runs) == 0 then
+      redis.call('SREM', key('owners'), record[3])
+    end
+  end
+  if record[2] and redis.call('GET', key('key', record[2])) == fence then
+    redis.call('DEL', key('key', record[2]))
+  end
+  local kept = text(age + 86400000)
+  redis.call('PEXPIRE', run, kept)
+  redis.call('PEXPIRE', key('events', fence), kept)
+  if record[1] and redis.call('GET', key('id', record[1])) == fence then
+    redis.call('PEXPIRE', key('id', record[1]), kept)
+  end
+end
+
+-- Write the record of a run that is running, unless it is there.
+local function insert(fence, run_id, run_key, owner, started, last)
+  local run = key('run', fence)
+  if redis.call('EXISTS', run) == 1 then
+    return
+  end
+  redis.call('HSET', run, 'run_id', run_id, 'status', 'running', 'owner', owner, 'started', started, 'last', last)
+  if run_key then
+    redis.call('HSET', run, 'key', run_key)
+    redis.call('SET', key('key', run_key), fence)
+  end
+  redis.call('SET', key('id', run_id), fence)
+  redis.call('ZADD', key('all'), fence, fence)
+  redis.call('ZADD', key('running'), fence, fence)
+  redis.call('SADD', key('owners'), owner)
+  redis.call('SADD', key('runs-of', owner), fence)
+  add_bytes(fence, RUN_BYTES)
+end
+
+-- Say that an owner is alive.
+local function renew(owner, lease)
+  redis.call('SET', key('lease', owner), '1', 'PX', lease)
+  redis.call('HDEL', key('suspects'), owner)
+end

@@ -1,0 +1,84 @@
+-- Remove a part of what is over the bounds. ARGV: ms that a finished run is kept, runs, bytes, and how many runs or
+-- events to remove at most.
+-- Returns 1 if there is more to remove.
+local age, max_runs, max_bytes, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local finished, running = key('finished'), key('running')
+
+local function used()
+  return tonumber(redis.call('HGET', clock, 'bytes') or 0)
+end
+
+local function remove(fence)
+  local record = redis.call('HMGET', key('run', fence), 'run_id', 'bytes')
+  if record[1] and redis.call('GET', key('id', record[1])) == fence then
+    redis.call('DEL', key('id', record[1]))
+  end
+  redis.call('HINCRBY', clock, 'bytes', -tonumber(record[2] or 0))
+  redis.call('UNLINK', key('run', fence), key('events', fence))
+  redis.call('ZREM', key('all'), fence)
+  redis.call('ZREM', finished, fence)
+  return record[1]
+end
+
+-- Records that expired by themselves took their bytes with them.
+local function count_again()
+  local bytes = 0
+  for _, index in ipairs({finished, running}) do
+    for _, fence in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+      bytes = bytes + tonumber(redis.call('HGET', key('run', fence), 'bytes') or 0)
+    end
+  end
+  redis.call('HSET', clock, 'bytes', bytes)
+end
+
+local function excess()
+  local oldest = redis.call('ZRANGE', finished, 0, 0, 'WITHSCORES')
+  if not oldest[1] then
+    return false
+  end
+  local runs = redis.call('ZCARD', finished) + redis.call('ZCARD', running)
+  return (now() - tonumber(oldest[2]) >= age or runs > max_runs or used() > max_bytes) and oldest[1]
+end
+
+local removed, is_known = 0, true
+local fence = excess()
+while fence and removed < step do
+  is_known = remove(fence) and is_known
+  removed = removed + 1
+  fence = excess()
+end
+if not is_known then
+  count_again()
+end
+if fence then
+  return 1
+end
+if removed > 0 or used() <= max_bytes then
+  return 0
+end
+
+-- Runs that have not ended are too large: the oldest events of the largest go.
+local largest, most = nil, 0
+for _, candidate in ipairs(redis.call('ZRANGE', running, 0, -1)) do
+  local events = redis.call('XLEN', key('events', candidate))
+  if events > 1 then
+    local bytes = tonumber(redis.call('HGET', key('run', candidate), 'bytes') or 0)
+    if bytes > most then
+      largest, most = candidate, bytes
+    end
+  end
+end
+if not largest then
+  return 0
+end
+local events = redis.call('XRANGE', key('events', largest), '-', '+', 'COUNT', step + 1)
+local bytes = 0
+for number = 1, #events - 1 do
+  for _, value in ipairs({events[number][2][2], events[number][2][4]}) do
+    bytes = bytes + #value
+  end
+  bytes = bytes + EVENT_BYTES
+end
+redis.call('XTRIM', key('events', largest), 'MINID', events[#events][1])
+add_bytes(largest, -bytes)
+return used() > max_bytes and 1 or 0

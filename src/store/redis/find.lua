@@ -1,0 +1,6 @@
+-- The newest life of a run. ARGV: run id as JSON. Returns its fence and record, or nothing.
+local fence = redis.call('GET', key('id', ARGV[1]))
+if not fence then
+  return false
+end
+return {fence, redis.call('HGETALL', key('run', fence))}

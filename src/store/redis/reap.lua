@@ -1,0 +1,63 @@
+-- End the runs of owners that died. ARGV: the owner that looks, ms for which an owner without a lease is only suspected,
+-- ms that a finished run is kept, the terminal event before and after the run id, the error, runs to end at most, then
+-- fences of runs whose owners to look at; none for all.
+-- Never at first sight: a clock that jumps, or a server that was away, takes the leases of owners that live, and these
+-- renew theirs meanwhile. Returns how many runs were ended.
+local self, grace, age = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local head, tail, why, most = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+
+local owners = {}
+if #ARGV == 7 then
+  owners = redis.call('SMEMBERS', key('owners'))
+else
+  local seen = {}
+  for at = 8, #ARGV do
+    local record = redis.call('HMGET', key('run', ARGV[at]), 'status', 'owner')
+    if record[1] == 'running' and not seen[record[2]] then
+      seen[record[2]] = true
+      owners[#owners + 1] = record[2]
+    end
+  end
+end
+
+local function has_died(owner)
+  if owner == self or redis.call('EXISTS', key('lease', owner)) == 1 then
+    return false
+  end
+  local since, time = tonumber(redis.call('HGET', key('suspects'), owner) or ''), now()
+  if not since or since > time then
+    redis.call('HSET', key('suspects'), owner, text(time))
+    return false
+  end
+  return time - since >= grace
+end
+
+local ended = {}
+for _, owner in ipairs(owners) do
+  if #ended < most and has_died(owner) then
+    for _, fence in ipairs(redis.call('SRANDMEMBER', key('runs-of', owner), most - #ended)) do
+      local record = redis.call('HMGET', key('run', fence), 'status', 'run_id', 'last')
+      if record[1] == 'running' then
+        -- The dead owner may have given the next seq to an event that it could not store any more. The fence of its own
+        -- keeps the two ids apart.
+        local end_fence, last = next_number('fence'), text(tonumber(record[3]) + 1)
+        local json = head .. record[2] .. tail
+        redis.call('XADD', key('events', fence), end_fence .. '-' .. last, 'json', json)
+        add_bytes(fence, #json + EVENT_BYTES)
+        local fields = {'status', 'failed', 'error', why, 'last', last, 'end_fence', end_fence}
+        finish(fence, fields, text(now()), age)
+        ended[#ended + 1] = fence
+      else
+        redis.call('SREM', key('runs-of', owner), fence)
+      end
+    end
+    if redis.call('EXISTS', key('runs-of', owner)) == 0 then
+      redis.call('SREM', key('owners'), owner)
+      redis.call('HDEL', key('suspects'), owner)
+    end
+  end
+end
+if #ended > 0 then
+  ring('runs ' .. self .. ' ' .. table.concat(ended, ' '))
+end
+return #ended

@@ -1,0 +1,142 @@
+//! The server: its address, how it is connected to, and what is wrong with it.
+
+use std::time::Duration;
+
+use redis::{Client, Connection, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, Script};
+use redis::{ServerErrorKind, ToRedisArgs};
+
+use super::scripts::Scripts;
+use crate::store::store::{Error, Result};
+
+/// How long a connection may take to be made, and any answer. The engine waits meanwhile, publishers do not.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where a server is.
+#[derive(Debug, Clone)]
+pub struct Address {
+    client: Client,
+    name: String,
+}
+
+impl Address {
+    /// What a URL names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]: it names no server.
+    pub fn of_url(url: &str) -> Result<Self> {
+        let refused =
+            |error: &dyn std::fmt::Display| Error::Refused(format!("this is no URL of a Redis server: {error}"));
+        let info: ConnectionInfo = url.into_connection_info().map_err(|error| refused(&error))?;
+        let name = format!("{}/{}", info.addr(), info.redis_settings().db());
+        Ok(Self { client: Client::open(info).map_err(|error| refused(&error))?, name })
+    }
+
+    /// Host, port and database, for people: a URL may have a password.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connect; `timeout` is how long an answer may take.
+    pub(super) fn connect(&self) -> Result<Connection> {
+        let connect = || {
+            let connection = self.client.get_connection_with_timeout(TIMEOUT)?;
+            connection.set_read_timeout(Some(TIMEOUT))?;
+            connection.set_write_timeout(Some(TIMEOUT))?;
+            Ok(connection)
+        };
+        connect().map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &RedisError) -> Error {
+        if error.is_timeout() {
+            return Error::Failed(format!("{} did not answer within {} s", self.name, TIMEOUT.as_secs()));
+        }
+        Error::Failed(format!("{}: {error}", self.name))
+    }
+}
+
+/// A connection with the scripts of one project.
+pub(super) struct Server {
+    address: Address,
+    prefix: String,
+    scripts: Scripts,
+    connection: Connection,
+    /// It may be out of step with its answers, or at a server that is no use.
+    is_broken: bool,
+}
+
+impl Server {
+    pub fn connect(address: &Address, prefix: &str) -> Result<Self> {
+        let connection = address.connect()?;
+        let (prefix, scripts) = (prefix.to_owned(), Scripts::new());
+        let mut server = Self { address: address.clone(), prefix, scripts, connection, is_broken: false };
+        server.query(|connection| redis::cmd("PING").exec(connection))?;
+        Ok(server)
+    }
+
+    /// A key of the project.
+    pub fn key(&self, parts: &[&str]) -> String {
+        format!("{}:{}", self.prefix, parts.join(":"))
+    }
+
+    /// Refuse a server that is too old, and have it know the scripts. Returns what people should know of its settings.
+    pub fn prepare(&mut self) -> Result<Option<String>> {
+        let info: String = self.query(|connection| redis::cmd("INFO").query(connection))?;
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("");
+        let version = field("redis_version");
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < 7) {
+            return Err(Error::Refused(format!("{} is Redis {version}; 7.0 or later is needed", self.address.name)));
+        }
+        let (scripts, connection) = (&self.scripts, &mut self.connection);
+        let loaded = scripts.load(connection);
+        self.check(loaded)?;
+        let (limit, policy) = (field("maxmemory"), field("maxmemory_policy"));
+        let may_evict = limit != "0" && !limit.is_empty() && policy != "noeviction" && !policy.is_empty();
+        Ok(may_evict.then(|| {
+            format!(
+                "{} may evict runs and their events when its memory is full (maxmemory-policy {policy}); \
+                 set maxmemory-policy to noeviction",
+                self.address.name
+            )
+        }))
+    }
+
+    /// Run a script.
+    pub fn call<T: FromRedisValue>(
+        &mut self,
+        script: impl FnOnce(&Scripts) -> &Script,
+        arguments: impl ToRedisArgs,
+    ) -> Result<T> {
+        if self.is_broken {
+            return Err(Error::Failed(format!("the connection to {} was lost", self.address.name)));
+        }
+        let mut call = script(&self.scripts).prepare_invoke();
+        call.key(&self.prefix).arg(arguments);
+        let answer = call.invoke(&mut self.connection);
+        self.check(answer)
+    }
+
+    /// Ask it something.
+    pub fn query<T>(&mut self, ask: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T> {
+        if self.is_broken {
+            return Err(Error::Failed(format!("the connection to {} was lost", self.address.name)));
+        }
+        let answer = ask(&mut self.connection);
+        self.check(answer)
+    }
+
+    fn check<T>(&mut self, answer: RedisResult<T>) -> Result<T> {
+        answer.map_err(|error| {
+            // After an answer that did not come, the next one would be taken for it. A master that became a replica is
+            // found again by its name.
+            let is_elsewhere = matches!(
+                error.kind(),
+                redis::ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+            );
+            self.is_broken |= error.is_io_error() || error.is_unrecoverable_error() || is_elsewhere;
+            self.address.failure(&error)
+        })
+    }
+}
