@@ -35,6 +35,7 @@ test-rust:
 
 test-python: dev
 	@sh scripts/install-browser.sh
+	@sh scripts/install-redis.sh
 	@sh scripts/install-nginx.sh
 	@# Most tests wait for servers, browsers and processes. Those of a file share them, so a file stays in one process.
 	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile

@@ -5,12 +5,21 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from genglossary_runs import RunManager, SqliteStore, StoreError
 
 from .support import Place, check_complete, read_to_end, wait_until
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A store of this kind alone."""
+    place = Place("sqlite", str(tmp_path))
+    yield place
+    place.close()
 
 
 def test_what_is_not_a_store_is_refused_by_name(tmp_path: Path) -> None:
