@@ -199,6 +199,29 @@ impl Subscription {
         waiting.reader.as_ref().run.arm(epoch, port).then_some(waiting)
     }
 
+    /// The epoch for [`Subscription::arm_run`], if there is nothing to read now; what waits for an archive is not asked for.
+    pub fn idle(&self) -> Option<Epoch> {
+        let cursor = self.cursor.lock();
+        let state = self.run.lock();
+        let nothing = !cursor.closed
+            && cursor.next_private().is_none()
+            && cursor.backlog.is_none()
+            && matches!(state.log.at(cursor.next), Lookup::Pending);
+        nothing.then(|| state.epoch())
+    }
+
+    /// Register `port` for the run's next change after `epoch`, for all readers that [`Subscription::attend`] at once.
+    /// Returns whether it is; if not, there was one already.
+    pub fn arm_run(&self, epoch: Epoch, port: &StdArc<Port>) -> bool {
+        self.run.arm(epoch, port)
+    }
+
+    /// Have `close` and `put` wake whoever waits for the run, as long as what this returns is kept.
+    pub fn attend<R: AsRef<Self>>(reader: R) -> Waiting<R> {
+        reader.as_ref().cursor.lock().waiting += 1;
+        Waiting { reader }
+    }
+
     /// Close: nothing more is received, and waiters are woken. May be repeated.
     pub fn close(&self) {
         if self.is_of_parent() {

@@ -18,6 +18,8 @@ Differences from sse-starlette and FastAPI's `EventSourceResponse`:
   `stats()` counts both kinds, and a debug record says why one stays. A connection that was handed over is closed after
   the end of its stream. Dependencies with `yield` end when the stream is handed over. To the server's own
   limit of connections all such streams together are one: use `max_streams`. `handoff=False` keeps a stream in Python.
+- On Linux that thread sends with io_uring where the system allows it; `GENGLOSSARY_RUNS_IO_URING=0` in the environment
+  keeps it from that.
 - A client that stops reading is dropped.
 - With `drain_on_shutdown` open streams do not keep the server from stopping.
 - `retry:` and heartbeats are single lines. An empty line after them would be an empty event to clients like httpx-sse.

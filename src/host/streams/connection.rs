@@ -13,7 +13,7 @@ use super::coding::{Coder, LAST_CHUNK, farewell};
 use super::stats::{Gauge, OPEN, STALLED, STUCK};
 use super::{Group, Options};
 use crate::core::subscription::Waiting;
-use crate::core::{Key, NotReady, Port, Subscription};
+use crate::core::{Epoch, Key, NotReady, Port, Subscription};
 
 /// The most bytes of one chunk, unless a single frame is longer. A client that does not read holds one.
 const CHUNK: usize = 64 << 10;
@@ -37,9 +37,13 @@ enum Phase {
 /// What to do with a connection next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
+    /// It has something to send: [`Connection::unsent`].
+    Send,
+    /// It has sent everything: its run's next change after this epoch is to be reported.
+    Arm(Epoch),
     /// There may be more to send.
     Again,
-    /// It waits for its run, its socket or its deadline.
+    /// It waits for its socket or its deadline.
     Wait,
     /// It is over: close it.
     Remove,
@@ -83,8 +87,8 @@ pub struct Connection {
     subscription: Arc<Subscription>,
     options: Options,
     phase: Phase,
-    /// Kept while the port is to report the run's next change.
-    armed: Option<Waiting<Arc<Subscription>>>,
+    /// Kept while the stream is open: whoever closes its reader wakes the thread.
+    attending: Option<Waiting<Arc<Subscription>>>,
     /// What the socket has not taken yet, and how much of it it has.
     unsent: Option<(Arc<[u8]>, usize)>,
     /// Counts a client that has yet to take something.
@@ -105,10 +109,10 @@ impl Connection {
             key: subscription.key(),
             queued: false,
             alarm: None,
+            attending: Some(Subscription::attend(subscription.clone())),
             subscription,
             options,
             phase: Phase::Streaming,
-            armed: None,
             unsent: None,
             stalled: None,
             last: None,
@@ -141,48 +145,54 @@ impl Connection {
         (self.is_stalled() && event.is_writable()) || (self.phase == Phase::Lingering && event.is_readable())
     }
 
-    /// Send the next chunk, or what is left of the last one.
-    pub fn advance(&mut self, now: Instant, port: &Arc<Port>, coder: &mut Coder) -> Next {
-        loop {
-            match self.flush(now) {
-                Flushed::All => {}
-                Flushed::Some => return Next::Wait,
-                Flushed::Lost => return Next::Remove,
-            }
+    /// Find the next chunk to be sent, if not all of the last one is.
+    pub fn prepare(&mut self, now: Instant, coder: &mut Coder) -> Next {
+        while self.unsent.is_none() {
             match self.phase {
-                Phase::Streaming => {
-                    self.disarm();
-                    match self.subscription.try_next_chunk(CHUNK) {
-                        Ok(chunk) => {
-                            self.unsent = Some((coder.code(chunk), 0));
-                            // One chunk a turn, so that all readers of a run go on together and share the next one.
-                            return match self.flush(now) {
-                                Flushed::All => Next::Again,
-                                Flushed::Some => Next::Wait,
-                                Flushed::Lost => Next::Remove,
-                            };
+                Phase::Streaming => match self.subscription.try_next_chunk(CHUNK) {
+                    Ok(chunk) => self.unsent = Some((coder.code(chunk), 0)),
+                    Err(NotReady::Pending(epoch)) => {
+                        if self.deadline.is_none() {
+                            self.expect_heartbeat(now);
                         }
-                        Err(NotReady::Pending(epoch)) => {
-                            self.armed = Subscription::arm(self.subscription.clone(), epoch, port);
-                            if self.armed.is_some() {
-                                if self.deadline.is_none() {
-                                    self.expect_heartbeat(now);
-                                }
-                                return Next::Wait;
-                            }
-                        }
-                        Err(NotReady::Ended) => {
-                            self.phase = Phase::Ending;
-                            self.last = Some(Arc::from(LAST_CHUNK));
-                        }
+                        return Next::Arm(epoch);
                     }
-                }
+                    Err(NotReady::Ended) => {
+                        self.phase = Phase::Ending;
+                        self.last = Some(Arc::from(LAST_CHUNK));
+                    }
+                },
                 Phase::Ending => match self.last.take() {
                     Some(last) => self.unsent = Some((last, 0)),
                     None => self.linger(now),
                 },
                 Phase::Lingering => return self.discard(),
             }
+        }
+        Next::Send
+    }
+
+    /// Have `port` report its run's next change after `epoch`. Returns whether it will; if not, there was one already.
+    pub fn arm(&self, epoch: Epoch, port: &Arc<Port>) -> bool {
+        self.subscription.arm_run(epoch, port)
+    }
+
+    /// What is to be sent.
+    pub fn unsent(&self) -> &[u8] {
+        self.unsent.as_ref().and_then(|(bytes, sent)| bytes.get(*sent..)).unwrap_or_default()
+    }
+
+    /// Note that the socket has taken so many bytes, and send the rest. One chunk a turn, so that all readers of a run go
+    /// on together and share the next one.
+    pub fn go_on(&mut self, taken: usize, now: Instant) -> Next {
+        if taken > 0 {
+            self.note_taken(taken, now);
+        }
+        match self.flush(now) {
+            Flushed::All if self.phase == Phase::Streaming => self.subscription.idle().map_or(Next::Again, Next::Arm),
+            Flushed::All => Next::Again,
+            Flushed::Some => Next::Wait,
+            Flushed::Lost => Next::Remove,
         }
     }
 
@@ -215,14 +225,9 @@ impl Connection {
 
     /// The subscription is closed here, not only dropped: Python may hold it, too.
     pub fn close(&mut self) {
-        self.disarm();
+        self.attending = None;
         self.subscription.close();
         self.open = None;
-    }
-
-    /// Note that the port has reported the run, or that nobody cares any more.
-    fn disarm(&mut self) {
-        self.armed = None;
     }
 
     fn expect_heartbeat(&mut self, now: Instant) {
@@ -235,19 +240,22 @@ impl Connection {
         self.deadline = now.checked_add(self.options.send_timeout);
     }
 
+    fn note_taken(&mut self, taken: usize, now: Instant) {
+        let Some((bytes, sent)) = &mut self.unsent else { return };
+        *sent += taken;
+        if *sent >= bytes.len() {
+            self.unsent = None;
+            self.stalled = None;
+            self.expect_heartbeat(now);
+        } else {
+            self.expect_room(now);
+        }
+    }
+
     fn flush(&mut self, now: Instant) -> Flushed {
-        while let Some((bytes, sent)) = &mut self.unsent {
+        while let Some((bytes, sent)) = &self.unsent {
             match self.socket.write(bytes.get(*sent..).unwrap_or_default()) {
-                Ok(written) => {
-                    *sent += written;
-                    if *sent >= bytes.len() {
-                        self.unsent = None;
-                        self.stalled = None;
-                        self.expect_heartbeat(now);
-                    } else {
-                        self.expect_room(now);
-                    }
-                }
+                Ok(taken) => self.note_taken(taken, now),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.stalled.is_none() {

@@ -1,28 +1,40 @@
 //! The connections, and which of them to look at next.
 
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::Group;
 use super::coding::Coder;
 use super::connection::{Connection, Next};
+use super::ring::Ring;
 use super::timers::Timers;
-use crate::core::{Key, Port};
+use crate::core::{Epoch, Key, Port};
 
 /// Every connection of this process.
 #[derive(Default)]
 pub struct Table {
     connections: Slab<Connection>,
-    /// The connections that read a run, by its key.
-    readers: FxHashMap<Key, FxHashSet<usize>>,
+    /// Those that read a run, by its key.
+    readers: FxHashMap<Key, Readers>,
     timers: Timers,
     /// The connections to be looked at next, each once.
     queue: Vec<usize>,
+}
+
+/// The connections that read one run.
+#[derive(Default)]
+struct Readers {
+    /// In order, as they lie in memory.
+    ids: BTreeSet<usize>,
+    /// The port is to report the run's next change after this epoch.
+    armed: Option<Epoch>,
 }
 
 /// What connections need to go on.
@@ -30,6 +42,7 @@ pub struct Tools {
     pub registry: Registry,
     pub port: Arc<Port>,
     pub coder: Coder,
+    pub ring: Ring,
 }
 
 impl Table {
@@ -50,7 +63,7 @@ impl Table {
         if registry.register(&mut connection.socket, Token(id), interest).is_err() {
             return connection.close();
         }
-        self.readers.entry(connection.key).or_default().insert(id);
+        self.readers.entry(connection.key).or_default().ids.insert(id);
         entry.insert(connection);
         self.enqueue(id);
     }
@@ -67,8 +80,9 @@ impl Table {
 
     /// Note that a run has changed.
     pub fn on_change(&mut self, key: Key) {
-        let Some(readers) = self.readers.get(&key) else { return };
-        for id in readers {
+        let Some(readers) = self.readers.get_mut(&key) else { return };
+        readers.armed = None;
+        for id in &readers.ids {
             if let Some(connection) = self.connections.get_mut(*id).filter(|reader| !reader.is_stalled()) {
                 push(&mut self.queue, connection, *id);
             }
@@ -82,10 +96,8 @@ impl Table {
                 continue;
             };
             connection.alarm = None;
-            match connection.check(now, &tools.coder) {
-                Next::Remove => self.remove(id, &tools.registry),
-                Next::Again | Next::Wait => self.set_alarm(id),
-            }
+            let next = connection.check(now, &tools.coder);
+            self.follow(id, next, tools);
         }
     }
 
@@ -106,19 +118,47 @@ impl Table {
 
     /// Go on with some connections.
     pub fn advance(&mut self, ids: &[usize], now: Instant, tools: &mut Tools) {
+        let mut sending = Vec::with_capacity(ids.len());
         for &id in ids {
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.queued = false;
-            match connection.advance(now, &tools.port, &mut tools.coder) {
-                Next::Remove => {
-                    self.remove(id, &tools.registry);
-                    continue;
-                }
-                Next::Again => push(&mut self.queue, connection, id),
-                Next::Wait => {}
+            match connection.prepare(now, &mut tools.coder) {
+                Next::Send => sending.push(id),
+                next => self.follow(id, next, tools),
             }
-            self.set_alarm(id);
         }
+        let found = sending.iter().filter_map(|&id| self.connections.get(id));
+        let parts: Vec<_> = found.map(|connection| (connection.socket.as_fd(), connection.unsent())).collect();
+        let taken = tools.ring.send(&parts);
+        for (id, taken) in sending.into_iter().zip(taken) {
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            let next = connection.go_on(taken, now);
+            self.follow(id, next, tools);
+        }
+    }
+
+    /// Do what is next for a connection.
+    fn follow(&mut self, id: usize, next: Next, tools: &Tools) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        match next {
+            Next::Remove => return self.remove(id, &tools.registry),
+            Next::Arm(epoch) => {
+                let armed = self.readers.get_mut(&connection.key).map(|readers| &mut readers.armed);
+                // One for all readers of the run.
+                if armed.as_ref().is_none_or(|armed| **armed != Some(epoch)) {
+                    let is_armed = connection.arm(epoch, &tools.port);
+                    if let Some(armed) = armed {
+                        *armed = is_armed.then_some(epoch);
+                    }
+                    if !is_armed {
+                        push(&mut self.queue, connection, id);
+                    }
+                }
+            }
+            Next::Send | Next::Again => push(&mut self.queue, connection, id),
+            Next::Wait => {}
+        }
+        self.set_alarm(id);
     }
 
     fn enqueue(&mut self, id: usize) {
@@ -143,8 +183,8 @@ impl Table {
         let _ = registry.deregister(&mut connection.socket);
         connection.close();
         if let Some(readers) = self.readers.get_mut(&connection.key) {
-            readers.remove(&id);
-            if readers.is_empty() {
+            readers.ids.remove(&id);
+            if readers.ids.is_empty() {
                 self.readers.remove(&connection.key);
             }
         }

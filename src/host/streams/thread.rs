@@ -9,6 +9,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::coding::Coder;
 use super::connection::Connection;
+use super::ring::{ENTRIES, Ring};
 use super::table::{Table, Tools};
 use super::{Group, HUB};
 use crate::core::Port;
@@ -20,7 +21,7 @@ const WAKER: Token = Token(usize::MAX);
 /// How many events the system reports at a time.
 const EVENTS: usize = 1024;
 /// How many connections are looked at while the table is locked, and a fork waits: about half a millisecond.
-const BATCH: usize = 64;
+const BATCH: usize = ENTRIES;
 
 /// What the thread shares with those that hand over streams.
 pub struct Hub {
@@ -51,7 +52,7 @@ impl Hub {
             }
         }));
         let hub = Arc::new(Self { arrivals: Mutex::default(), table: Mutex::default(), waker });
-        let tools = Tools { registry, port: Arc::new(port), coder: Coder::new() };
+        let tools = Tools { registry, port: Arc::new(port), coder: Coder::new(), ring: Ring::new() };
         let shared = hub.clone();
         thread::Builder::new()
             .name("genglossary-streams".to_owned())

@@ -1,6 +1,7 @@
 """Handing a stream over to the thread without Python: where it happens, where it does not, and what becomes of it."""
 
 import asyncio
+import ctypes
 import errno
 import logging
 import os
@@ -566,6 +567,59 @@ def test_a_child_starts_without_streams(manager: RunManager, serve: Serve) -> No
         manager.publish(1, log(0))
         stream.receive_event(n=0)
         assert [event.seq for event in stream.events] == [1]
+
+
+def io_uring_is_allowed() -> bool:
+    """Whether this process may have a ring: containers often forbid it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(425, 1, ctypes.create_string_buffer(120))  # io_uring_setup
+    if descriptor >= 0:
+        os.close(descriptor)
+    return bool(descriptor >= 0)
+
+
+@pytest.mark.parametrize("io_uring", ["1", "0"])
+def test_streams_are_the_same_with_io_uring_and_without(io_uring: str) -> None:
+    """Also to a client that takes a little at a time, and beside one that has gone."""
+    program = """
+import os, socket
+from pathlib import Path
+from genglossary_runs import RunManager
+from genglossary_runs._core import StreamGroup
+manager, group = RunManager(history=1000), StreamGroup()
+manager.open_run(1)
+pairs = [socket.socketpair() for _ in range(200)]
+pairs[7][0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+for ours, _ in pairs:
+    group.add(ours.fileno(), manager.subscribe(1), heartbeat=None, send_timeout=30.0, retry=0)
+    ours.close()
+manager.publish(1, {"n": 0})
+first = [theirs.recv(100) for _, theirs in pairs]
+pairs[9][1].close()
+for n in range(1, 300):
+    manager.publish(1, {"n": n, "text": "x" * 1000})
+manager.finish_run(1, {"complete": True})
+rings = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and "io_uring" in os.readlink(link)]
+bodies = set()
+for number, (_, theirs) in enumerate(pairs):
+    if number != 9:
+        body = first[number]
+        while received := theirs.recv(1 << 16):
+            body += received
+        events = b""
+        while body:
+            size, _, rest = body.partition(b"\\r\\n")
+            events, body = events + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+        bodies.add(events)
+assert len(bodies) == 1, len(bodies)
+assert bodies.pop().count(b"data: ") == 301
+print(len(rings))
+"""
+    environment = {"GENGLOSSARY_RUNS_IO_URING": io_uring}
+    command = [sys.executable, "-c", program]
+    rings = subprocess.run(command, env=environment, timeout=DEADLINE, check=True, stdout=subprocess.PIPE).stdout
+    if sys.platform == "linux":
+        assert int(rings) == (io_uring == "1" and io_uring_is_allowed())
 
 
 def test_a_stream_that_wakes_a_loop_through_python_does_not_hang_a_fork() -> None:
