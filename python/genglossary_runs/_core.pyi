@@ -294,6 +294,21 @@ class RunManager:
     ) -> Awaitable[Subscription]:
         """Await what `subscribe` returns."""
 
+    def owns_run(self, run_id: RunId) -> bool:
+        """Whether the run is open in this process, and no other has taken this one for dead. Waits for the store.
+
+        With a `RedisStore` this holds for its `lease` from now on. Ask before writing what must not be written twice.
+
+        Args:
+            run_id: the run.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+
+    def aowns_run(self, run_id: RunId) -> Awaitable[bool]:
+        """Await what `owns_run` returns."""
+
     def arun_record(self, run_id: RunId) -> Awaitable[dict[str, Any] | None]:
         """Await what `run_record` returns."""
 
@@ -659,6 +674,10 @@ class CancelEvent:
 
     def is_set(self) -> bool:
         """Whether it is set."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is set, where nobody asked for it, as when the store took this process for dead; else None."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set.

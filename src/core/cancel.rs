@@ -28,6 +28,7 @@ pub struct CancelEvent {
 struct State {
     callbacks: Vec<Box<dyn Callback>>,
     waiters: Waiters,
+    reason: Option<&'static str>,
 }
 
 impl CancelEvent {
@@ -35,7 +36,7 @@ impl CancelEvent {
     pub fn new(key: Key) -> Self {
         Self {
             set: AtomicBool::new(false),
-            state: Mutex::new(State { callbacks: Vec::new(), waiters: Waiters::new(key) }),
+            state: Mutex::new(State { callbacks: Vec::new(), waiters: Waiters::new(key), reason: None }),
             bell: Bell::new(),
             key,
         }
@@ -53,10 +54,25 @@ impl CancelEvent {
 
     /// Set it, wake the waiters, then call the callbacks in this thread. Only the first call does anything.
     pub fn set(&self) {
+        self.set_for(None);
+    }
+
+    /// The same as [`CancelEvent::set`], for a reason that nobody asked for.
+    pub fn set_because(&self, reason: &'static str) {
+        self.set_for(Some(reason));
+    }
+
+    /// Why it is set, if nobody asked for it.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.state.lock().reason
+    }
+
+    fn set_for(&self, reason: Option<&'static str>) {
         let mut state = self.state.lock();
         if self.is_set() {
             return;
         }
+        state.reason = reason;
         self.set.store(true, Ordering::Release);
         let callbacks = std::mem::take(&mut state.callbacks);
         let wakeup = state.waiters.changed();

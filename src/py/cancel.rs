@@ -78,6 +78,12 @@ impl CancelEvent {
         self.core().is_set()
     }
 
+    /// Why it is set, where nobody asked for it, as when the store took this process for dead; else None.
+    #[getter]
+    fn reason(&self) -> Option<&'static str> {
+        self.core().reason()
+    }
+
     /// Wait until it is set.
     ///
     /// Releases the GIL while it waits and notices Ctrl-C within 100 ms.

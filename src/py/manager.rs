@@ -453,6 +453,24 @@ impl RunManager {
         Ok(self.subscribing(run_id, after.as_ref(), must_exist)?.awaited())
     }
 
+    /// Whether the run is open in this process, and no other has taken this one for dead. Waits for the store.
+    ///
+    /// With a `RedisStore` this holds for its `lease` from now on. Ask before writing what must not be written twice.
+    ///
+    /// Args:
+    ///     run_id: the run.
+    ///
+    /// Raises:
+    ///     StoreError: the store cannot be used.
+    fn owns_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
+        self.claiming(py, &run_id)?.wait(py)
+    }
+
+    /// Await what `owns_run` returns.
+    fn aowns_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
+        Ok(self.claiming(py, &run_id)?.awaited())
+    }
+
     /// Await what `run_record` returns.
     fn arun_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
         Ok(self.looking_up(py, &run_id)?.awaited())

@@ -173,6 +173,15 @@ impl RunManager {
         })))
     }
 
+    pub fn claiming(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
+        let Some(run_id) = run_id.get() else { return Outcome::now(py, false) };
+        if !self.core().is_open(run_id) {
+            return Outcome::now(py, false);
+        }
+        let Some(engine) = self.engine()? else { return Outcome::now(py, true) };
+        Ok(Outcome::Asked(ask(engine.owns(run_id.into()), |py, owns: bool| owns.into_py_any(py))))
+    }
+
     pub fn listing(
         &self,
         key: Option<String>,

@@ -139,6 +139,11 @@ impl Engine {
         self.ask(|answer| Question::Command(run_id, Command::Cancel, answer))
     }
 
+    /// See whether this process is still the owner of a run that is open in the manager.
+    pub fn owns(&self, run_id: RunId) -> Arc<Answer<bool>> {
+        self.ask(|answer| Question::Owns(self.manager.clone(), run_id, answer))
+    }
+
     /// Look for a run.
     pub fn find(&self, run_id: RunId) -> Arc<Answer<Option<Record>>> {
         self.ask(|answer| Question::Find(run_id, answer))

@@ -19,6 +19,9 @@ const FILLED_AT_ONCE: usize = 100;
 /// How long a run may be missing from the store, after that was lost, before its mirror ends.
 const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why a run is cancelled that another process ended.
+const LOST: &str = "the store took this process for dead and ended its runs";
+
 /// What is to be stored of one run.
 struct Batch {
     key: Key,
@@ -118,21 +121,51 @@ impl Worker {
                 }
             }
             Fate::Unknown => {
-                owned.is_ready = true;
-                let record = owned.record.clone();
+                let record = owned.begin_again();
                 // If this fails, so does the next write, and it is tried again.
                 let _ = self.ask(|store| store.restore(&record));
             }
-            Fate::Refused => {
-                let (manager, run) = (owned.manager.clone(), owned.run.clone());
-                self.say(&format!(
-                    "Run {} was taken for interrupted by another process, so its events are no longer stored and it is cancelled",
-                    run.id
-                ));
-                cancel(manager, run.id.clone());
-                self.drop_owned(key);
+            Fate::Refused => self.lose(key),
+        }
+    }
+
+    /// Stop storing a run that another process ended, since it took this one for dead, and cancel it.
+    fn lose(&mut self, key: Key) {
+        let Some(owned) = self.owned.get(&key) else { return };
+        let (manager, run_id) = (owned.manager.clone(), owned.run.id.clone());
+        self.say(&format!(
+            "Run {run_id} was taken for interrupted by another process, so its events are no longer stored and it is cancelled"
+        ));
+        cancel(manager, run_id, Some(LOST));
+        self.drop_owned(key);
+    }
+
+    /// See what the store has of the runs that are open here. What it lost is stored again, as far as memory holds it: a
+    /// server that was away may be back without its newest data, or without any. What others ended is lost here.
+    pub(super) fn review(&mut self) -> Result<()> {
+        let owned: Vec<(Key, Fence)> = self.owned.iter().map(|(key, owned)| (*key, owned.record.fence)).collect();
+        for some in owned.chunks(FILLED_AT_ONCE) {
+            // Records alone: no event has such a seq.
+            let wanted: Vec<_> = some.iter().map(|(_, fence)| (*fence, Seq(u64::MAX))).collect();
+            let found = self.ask(|store| store.follow(&wanted))?;
+            for ((key, _), lacking) in some.iter().zip(found) {
+                let Some(owned) = self.owned.get_mut(key) else { continue };
+                match lacking.map(|(record, _)| record) {
+                    None => {
+                        let record = owned.begin_again();
+                        self.ask(|store| store.restore(&record))?;
+                    }
+                    Some(record) if record.is_running() && record.last < owned.next.previous() => {
+                        owned.next = record.last.next();
+                        owned.record.last = record.last;
+                        owned.is_ready = true;
+                    }
+                    Some(record) if record.end_fence.is_some() => self.lose(*key),
+                    Some(_) => {}
+                }
             }
         }
+        Ok(())
     }
 
     fn drop_owned(&mut self, key: Key) {
@@ -326,7 +359,7 @@ impl Worker {
         let run_id = owned.run.id.as_ref();
         match command {
             Command::Cancel => {
-                cancel(owned.manager.clone(), owned.run.id.clone());
+                cancel(owned.manager.clone(), owned.run.id.clone(), None);
                 None
             }
             Command::Publish(payload) => {
@@ -356,9 +389,13 @@ impl Worker {
 }
 
 /// Cancel a run. Its callbacks are the application's and may take their time, so not in the engine's thread.
-fn cancel(manager: crate::core::RunManager, run_id: crate::core::RunId) {
+fn cancel(manager: crate::core::RunManager, run_id: crate::core::RunId, reason: Option<&'static str>) {
     let set = move || {
-        fork::detached(|| manager.cancel(run_id.as_ref()));
+        fork::detached(|| match (manager.cancel_event(run_id.as_ref()), reason) {
+            (Some(event), Some(reason)) => event.set_because(reason),
+            (Some(event), None) => event.set(),
+            (None, _) => {}
+        });
     };
     let _ = std::thread::Builder::new().name("run-cancel".to_owned()).spawn(set);
 }

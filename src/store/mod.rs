@@ -1,7 +1,7 @@
 //! Stores: runs that outlive their process and are read from any.
 //!
-//! [`store`] says what a store does; [`sqlite`] does it for the processes of one host, [`redis`] for those of many. The [`engine`] is the one thread of a
-//! process that talks to it: [`worker`] says in which order, [`questions`] what it is
+//! [`store`] says what a store does; [`sqlite`] does it for the processes of one host, [`redis`] for those of many. The
+//! [`engine`] is the one thread of a process that talks to it: [`worker`] says in which order, [`questions`] what it is
 //! asked, [`flow`] how events move.
 
 pub mod answer;

@@ -27,6 +27,7 @@ impl Worker {
                 drop(answer.give(subscription));
             }
             Question::Command(run_id, command, answer) => self.command(&run_id, command, answer),
+            Question::Owns(manager, run_id, answer) => drop(answer.give(self.owns(&manager, &run_id))),
             Question::Find(run_id, answer) => drop(answer.give(self.find(&run_id))),
             Question::List(query, answer) => {
                 self.write();
@@ -94,6 +95,13 @@ impl Worker {
         };
         // If this fails too, the record is ended with the process.
         let _ = self.ask(|store| store.append(&[run]));
+    }
+
+    fn owns(&mut self, manager: &RunManager, run_id: &RunId) -> Result<bool> {
+        let open = manager.live_run(run_id.as_ref());
+        let Some(owned) = open.and_then(|run| self.owned.get(&run.key)) else { return Ok(false) };
+        let fence = owned.record.fence;
+        self.ask(|store| store.owns(fence))
     }
 
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {

@@ -355,13 +355,18 @@ impl Store for RedisStore {
         self.server.call(|scripts| &scripts.reap, arguments)
     }
 
-    fn keep_alive(&mut self) -> Result<()> {
+    fn keep_alive(&mut self) -> Result<bool> {
         let now = Instant::now();
-        if now >= self.next_renewal {
-            self.server.call::<()>(|scripts| &scripts.renew, (&self.owner, self.lease()))?;
-            self.next_renewal = now + self.settings.lease / 3;
+        if now < self.next_renewal {
+            return Ok(true);
         }
-        Ok(())
+        let was_alive = self.server.call(|scripts| &scripts.renew, (&self.owner, self.lease()))?;
+        self.next_renewal = now + self.settings.lease / 3;
+        Ok(was_alive)
+    }
+
+    fn owns(&mut self, fence: Fence) -> Result<bool> {
+        self.server.call(|scripts| &scripts.owns, (&self.owner, self.lease(), fence.0))
     }
 
     fn tidy(&mut self) -> Result<bool> {

@@ -38,6 +38,8 @@ pub enum Question {
     Subscribe(RunManager, RunId, Start, bool, Arc<Answer<Option<Subscription>>>),
     /// Have the owner of a run do something; none if it is not running.
     Command(RunId, Command, Arc<Answer<Option<String>>>),
+    /// Whether this process is the owner of a run that is open in this manager.
+    Owns(RunManager, RunId, Arc<Answer<bool>>),
     /// The newest life of a run.
     Find(RunId, Arc<Answer<Option<Record>>>),
     /// Records.

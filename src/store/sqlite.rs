@@ -453,6 +453,12 @@ impl Store for SqliteStore {
         Ok(ended)
     }
 
+    fn owns(&mut self, fence: Fence) -> Result<bool> {
+        let owner = self.owner.name().to_owned();
+        let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE fence = ?1 AND owner = ?2 AND status = 'running')";
+        self.query(|db| db.prepare_cached(sql)?.query_row(params![fence.0, owner], |row| row.get(0)))
+    }
+
     fn tidy(&mut self) -> Result<bool> {
         self.check_identity()?;
         self.owner.keep()?;

@@ -307,14 +307,22 @@ pub trait Store: Send {
     /// The store cannot be reached.
     fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize>;
 
-    /// Show that this process, which has open runs, is alive. Called often.
+    /// Show that this process, which has open runs, is alive. Called often. Returns whether nobody can have taken it for
+    /// dead since it did so last.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
-    fn keep_alive(&mut self) -> Result<()> {
-        Ok(())
+    fn keep_alive(&mut self) -> Result<bool> {
+        Ok(true)
     }
+
+    /// Whether this process is the owner of a run that has not ended, and will be until others can take it for dead.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    fn owns(&mut self, fence: Fence) -> Result<bool>;
 
     /// Remove a part of what is over the store's bounds, and do what has to be done now and then. Called each second or
     /// so; returns whether there is more to remove.

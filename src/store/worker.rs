@@ -59,6 +59,14 @@ pub(super) struct Owned {
     pub is_ready: bool,
 }
 
+impl Owned {
+    /// Store everything again that its log holds, in a store that knows nothing of it; returns the record to write.
+    pub fn begin_again(&mut self) -> Record {
+        (self.next, self.record.last, self.is_ready) = (Seq::FIRST, Seq::ZERO, true);
+        self.record.clone()
+    }
+}
+
 /// A run that is read here and executed elsewhere, or yet to begin.
 pub(super) struct Followed {
     pub manager: RunManager,
@@ -109,8 +117,6 @@ pub(super) struct Worker {
     locked_since: Option<Instant>,
     /// An error kept news from being looked at.
     pub missed: bool,
-    /// The store was deleted or replaced since the last connection.
-    lost: bool,
     /// What was said of the store's settings.
     warned: Option<String>,
 }
@@ -151,7 +157,6 @@ impl Worker {
             retry_at: None,
             locked_since: None,
             missed: false,
-            lost: false,
             warned: None,
         }
     }
@@ -280,13 +285,7 @@ impl Worker {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return false;
         }
-        let connected = self.source.connect(&self.wake).and_then(|mut store| {
-            if self.lost {
-                self.owned.values().try_for_each(|owned| store.restore(&owned.record))?;
-            }
-            Ok(store)
-        });
-        match connected {
+        match self.source.connect(&self.wake) {
             Ok(mut store) => {
                 let warning = store.warning().filter(|warning| self.warned.as_ref() != Some(warning));
                 if let Some(warning) = warning {
@@ -294,8 +293,9 @@ impl Worker {
                     self.warned = Some(warning);
                 }
                 self.store = Some(store);
-                (self.look, self.lost) = (true, false);
-                true
+                self.look = true;
+                // If this fails, so did the connection.
+                self.review().is_ok()
             }
             Err(error) => {
                 self.failed(error);
@@ -355,7 +355,6 @@ impl Worker {
             Error::Lost(_) => {
                 // What is there now is another store, to which the runs that are open here are new.
                 self.store = None;
-                self.lost = true;
                 self.obeyed.clear();
                 self.say(&format!(
                     "The run store {} was deleted or replaced; what it held is lost, and runs that are open go on in a new one",
@@ -385,8 +384,9 @@ impl Worker {
 
     fn poll(&mut self, now: Instant) {
         let (look, wrote) = (std::mem::take(&mut self.look), std::mem::take(&mut self.wrote));
-        if !self.owned.is_empty() {
-            let _ = self.ask(|store| store.keep_alive());
+        if !self.owned.is_empty() && matches!(self.ask(|store| store.keep_alive()), Ok(false)) {
+            // If this fails, so does the next write.
+            let _ = self.review();
         }
         let news = self.ask(|store| store.news());
         // What an error kept from being done is done at the next poll.

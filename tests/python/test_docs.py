@@ -1,8 +1,10 @@
 """The documentation names files that exist, and its examples are what it says they are."""
 
+import importlib
 import re
 from pathlib import Path
 
+import genglossary_runs.errors
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -40,3 +42,15 @@ def test_the_four_lines_of_the_guide_are_those_that_the_stand_in_application_has
     lines = re.search(r"```py title=.*?\n(.*?)```", guide, re.DOTALL)
     assert lines is not None
     assert lines[1] == (PROJECT / "tests/app/genglossary/runs/manager.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", ["", ".client", ".console", ".logs", ".metrics", ".otel", ".runner", ".sse"])
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "docs/reference").glob("*.md"))
+    block = re.search(rf"^::: genglossary_runs{module}\n((?: .*\n)*)", pages, re.MULTILINE)
+    assert block is not None
+    members = re.search(r"members: \[(.*)\]", block[1])
+    public = set(importlib.import_module(f"genglossary_runs{module}").__all__)
+    # The page of errors has all of its module.
+    shown = set(members[1].split(", ")) if members else public
+    assert public - shown - {"__version__"} <= set(vars(genglossary_runs.errors))

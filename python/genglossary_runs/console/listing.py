@@ -12,7 +12,7 @@ from .watch import Watch
 
 Readable = Callable[[Sequence[str]], Awaitable[list[bool]]]
 
-_ROWS_AT_A_TIME = 500
+_ROWS_AT_A_TIME = 1000
 # Rows of a store that are searched for one page.
 _MOST_SEARCHED = 10_000
 
@@ -58,7 +58,7 @@ class Listing:
             if run is None:
                 raise
             return run
-        return run if stored is None else self._newer(stored)
+        return run if stored is None else _newer(stored, self._runner.get(run_id))
 
     async def show(self, row: Row) -> Record:
         """Show a run with all that is known of it."""
@@ -97,10 +97,11 @@ class Listing:
         statuses = {"running" if status == "queued" else status for status in which.statuses}
         status = next(iter(statuses)) if len(statuses) == 1 else None
         at_a_time = min(_ROWS_AT_A_TIME, limit + 1) if not which.q and len(statuses) < 2 else _ROWS_AT_A_TIME
+        here = {run.run_id: run for run in self._runner.runs()}
         taken, before, searched = _Taken(limit, readable), after, 0
         while True:
             rows = await self._runner.ahistory(key=which.key, status=status, before=before, limit=at_a_time)
-            found = [self._newer(row) for row in rows]
+            found = [_newer(row, here.get(row.run_id)) for row in rows]
             if await taken.add(row for row in found if which.takes(row)) or len(rows) < at_a_time:
                 break
             before, searched = rows[-1].fence, searched + len(rows)
@@ -119,13 +120,13 @@ class Listing:
             runs.append(record_of(row, position=positions.get(row.run_id), seen=seen))
         return Page(runs=runs, next=taken.next, total=total, store_error=None)
 
-    def _newer(self, stored: StoredRun) -> Row:
-        """The handle of this life of the run, if this process has it."""
-        run = self._runner.get(stored.run_id)
-        return run if run is not None and run.fence == stored.fence else stored
-
     def _positions(self) -> dict[int | str, int]:
         return {run.run_id: number for number, run in enumerate(self._runner.queued(), start=1)}
+
+
+def _newer(stored: StoredRun, run: Run | None) -> Row:
+    """The handle, if it is of this life of the run."""
+    return run if run is not None and run.fence == stored.fence else stored
 
 
 class _Taken:

@@ -73,16 +73,14 @@ def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:
         return False
     if statuses and row.status not in statuses and not _may_be_queued(row, statuses):
         return False
-    return not q or any(q in text.casefold() for text in _texts(row))
+    if not q:
+        return True
+    texts = [str(row.run_id), str(row.key or ""), row.error or ""]
+    if isinstance(row, Run):
+        texts += [row.name, row.message or ""]
+    return q in "\n".join(texts).casefold()
 
 
 def _may_be_queued(row: Row, statuses: Set[str]) -> bool:
     # To a store a queued run is a running one.
     return "queued" in statuses and isinstance(row, StoredRun) and row.status == "running"
-
-
-def _texts(row: Row) -> list[str]:
-    texts = [row.run_id, row.key, row.error]
-    if isinstance(row, Run):
-        texts += [row.name, row.message]
-    return [str(text) for text in texts if text is not None]

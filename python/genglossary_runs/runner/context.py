@@ -176,7 +176,35 @@ class RunContext:
         """Raise `RunCancelledError` if the run's cancel was requested."""
         self._check_process()
         if self.cancel_event.is_set():
-            raise RunCancelledError(f"Run {self.run_id} was cancelled", run_id=self.run_id)
+            raise self._cancelled()
+
+    def assert_owner(self) -> None:
+        """Raise `RunCancelledError` unless the run is still this process's, for work that writes elsewhere.
+
+        Over a `RedisStore` a process that was stopped or cut off for too long is taken for dead, and its runs are
+        ended; another process may have started them anew. Call this before each write that must not happen twice. It
+        waits for the store; in a coroutine await `aassert_owner`.
+
+        Raises:
+            RunCancelledError: the run was ended by another process, or its cancel was requested.
+            StoreError: the store cannot be used, so nobody knows.
+        """
+        self.raise_if_cancelled()
+        if not self._manager.owns_run(self.run_id):
+            raise self._cancelled()
+
+    async def aassert_owner(self) -> None:
+        """Do what `assert_owner` does, for event loops."""
+        self.raise_if_cancelled()
+        if not await self._manager.aowns_run(self.run_id):
+            raise self._cancelled()
+
+    def _cancelled(self) -> RunCancelledError:
+        reason = self.cancel_event.reason
+        if reason is None and not self.cancel_event.is_set():
+            reason = "it is no longer open in this process"
+        text = f"Run {self.run_id} was cancelled" + (f": {reason}" if reason else "")
+        return RunCancelledError(text, run_id=self.run_id)
 
     def _tell(self, event: dict[str, Any]) -> None:
         """Publish an event of the run itself."""

@@ -61,7 +61,7 @@ class Records:
             ValueError: the manager has no store.
         """
         record = self.manager.run_record(run_id)
-        return None if record is None else _stored_run(self.manager, record)
+        return None if record is None else stored_run(self.manager, record)
 
     def history(
         self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
@@ -78,22 +78,22 @@ class Records:
             ValueError: the manager has no store.
         """
         records = self.manager.run_records(key=key, status=status, before=before, limit=limit)
-        return [_stored_run(self.manager, record) for record in records]
+        return [stored_run(self.manager, record) for record in records]
 
     async def afind(self, run_id: RunId) -> StoredRun | None:
         """Do what `find` does, on an event loop."""
         record = await self.manager.arun_record(run_id)
-        return None if record is None else _stored_run(self.manager, record)
+        return None if record is None else stored_run(self.manager, record)
 
     async def ahistory(
         self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[StoredRun]:
         """Do what `history` does, on an event loop."""
         records = await self.manager.arun_records(key=key, status=status, before=before, limit=limit)
-        return [_stored_run(self.manager, record) for record in records]
+        return [stored_run(self.manager, record) for record in records]
 
 
-def _stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
+def stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
     """A record of the store as a handle."""
     finished = record["finished_at"]
     return StoredRun(

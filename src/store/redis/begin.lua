@@ -24,7 +24,10 @@ if before then
   -- Lists have the newest life only.
   redis.call('ZREM', key('all'), before)
 end
+-- One that has runs renews its lease by renew.lua, which tells whether that had lapsed.
+if redis.call('EXISTS', key('runs-of', owner)) == 0 then
+  renew(owner, lease)
+end
 insert(fence, run_id, run_key, owner, text(now()), 0)
-renew(owner, lease)
 ring('began ' .. owner .. ' ' .. fence)
 return {'started', fence, redis.call('HGETALL', key('run', fence))}

@@ -13,7 +13,7 @@ local function remove(fence)
   if record[1] and redis.call('GET', key('id', record[1])) == fence then
     redis.call('DEL', key('id', record[1]))
   end
-  redis.call('HINCRBY', clock, 'bytes', -tonumber(record[2] or 0))
+  redis.call('HINCRBY', clock, 'bytes', 0 - tonumber(record[2] or 0))
   redis.call('UNLINK', key('run', fence), key('events', fence))
   redis.call('ZREM', key('all'), fence)
   redis.call('ZREM', finished, fence)

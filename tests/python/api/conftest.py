@@ -1,5 +1,6 @@
 """A runner with its API; in memory, on a store, and as another process that uses the store sees it."""
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.runner import Runner
 from runner.support import Gate
+from stores.conftest import redis_url as redis_url
 from stores.kinds import KINDS
 from stores.support import Place
 
 from .support import DEADLINE, Client, make_app
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -56,7 +60,9 @@ async def side(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         if kind == "memory":
             runner = asked = Runner(RunManager(), tracebacks=True)
         else:
-            place = stack.enter_context(closing(Place(kind, tmp_path)))
+            in_redis = kind == "redis"
+            where = f"{request.getfixturevalue('redis_url')}#api-{next(_numbers)}" if in_redis else str(tmp_path)
+            place = stack.enter_context(closing(Place(kind, where)))
             runner = asked = Runner(place.manager(), tracebacks=True)
             if where == "elsewhere":
                 asked = Runner(place.manager())

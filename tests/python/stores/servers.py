@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -26,6 +27,36 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def ask(port: int, *words: object) -> Any:
+    """The answer of the server at a port: str, int, list or None. Raises OSError, or ValueError for an error."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        request = [f"*{len(words)}\r\n".encode()]
+        for word in words:
+            encoded = str(word).encode()
+            request.append(b"$%d\r\n%s\r\n" % (len(encoded), encoded))
+        connection.sendall(b"".join(request))
+        with connection.makefile("rb") as answer:
+            return _parse(answer)
+
+
+def _parse(answer: BinaryIO) -> Any:
+    line = answer.readline().decode().rstrip()
+    kind, rest = line[:1], line[1:]
+    if kind == "":
+        raise ConnectionError("the server closed the connection")
+    if kind == "-":
+        raise ValueError(rest)
+    if kind == "+":
+        return rest
+    if kind == ":":
+        return int(rest)
+    if int(rest) < 0:
+        return None
+    if kind == "*":
+        return [_parse(answer) for _ in range(int(rest))]
+    return answer.read(int(rest) + 2)[:-2].decode()
 
 
 class RedisServer:
@@ -50,20 +81,19 @@ class RedisServer:
         ]
         self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
-        while self.ask("PING") != "+PONG":
+        while not self.answers():
             assert time.monotonic() < deadline, "the server does not start"
             assert self.process.poll() is None, "the server ended"
             time.sleep(0.01)
 
-    def ask(self, *words: str) -> str:
-        """The first line of its answer; nothing if it has none."""
+    def ask(self, *words: object) -> Any:
+        return ask(self.port, *words)
+
+    def answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                parts = [f"*{len(words)}\r\n", *(f"${len(word.encode())}\r\n{word}\r\n" for word in words)]
-                connection.sendall("".join(parts).encode())
-                return connection.makefile(newline="\r\n").readline().rstrip()
-        except OSError:
-            return ""
+            return bool(self.ask("PING") == "PONG")
+        except (OSError, ValueError):
+            return False
 
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)

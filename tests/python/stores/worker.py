@@ -6,13 +6,12 @@ import threading
 import time
 from typing import Any
 
-from genglossary_runs import RunManager
+from genglossary_runs import RunManager, Subscription
 from kinds import make
 
 
-def read(manager: RunManager, run_id: Any, after: str | None) -> list[tuple[str, dict[str, Any]]]:
-    """Everything of a run to its end, each event with its id."""
-    subscription = manager.subscribe(run_id, after, must_exist=True)
+def rest(subscription: Subscription) -> list[tuple[str, dict[str, Any]]]:
+    """Everything to the end, each event with its id."""
     return [(subscription.last_event_id, event) for event in subscription]
 
 
@@ -64,8 +63,15 @@ def main() -> None:
                 case "cancelled":
                     answer = kept["cancel"].wait(args[0])
                     answer = [answer, time.time()]
+                case "reason":
+                    answer = kept["cancel"].reason
                 case "read":
-                    answer = read(manager, *args)
+                    answer = rest(manager.subscribe(*args, must_exist=True))
+                case "follow":
+                    kept["reader"] = manager.subscribe(*args, must_exist=True)
+                    answer = True
+                case "rest":
+                    answer = rest(kept["reader"])
                 case "record":
                     answer = manager.run_record(*args)
                 case "stats":

@@ -1,0 +1,313 @@
+"""Each script by itself, on a real server."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..servers import ask
+
+SCRIPTS = Path(__file__).parents[4] / "src" / "store" / "redis"
+LEASE, AGE = 60_000, 86_400_000
+HEAD, TAIL, WHY = '{"run_id":', ',"complete":true}', "interrupted"
+NEVER = 10**9
+
+_numbers = itertools.count(1)
+
+
+class Project:
+    """The keys of one project, and the scripts on them."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.prefix = port, f"runs:{{script-{next(_numbers)}}}"
+        self.loaded: dict[str, str] = {}
+
+    def key(self, *parts: object) -> str:
+        return ":".join([self.prefix, *map(str, parts)])
+
+    def ask(self, command: str, *parts: object, more: tuple[object, ...] = ()) -> Any:
+        """A command on a key of the project."""
+        return ask(self.port, command, self.key(*parts), *more)
+
+    def call(self, script: str, *arguments: object) -> Any:
+        if script not in self.loaded:
+            text = (SCRIPTS / "common.lua").read_text() + (SCRIPTS / f"{script}.lua").read_text()
+            self.loaded[script] = ask(self.port, "SCRIPT", "LOAD", text)
+        return ask(self.port, "EVALSHA", self.loaded[script], 1, self.prefix, *arguments)
+
+    def begin(self, run_id: object = 7, owner: str = "me", key: str | None = None, lease: int = LEASE) -> str:
+        """The fence of a run that began."""
+        what, fence, _ = self.call("begin", owner, lease, run_id, *(("0",) if key is None else ("1", key)))
+        assert what == "started"
+        return str(fence)
+
+    def append(self, fence: str, *seqs: int, owner: str = "me", end: str | None = None, last: int | None = None) -> str:
+        ended = ("0",) if end is None else ("1", end, "", "", 5)
+        events = [word for seq in seqs for word in (seq, "", json.dumps({"n": seq}))]
+        return str(self.call("append", owner, AGE, 1, fence, last or max(seqs), *ended, len(seqs), *events)[0])
+
+    def reap(self, *fences: str, grace: int = 0, most: int = 100) -> int:
+        return int(self.call("reap", "other", grace, AGE, HEAD, TAIL, WHY, most, *fences))
+
+    def record(self, fence: str) -> dict[str, str]:
+        fields = self.ask("HGETALL", "run", fence)
+        return dict(zip(fields[::2], fields[1::2], strict=True))
+
+    def events(self, fence: str) -> list[str]:
+        return [event_id for event_id, _ in self.ask("XRANGE", "events", fence, more=("-", "+"))]
+
+
+@pytest.fixture
+def project(redis_url: str) -> Project:
+    return Project(int(redis_url.split(":")[2].split("/")[0]))
+
+
+def test_open_names_a_store_once(project: Project) -> None:
+    assert project.call("open", "a") == ["a", None]
+    assert project.call("open", "b") == ["a", None]
+    project.begin()
+    assert project.call("open", "c") == ["a", "1"]
+
+
+def test_begin_has_one_active_run_for_an_id_and_a_key(project: Project) -> None:
+    fence = project.begin(7, key="book")
+    what, active, fields = project.call("begin", "you", LEASE, 7, "0")
+    assert (what, active, "me" in fields) == ("run", fence, True)
+    assert project.call("begin", "you", LEASE, 8, "1", "book")[:2] == ["key", fence]
+    assert project.append(fence, 1, end="completed") == "stored"
+    again = project.begin(7, key="book")
+    assert int(again) > int(fence)
+    # Lists have the newest life only.
+    assert project.ask("ZRANGE", "all", more=(0, -1)) == [again]
+
+
+def test_begin_gives_rising_numbers(project: Project) -> None:
+    project.begin(2**51)
+    _, fence, _ = project.call("begin", "me", LEASE, "", "0")
+    assert project.record(fence)["run_id"] == str(2**51 + 1)
+    # A number too large to count on from does not matter.
+    project.begin(2**62)
+    _, fence, _ = project.call("begin", "me", LEASE, "", "0")
+    assert project.record(fence)["run_id"] == str(2**51 + 2)
+
+
+def test_begin_makes_fences_that_rise_when_the_clock_does_not(project: Project) -> None:
+    ahead = int(time.time() * 1000) + 10**7
+    project.ask("HSET", "clock", more=("fence", ahead))
+    assert project.begin(1) == str(ahead + 1)
+    assert project.begin(2) == str(ahead + 2)
+
+
+def test_append_stores_once_what_is_sent_twice(project: Project) -> None:
+    fence = project.begin()
+    assert project.append(fence, 1, 2, 3) == "stored"
+    assert project.append(fence, 2, 3, 4) == "stored"
+    assert project.events(fence) == [f"{fence}-{seq}" for seq in (1, 2, 3, 4)]
+    assert project.append(fence, 5, end="completed") == "stored"
+    assert project.append(fence, 5, end="completed") == "stored"
+    assert project.events(fence)[-1] == f"{fence}-5"
+    record = project.record(fence)
+    assert (record["status"], record["last"], record["finished"]) == ("completed", "5", "5")
+    # Nothing of the run is left that names it as running, and its keys expire by themselves.
+    assert project.ask("ZCARD", "running") == project.ask("EXISTS", "runs-of", "me") == 0
+    assert project.ask("PTTL", "run", fence) > AGE
+    assert project.ask("PTTL", "events", fence) > AGE
+    assert project.ask("PTTL", "id", 7) > AGE
+
+
+def test_append_refuses_late_writes(project: Project) -> None:
+    fence = project.begin(lease=1)
+    assert project.append(fence, 1) == "stored"
+    assert project.append(fence, 2, owner="you") == "refused"
+    assert project.append("12345", 1) == "unknown"
+    time.sleep(0.005)
+    assert (project.reap(), project.reap()) == (0, 1)
+    assert project.append(fence, 2) == "refused"
+    assert project.append(fence, 2, end="completed") == "refused"
+    assert len(project.events(fence)) == 2
+
+
+def test_append_keeps_count_of_bytes(project: Project) -> None:
+    fence = project.begin()
+    before = int(project.ask("HGET", "clock", more=("bytes",)))
+    project.append(fence, 1, 2)
+    grown = int(project.ask("HGET", "clock", more=("bytes",))) - before
+    assert grown == 2 * (len('{"n": 1}') + 24)
+
+
+def test_find_has_the_newest_life(project: Project) -> None:
+    assert project.call("find", 7) is None
+    project.append(project.begin(), 1, end="completed")
+    fence = project.begin()
+    found, fields = project.call("find", 7)
+    assert (found, "running" in fields) == (fence, True)
+    assert project.call("find", '"7"') is None
+
+
+def test_follow_has_records_and_next_events(project: Project) -> None:
+    one, two = project.begin(1), project.begin(2)
+    project.append(one, 1, 2, 3)
+    (record, events), (other, none), (gone, nothing) = project.call("follow", one, 2, 9, two, 1, 9, 5, 1, 9)
+    assert (record[0:1], [event_id for event_id, _ in events]) == (["run_id"], [f"{one}-2", f"{one}-3"])
+    assert (bool(other), none, gone, nothing) == (True, [], [], [])
+    assert len(project.call("follow", one, 1, 2)[0][1]) == 2
+
+
+def test_list_goes_on_where_it_stopped(project: Project) -> None:
+    fences = [project.begin(number, key=f"key {number % 2}" if number else None) for number in range(3)]
+    project.append(fences[0], 1, end="failed")
+
+    def listed(*arguments: object) -> tuple[str, list[str]]:
+        next_before, *found = project.call("list", *arguments)
+        return next_before, found[::2]
+
+    everything = fences[::-1]
+    assert listed("0", "", "", "", 10, 100) == ("", everything)
+    assert listed("0", "", "", "", 10, 2) == (fences[1], everything[:2])
+    assert listed("0", "", "", fences[1], 10, 2) == ("", [fences[0]])
+    assert listed("0", "", "", "", 1, 100) == ("", everything[:1])
+    assert listed("0", "", "running", "", 10, 100) == ("", everything[:2])
+    assert listed("0", "", "failed", "", 10, 100) == ("", [fences[0]])
+    assert listed("1", "key 1", "", "", 10, 100) == ("", [fences[1]])
+
+
+def test_reap_never_acts_at_first_sight(project: Project) -> None:
+    fence = project.begin(7, key="book", lease=1)
+    time.sleep(0.005)
+    assert project.reap(fence, grace=50) == 0
+    assert project.reap(fence, grace=50) == 0
+    assert project.record(fence)["status"] == "running"
+    time.sleep(0.06)
+    assert project.reap(fence, grace=50) == 1
+    record = project.record(fence)
+    assert (record["status"], record["error"], record["last"]) == ("failed", WHY, "1")
+    # The terminal event has a fence of its own.
+    assert int(record["end_fence"]) > int(fence)
+    assert project.events(fence) == [f"{record['end_fence']}-1"]
+    assert project.begin(8, key="book")
+
+
+def test_reap_leaves_an_owner_that_renewed_its_lease(project: Project) -> None:
+    fence = project.begin(lease=1)
+    time.sleep(0.005)
+    assert project.reap(fence, grace=NEVER) == 0
+    assert project.call("renew", "me", LEASE) == 0
+    assert project.ask("HLEN", "suspects") == 0
+    assert project.call("renew", "me", LEASE) == 1
+    assert (project.reap(fence), project.reap()) == (0, 0)
+
+
+def test_reap_is_not_misled_by_a_clock_that_was_set_back(project: Project) -> None:
+    fence = project.begin(lease=1)
+    time.sleep(0.005)
+    project.ask("HSET", "suspects", more=("me", int(time.time() * 1000) + 10**7))
+    assert project.reap(fence) == 0
+    assert project.reap(fence) == 1
+
+
+def test_reap_ends_so_many_at_once(project: Project) -> None:
+    for number in range(5):
+        project.begin(number, lease=1)
+    time.sleep(0.005)
+    assert [project.reap(most=2) for _ in range(5)] == [0, 2, 2, 1, 0]
+    assert project.ask("SCARD", "owners") == project.ask("HLEN", "suspects") == 0
+
+
+def test_owns_is_for_the_owner_of_a_run_that_is_running(project: Project) -> None:
+    fence = project.begin()
+    assert project.call("owns", "me", LEASE, fence) == 1
+    assert project.call("owns", "you", LEASE, fence) == 0
+    project.append(fence, 1, end="completed")
+    assert project.call("owns", "me", LEASE, fence) == 0
+
+
+def test_restore_writes_what_was_lost_and_nothing_else(project: Project) -> None:
+    project.call("restore", "me", LEASE, 99, 7, 5, "1", "book")
+    project.call("restore", "me", LEASE, 99, 7, 6, "0")
+    record = project.record("99")
+    assert (record["started"], record["key"], record["last"]) == ("5", "book", "0")
+    assert project.ask("EXISTS", "lease", "me") == 1
+    assert project.call("begin", "you", LEASE, 8, "1", "book")[0] == "key"
+
+
+def send(project: Project, fence: str) -> str:
+    return str(project.call("send", fence, f"cancel\n{fence}\n\n", LEASE))
+
+
+def test_send_reply_and_take_reply(project: Project) -> None:
+    fence = project.begin()
+    number = send(project, fence)
+    assert project.ask("HGETALL", "commands", "me") == [number, f"cancel\n{fence}\n\n"]
+    assert project.call("take_reply", number) is None
+    project.call("reply", "me", number, LEASE, "1", "done")
+    assert project.ask("HLEN", "commands", "me") == 0
+    assert project.call("take_reply", number) == "done"
+    assert project.call("take_reply", number) is None
+
+
+def test_take_reply_has_an_empty_one_where_the_run_ended_without(project: Project) -> None:
+    fence = project.begin()
+    number = send(project, fence)
+    project.append(fence, 1, end="completed")
+    assert project.call("take_reply", number) == ""
+    late = send(project, fence)
+    assert project.call("take_reply", late) == ""
+
+
+def evict(project: Project, age: int = NEVER, runs: int = NEVER, size: int = NEVER, step: int = 100) -> Any:
+    return project.call("evict", age, runs, size, step)
+
+
+@pytest.mark.parametrize("limits", [{"age": 0}, {"runs": 0}, {"size": 0}])
+def test_evict_removes_the_oldest_finished_runs(project: Project, limits: dict[str, int]) -> None:
+    fences = [project.begin(number) for number in range(4)]
+    for fence in fences[:3]:
+        project.append(fence, 1, end="completed")
+    assert evict(project, step=2, **limits) == 1
+    assert [bool(project.record(fence)) for fence in fences] == [False, False, True, True]
+    evict(project, **limits)
+    assert [bool(project.record(fence)) for fence in fences] == [False, False, False, True]
+    for name in ("id:0", f"events:{fences[0]}"):
+        assert project.ask("EXISTS", name) == 0
+    assert project.ask("ZRANGE", "all", more=(0, -1)) == fences[3:]
+    assert project.ask("HGET", "clock", more=("bytes",)) == project.record(fences[3])["bytes"]
+
+
+def test_evict_trims_the_largest_run_that_is_running(project: Project) -> None:
+    one, two = project.begin(1), project.begin(2)
+    project.append(one, 1)
+    project.append(two, *range(1, 51))
+    assert evict(project, size=2048, step=10) == 1
+    assert project.events(two)[0] == f"{two}-11"
+    while evict(project, size=2048, step=10) == 1:
+        pass
+    # The newest event stays.
+    assert project.events(two)[-1] == f"{two}-50"
+    assert len(project.events(one)) == 1
+
+
+def test_evict_counts_again_where_records_expired(project: Project) -> None:
+    fence = project.begin()
+    project.append(fence, 1, end="completed")
+    other = project.begin(8)
+    project.ask("DEL", "run", fence)
+    evict(project, age=0)
+    assert project.ask("HGET", "clock", more=("bytes",)) == project.record(other)["bytes"]
+
+
+def test_the_bell_tells_of_every_change(project: Project) -> None:
+    def changes() -> int:
+        return int(project.ask("HGET", "clock", more=("changes",)) or 0)
+
+    steps: list[Callable[[], object]] = [
+        lambda: project.begin(1),
+        lambda: project.append(project.call("find", 1)[0], 1),
+        lambda: send(project, project.call("find", 1)[0]),
+    ]
+    for number, step in enumerate(steps, start=1):
+        step()
+        assert changes() == number
