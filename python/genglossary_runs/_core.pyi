@@ -102,6 +102,8 @@ class RunManager:
             concerns a run that is not open in this process, waits for the store, for some milliseconds; in a coroutine
             await the forms that begin with an `a`.
         default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
+        tells_interrupted: tell readers of a run whose process ended how it ended, by the store's word. False has them
+            wait until `finish_run` with `unless_active` is called here, by an application that knows more.
         args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
             them with `TypeError`.
 
@@ -119,6 +121,7 @@ class RunManager:
         retention: float = 300.0,
         default: Callable[[Any], Any] | None = None,
         store: SqliteStore | RedisStore | None = None,
+        tells_interrupted: bool = True,
         **kwargs: Any,
     ) -> Self: ...
     def open_run(self, run_id: RunId, *, key: str | None = None) -> CancelEvent:
@@ -316,6 +319,22 @@ class RunManager:
         self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
     ) -> Awaitable[list[dict[str, Any]]]:
         """Await what `run_records` returns."""
+
+    def without_store(self) -> RunManager:
+        """A manager of the same runs that never asks the store: it opens, reads, publishes to and finishes what this
+        process has in memory. For one use; another process, such as a forked child, needs its own.
+        """
+
+    def keep_run(self, run_id: RunId) -> bool:
+        """Have the store keep a run that `without_store` has opened and nobody has published to. Waits for the store.
+
+        Returns:
+            Whether it keeps the run: False if another process executes a run of this id.
+
+        Raises:
+            StoreError: the store cannot be used.
+            ValueError: the manager has no store.
+        """
 
     def abandon_run(self, run_id: RunId) -> bool:
         """Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.

@@ -42,7 +42,18 @@ impl Start {
 impl RunManager {
     /// A manager without runs.
     pub fn new(limits: Limits) -> Self {
-        Self { registry: Arc::new(Registry::new(limits)) }
+        Self { registry: Arc::new(Registry::new(limits, false)) }
+    }
+
+    /// A manager whose readers are not told by a store how a run ended whose owner died. They wait for [`Self::finish`]: who
+    /// calls it knows better.
+    pub fn with_orphans(limits: Limits) -> Self {
+        Self { registry: Arc::new(Registry::new(limits, true)) }
+    }
+
+    /// A manager like this, without runs.
+    pub fn anew(&self) -> Self {
+        Self { registry: Arc::new(Registry::new(self.registry.limits, self.registry.keeps_orphans)) }
     }
 
     /// Whether `other` owns the same runs.
@@ -59,7 +70,8 @@ impl RunManager {
         &self.registry.limits
     }
 
-    /// Open a run and return its cancel event. Takes over an entry that is not open, and removes an earlier life.
+    /// Open a run and return its cancel event. Takes over an entry that is not open, and removes an earlier life; readers
+    /// of the mirror of one stay with that, which its engine still has to end.
     ///
     /// # Errors
     ///
@@ -75,6 +87,7 @@ impl RunManager {
         prepare: impl FnOnce(&mut Entry),
     ) -> Result<(Arc<CancelEvent>, Arc<Run>), Error> {
         let mut maps = self.registry.lock();
+        let mirror = maps.replace_mirror(run_id, self.registry.limits.log);
         let entry = maps.entry(run_id, self.registry.limits.log);
         if entry.claim == Claim::Open {
             return Err(Error::RunActive(entry.run.id.clone()));
@@ -85,14 +98,19 @@ impl RunManager {
         maps.retained.remove(run_id);
         let evicted = maps.retained.expire(Instant::now());
         drop(maps);
+        drop(mirror);
         evict_logs(&evicted);
         Ok((cancel, run))
     }
 
-    /// Append an event and wake the readers; `None` if no reader could ever get it.
+    /// Append an event and wake the readers; `None` if no reader could ever get it, or another process executes the run.
     pub fn publish(&self, run_id: RunIdRef<'_>, payload: Payload) -> Option<EventId> {
         let maps = self.registry.lock();
-        let run = maps.live.get(&run_id)?.run.clone();
+        let entry = maps.live.get(&run_id)?;
+        if entry.is_mirror() {
+            return None;
+        }
+        let run = entry.run.clone();
         self.publish_to(&run, maps, payload)
     }
 
@@ -127,14 +145,14 @@ impl RunManager {
 
     /// Finish the run with its terminal event and clear its entry. Returns whether this call finished it.
     ///
-    /// A run without an entry, that is not retained either, is recorded as finished. With `unless_open` an open run
-    /// is left alone.
+    /// A run without an entry, that is not retained either, is recorded as finished. With `unless_open` a run that is open
+    /// is left alone, here or elsewhere.
     pub fn finish(&self, run_id: RunIdRef<'_>, payload: Payload, unless_open: bool) -> bool {
         let now = Instant::now();
         let mut maps = self.registry.lock();
         let mut evicted = maps.retained.expire(now);
         let refused = match maps.live.get(&run_id) {
-            Some(entry) => unless_open && entry.claim == Claim::Open,
+            Some(entry) => unless_open && (entry.claim == Claim::Open || entry.awaits_end()),
             None => maps.retained.get(run_id).is_some(),
         };
         if refused {
@@ -142,7 +160,11 @@ impl RunManager {
             evict_logs(&evicted);
             return false;
         }
-        let Entry { run, cancel, .. } = maps.take_entry(run_id, self.registry.limits.log);
+        let entry = maps.take_entry(run_id, self.registry.limits.log);
+        if entry.awaits_end() {
+            entry.run.end_here();
+        }
+        let Entry { run, cancel, .. } = entry;
         maps.retained.remove(run_id);
         let Finish { wakeup, bytes, chunk } = run.finish(payload);
         evicted.extend(maps.retained.insert(run.clone(), bytes, now));

@@ -21,6 +21,8 @@ use super::wake::Key;
 pub struct Registry {
     /// What it was made with.
     pub limits: Limits,
+    /// Whether a run of a store whose owner died waits for somebody to finish it here.
+    pub keeps_orphans: bool,
     /// Events that readers were told they had missed.
     pub missed: AtomicU64,
     maps: Mutex<Maps>,
@@ -77,6 +79,15 @@ impl Maps {
         given_out && !self.live.get(&id).is_some_and(expected) && self.retained.get(id).is_none()
     }
 
+    /// Give the entry of `id` a new run if it has the mirror of an earlier life, whose readers stay with that. Returns the
+    /// mirror, to be dropped once no lock is held.
+    pub fn replace_mirror(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> Option<Arc<Run>> {
+        let entry = self.live.get_mut(&id).filter(|entry| entry.is_mirror())?;
+        let run = Arc::new(Run::new(id.into(), next_fence(&mut self.last_fence), limits));
+        entry.subscribers = 0;
+        Some(std::mem::replace(&mut entry.run, run))
+    }
+
     /// Take the entry of `id` out; a new one, which is in no map, if there is none.
     pub fn take_entry(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> Entry {
         let entry = self.live.remove(&id);
@@ -93,6 +104,16 @@ impl Entry {
             subscribers: 0,
             claim: Claim::None,
         }
+    }
+
+    /// Whether its run is not open here, and known to a store.
+    pub fn is_mirror(&self) -> bool {
+        self.claim != Claim::Open && self.run.lock().archive.is_some()
+    }
+
+    /// Whether an engine is to end its run.
+    pub fn awaits_end(&self) -> bool {
+        self.is_mirror() && self.run.lock().end_fence.is_none()
     }
 }
 
@@ -115,12 +136,12 @@ fn milliseconds() -> u64 {
 
 impl Registry {
     /// No runs.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, keeps_orphans: bool) -> Self {
         let live = HashMap::with_hasher(FxBuildHasher);
         let first_fence = Fence(milliseconds());
         let retained = Retention::new(limits.retention);
         let maps = Maps { live, retained, published: 0, first_fence, last_fence: Fence(0) };
-        Self { limits, missed: AtomicU64::new(0), maps: Mutex::new(maps) }
+        Self { limits, keeps_orphans, missed: AtomicU64::new(0), maps: Mutex::new(maps) }
     }
 
     /// Lock the maps.

@@ -27,7 +27,7 @@ pub struct Run {
 pub struct State {
     /// What tells this life of the id from any other; of a run that waits to be opened, what does until then.
     pub fence: Fence,
-    /// The fence in the id of the terminal event, if that is not `fence`: somebody else ended the run.
+    /// The fence in the id of the terminal event, if that is not `fence`: its owner did not end the run.
     pub end_fence: Option<Fence>,
     /// Where the events are that the log has evicted.
     pub archive: Option<StdArc<dyn Archive>>,
@@ -54,9 +54,9 @@ impl State {
         self.waiters.epoch()
     }
 
-    /// The id of the terminal event, which is the newest of a finished log.
+    /// The id of the terminal event, in a finished log that of the newest.
     pub(super) fn terminal_id(&self) -> EventId {
-        EventId { fence: self.end_fence.unwrap_or(self.fence), seq: self.log.last() }
+        EventId { fence: self.end_fence.unwrap_or(self.fence), seq: self.log.newest() }
     }
 
     /// Note a change.
@@ -125,6 +125,12 @@ impl Run {
         let mut state = self.lock();
         state.log.finish(payload);
         Finish { wakeup: state.waiters.changed(), bytes: state.log.bytes(), chunk: state.chunk.take() }
+    }
+
+    /// Have the terminal event of a mirror, which is told here alone, get an id that the owner gives to nothing.
+    pub fn end_here(&self) {
+        let mut state = self.lock();
+        state.end_fence = Some(Fence(state.fence.0 + 1));
     }
 
     /// Evict all events but the newest.

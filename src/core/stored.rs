@@ -24,6 +24,15 @@ impl State {
         self.fence == life.fence && self.archive.is_some()
     }
 
+    /// Become this life, unless it is one already or something has been published. Returns whether it is.
+    fn adopt_if_new(&mut self, life: &Life, archive: &StdArc<dyn Archive>) -> bool {
+        let is_new = self.archive.is_none() && self.log.last() == Seq::ZERO;
+        if is_new {
+            self.adopt(life, archive);
+        }
+        is_new
+    }
+
     /// Become this life; nothing has been published.
     fn adopt(&mut self, life: &Life, archive: &StdArc<dyn Archive>) {
         self.fence = life.fence;
@@ -34,14 +43,16 @@ impl State {
     /// Where a reader of a run of a store starts, and whether that is after an event that is not stored, or not yet.
     fn position(&self, start: Start) -> (Seq, bool) {
         let last = self.log.last();
+        let has_ended = self.log.is_finished() || self.end_fence.is_some();
         match start {
             Start::Newest => (self.log.newest(), false),
             // The process that published the event died before it was stored.
             Start::After(Some(id)) if id.fence == self.fence && self.end_fence.is_some() => {
-                (id.seq.next().min(last), false)
+                // At the terminal event, if not before it, whether or not that is here yet.
+                (id.seq.next().min(self.log.newest()), false)
             }
             Start::After(Some(id)) if id.fence == self.fence => (id.seq.next(), id.seq > last),
-            Start::After(Some(id)) if self.log.is_finished() && id == self.terminal_id() => (last.next(), false),
+            Start::After(Some(id)) if has_ended && id == self.terminal_id() => (id.seq.next(), false),
             Start::After(_) => (Seq::FIRST, false),
         }
     }
@@ -49,8 +60,7 @@ impl State {
 
 /// Runs of a store.
 impl RunManager {
-    /// Open a run that has begun this life in a store; the cancel event and the run. Readers of the mirror of an earlier
-    /// life keep that one, which its engine still has to end.
+    /// Open a run that has begun this life in a store; the cancel event and the run.
     ///
     /// # Errors
     ///
@@ -61,20 +71,19 @@ impl RunManager {
         fence: Fence,
         archive: &StdArc<dyn Archive>,
     ) -> Result<(Arc<CancelEvent>, Arc<Run>), Error> {
-        let mut mirror = None;
-        let opened = self.open_as(run_id, |entry| {
-            if entry.run.lock().archive.is_some() {
-                let run = Arc::new(Run::new(run_id.into(), fence, self.limits().log));
-                mirror = Some(std::mem::replace(&mut entry.run, run));
-                entry.subscribers = 0;
-            }
+        self.open_as(run_id, |entry| {
             let mut state = entry.run.lock();
             state.fence = fence;
             state.archive = Some(archive.clone());
-        });
-        // Outside of the lock.
-        drop(mirror);
-        opened
+        })
+    }
+
+    /// Have a run that is open here, and to which nothing has been published, be this life of a store. Returns the run if
+    /// it is from now on.
+    pub fn keep(&self, run_id: RunIdRef<'_>, life: &Life, archive: &StdArc<dyn Archive>) -> Option<Arc<Run>> {
+        let maps = self.registry().lock();
+        let entry = maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open)?;
+        entry.run.lock().adopt_if_new(life, archive).then(|| entry.run.clone())
     }
 
     /// Make a reader of a run that is executed elsewhere, or was; of the run that is open here, if one is. Returns the run
@@ -99,8 +108,7 @@ impl RunManager {
                 if entry.claim == Claim::Open || state.is_life(life) {
                     drop(state);
                     (entry.run.clone(), false)
-                } else if state.archive.is_none() && state.log.last() == Seq::ZERO {
-                    state.adopt(life, archive);
+                } else if state.adopt_if_new(life, archive) {
                     drop(state);
                     (entry.run.clone(), true)
                 } else {
@@ -114,16 +122,16 @@ impl RunManager {
                 }
             }
         };
-        let end = life.terminal.as_ref().filter(|_| fill).map(|terminal| finish_mirror(&mut maps, &run, terminal));
+        let terminal = life.terminal.as_ref().filter(|_| fill);
+        let end = terminal.and_then(|terminal| finish_mirror(&mut maps, &run, terminal, registry.keeps_orphans));
         let (next, ahead) = run.lock().position(start);
         drop(maps);
         let subscription = Subscription::of_stored(run.clone(), registry.clone(), next, ahead);
-        let fill = fill && end.is_none();
         if let Some(end) = end {
             end.settle(&run);
         }
         evict_logs(&evicted);
-        (subscription, fill.then_some(run))
+        (subscription, (fill && terminal.is_none()).then_some(run))
     }
 
     /// Have a run that nobody has opened be a mirror of this life. Returns whether it is one now.
@@ -131,12 +139,7 @@ impl RunManager {
         let maps = self.registry().lock();
         let waits = maps.live.get(&run.id.as_ref());
         let waits = waits.is_some_and(|entry| Arc::ptr_eq(&entry.run, run) && entry.claim != Claim::Open);
-        let mut state = run.lock();
-        let adopts = waits && state.archive.is_none() && state.log.last() == Seq::ZERO;
-        if adopts {
-            state.adopt(life, archive);
-        }
-        drop(state);
+        let adopts = waits && run.lock().adopt_if_new(life, archive);
         drop(maps);
         if adopts {
             run.touch();
@@ -144,12 +147,15 @@ impl RunManager {
         adopts
     }
 
-    /// Finish a mirror with the terminal event of the store.
+    /// Finish a mirror with the terminal event of the store, unless it is an orphan that is kept: then no engine has to do
+    /// with it any more.
     pub fn finish_stored(&self, run: &Arc<Run>, terminal: &Terminal) {
         let mut maps = self.registry().lock();
-        let end = finish_mirror(&mut maps, run, terminal);
+        let end = finish_mirror(&mut maps, run, terminal, self.registry().keeps_orphans);
         drop(maps);
-        end.settle(run);
+        if let Some(end) = end {
+            end.settle(run);
+        }
     }
 
     /// Append an event to a run that is open here, and wake the readers.
@@ -190,18 +196,26 @@ impl MirrorEnd {
     }
 }
 
-/// Take a mirror's entry out, append the terminal event and retain the run, as one step.
-fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal) -> MirrorEnd {
-    run.lock().end_fence = terminal.fence;
+/// Take a mirror's entry out, append the terminal event and retain the run, as one step. An orphan that is kept only learns
+/// the fence in the id of its terminal event.
+fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal, keeps_orphans: bool) -> Option<MirrorEnd> {
+    let mut state = run.lock();
+    if !state.log.is_finished() {
+        state.end_fence = terminal.fence;
+    }
+    drop(state);
     let is_newest = maps.live.get(&run.id.as_ref()).is_some_and(|entry| Arc::ptr_eq(&entry.run, run));
+    if is_newest && keeps_orphans && terminal.fence.is_some() {
+        return None;
+    }
     let finish = run.finish(terminal.payload.clone());
     if !is_newest {
-        return MirrorEnd { finish, evicted: Vec::new(), entry: None };
+        return Some(MirrorEnd { finish, evicted: Vec::new(), entry: None });
     }
     let entry = maps.live.remove(&run.id.as_ref());
     maps.retained.remove(run.id.as_ref());
     let evicted = maps.retained.insert(run.clone(), finish.bytes, Instant::now());
-    MirrorEnd { finish, evicted, entry }
+    Some(MirrorEnd { finish, evicted, entry })
 }
 
 impl Run {
@@ -209,6 +223,9 @@ impl Run {
     /// missing up to it exists no more.
     pub fn fill(&self, events: impl IntoIterator<Item = (Seq, Payload)>, last: Seq) {
         let mut state = self.lock();
+        if state.log.is_finished() {
+            return;
+        }
         for (seq, payload) in events {
             state.log.append_at(seq, payload);
         }

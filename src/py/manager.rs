@@ -42,6 +42,8 @@ use crate::core::{self, EventId, EventName, Limits, Payload};
 ///         concerns a run that is not open in this process, waits for the store, for some milliseconds; in a coroutine
 ///         await the forms that begin with an `a`.
 ///     default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
+///     tells_interrupted: tell readers of a run whose process ended how it ended, by the store's word. False has them
+///         wait until `finish_run` with `unless_active` is called here, by an application that knows more.
 ///     args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
 ///         them with `TypeError`.
 ///
@@ -62,7 +64,7 @@ pub struct Kept {
 impl RunManager {
     pub fn kept(&self) -> &Kept {
         let again = |parent: &Kept| {
-            let core = core::RunManager::new(*parent.core.limits());
+            let core = parent.core.anew();
             Kept { core, link: parent.link.as_ref().map(Link::again) }
         };
         self.kept.get(again)
@@ -108,7 +110,7 @@ impl RunManager {
     #[new]
     #[classmethod]
     #[pyo3(signature = (*args, history=1000, history_bytes=8388608, retained_runs=256, retained_bytes=67108864,
-                        retention=300.0, default=None, store=None, **kwargs))]
+                        retention=300.0, default=None, store=None, tells_interrupted=true, **kwargs))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         cls: &Bound<'_, PyType>,
@@ -120,13 +122,14 @@ impl RunManager {
         #[pyo3(from_py_with = seconds)] retention: f64,
         default: Option<Bound<'_, PyAny>>,
         store: Option<Bound<'_, PyAny>>,
+        tells_interrupted: bool,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let unknown = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
         if unknown && cls.is(cls.py().get_type::<Self>()) {
             return Err(PyTypeError::new_err(
                 "RunManager takes only the keywords history, history_bytes, retained_runs, retained_bytes, retention, \
-                 default and store",
+                 default, store and tells_interrupted",
             ));
         }
         if default.as_ref().is_some_and(|default| !default.is_callable()) {
@@ -135,7 +138,9 @@ impl RunManager {
         let requested = Requested { history, history_bytes, retained_runs, retained_bytes, retention };
         let limits = Limits::try_from(requested)?;
         let link = store.map(|store| Link::new(&store)).transpose()?;
-        let kept = Kept { core: core::RunManager::new(limits), link };
+        let core =
+            if tells_interrupted { core::RunManager::new(limits) } else { core::RunManager::with_orphans(limits) };
+        let kept = Kept { core, link };
         Ok(Self { kept: PerProcess::new(kept), default: default.map(Bound::unbind) })
     }
 
@@ -489,6 +494,25 @@ impl RunManager {
     }
 
     // For the GenGlossary application
+
+    /// A manager of the same runs that never asks the store: it opens, reads, publishes to and finishes what this
+    /// process has in memory. For one use; another process, such as a forked child, needs its own.
+    fn without_store(&self, py: Python<'_>) -> Self {
+        let kept = Kept { core: self.core().clone(), link: None };
+        Self { kept: PerProcess::new(kept), default: self.default.as_ref().map(|default| default.clone_ref(py)) }
+    }
+
+    /// Have the store keep a run that `without_store` has opened and nobody has published to. Waits for the store.
+    ///
+    /// Returns:
+    ///     Whether it keeps the run: False if another process executes a run of this id.
+    ///
+    /// Raises:
+    ///     StoreError: the store cannot be used.
+    ///     ValueError: the manager has no store.
+    fn keep_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
+        self.keeping(py, &run_id)?.wait(py)
+    }
 
     /// Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
     ///

@@ -73,6 +73,12 @@ impl RunManager {
         Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, _, cancel| CancelEvent::from(cancel).into_py_any(py))))
     }
 
+    pub fn keeping(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
+        let engine = self.need_engine()?;
+        let Some(run_id) = run_id.get() else { return Outcome::now(py, false) };
+        Ok(Outcome::Asked(ask(engine.keep(run_id.into()), |py, kept| kept.into_py_any(py))))
+    }
+
     pub fn opening_new(&self, key: Option<String>) -> PyResult<Outcome> {
         let answer = self.need_engine()?.begin(store::NewRun { run_id: None, key });
         Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, id, cancel| {

@@ -119,6 +119,12 @@ impl Engine {
         self.ask(|answer| Question::Begin(self.manager.clone(), run, answer))
     }
 
+    /// Begin a run that is open already, before anything is published to it. The answer is whether it is stored from now
+    /// on: another process may have a run of this id.
+    pub fn keep(&self, run_id: RunId) -> Arc<Answer<bool>> {
+        self.ask(|answer| Question::Keep(self.manager.clone(), run_id, answer))
+    }
+
     /// Make a reader.
     pub fn subscribe(&self, run_id: RunId, start: Start, must_exist: bool) -> Arc<Answer<Option<Subscription>>> {
         self.ask(|answer| Question::Subscribe(self.manager.clone(), run_id, start, must_exist, answer))

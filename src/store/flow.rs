@@ -216,7 +216,8 @@ impl Worker {
         let owned = &self.owned;
         self.followed.retain(|mirror| {
             let is_open_here = owned.contains_key(&mirror.run.key) && mirror.manager.is_open(mirror.run.id.as_ref());
-            CoreArc::strong_count(&mirror.run) > 1 && !is_open_here
+            // Somebody may have ended it here, as whoever learns the end from elsewhere does.
+            CoreArc::strong_count(&mirror.run) > 1 && !is_open_here && !mirror.run.lock().log.is_finished()
         });
         let is_news = |mirror: &Followed| match (mirror.fence, &news.runs) {
             (None, _) => news.began,

@@ -21,6 +21,7 @@ impl Worker {
     pub(super) fn answer(&mut self, question: Question) {
         match question {
             Question::Begin(manager, run, answer) => self.begin(&manager, &run, &answer),
+            Question::Keep(manager, run_id, answer) => drop(answer.give(self.keep(&manager, run_id))),
             Question::Subscribe(manager, run_id, start, must_exist, answer) => {
                 let subscription = self.subscribe(&manager, &run_id, start, must_exist);
                 // A reader that nobody waits for any more is dropped, which closes it.
@@ -48,15 +49,7 @@ impl Worker {
     }
 
     fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Answer<Opened>) {
-        // The end of a run with this id or key may be yet to be stored.
-        self.write();
-        let begun = self.ask(|store| store.begin(new)).and_then(|begun| match begun {
-            Begun::RunActive(record) | Begun::KeyActive(record) if self.reap_run(record.fence)? => {
-                self.ask(|store| store.begin(new))
-            }
-            begun => Ok(begun),
-        });
-        let record = match begun {
+        let record = match self.begin_record(new) {
             Ok(Begun::Started(record)) => record,
             Ok(Begun::RunActive(record)) => return drop(answer.give(Ok(Opened::RunActive(record)))),
             Ok(Begun::KeyActive(record)) => return drop(answer.give(Ok(Opened::KeyActive(record)))),
@@ -71,17 +64,46 @@ impl Worker {
                 return drop(answer.give(Err(Error::Failed(error.to_string()))));
             }
         };
-        self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
         let run_id = record.run_id.clone();
-        let owned = Owned { manager: manager.clone(), run: run.clone(), record, next: Seq::FIRST, is_ready: true };
-        self.owned.insert(run.key, owned);
-        // Another manager of this process may wait for it.
-        self.look |= self.followed.iter().any(|followed| followed.fence.is_none());
-        self.tidy_soon();
+        self.own(manager, run, record);
         if answer.give(Ok(Opened::Run(run_id.clone(), cancel))).is_err() {
             let payload = Payload::new(None, &interrupted_event(&run_id));
             manager.finish(run_id.as_ref(), payload, false);
         }
+    }
+
+    fn begin_record(&mut self, new: &NewRun) -> Result<Begun> {
+        // The end of a run with this id or key may be yet to be stored.
+        self.write();
+        match self.ask(|store| store.begin(new))? {
+            Begun::RunActive(record) | Begun::KeyActive(record) if self.reap_run(record.fence)? => {
+                self.ask(|store| store.begin(new))
+            }
+            begun => Ok(begun),
+        }
+    }
+
+    /// Store a run from now on.
+    fn own(&mut self, manager: &RunManager, run: CoreArc<Run>, record: Record) {
+        self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
+        let key = run.key;
+        self.owned.insert(key, Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true });
+        // Another manager of this process may wait for it.
+        self.look |= self.followed.iter().any(|followed| followed.fence.is_none());
+        self.tidy_soon();
+    }
+
+    fn keep(&mut self, manager: &RunManager, run_id: RunId) -> Result<bool> {
+        let Begun::Started(record) = self.begin_record(&NewRun { run_id: Some(run_id), key: None })? else {
+            return Ok(false);
+        };
+        let life = self.life(&record)?;
+        let Some(run) = manager.keep(record.run_id.as_ref(), &life, &self.archive) else {
+            self.abandon(&record);
+            return Ok(false);
+        };
+        self.own(manager, run, record);
+        Ok(true)
     }
 
     /// End a run in the store that never came to be here.

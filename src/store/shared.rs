@@ -34,6 +34,8 @@ pub type Report = Box<dyn Fn(Level, &str) + Send>;
 pub enum Question {
     /// Begin a run and open it in this manager.
     Begin(RunManager, NewRun, Arc<Answer<Opened>>),
+    /// Begin a run that is open in this manager already; whether it is stored from now on.
+    Keep(RunManager, RunId, Arc<Answer<bool>>),
     /// Make a reader of a run; none if the run must exist and does not.
     Subscribe(RunManager, RunId, Start, bool, Arc<Answer<Option<Subscription>>>),
     /// Have the owner of a run do something; none if it is not running.

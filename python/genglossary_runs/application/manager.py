@@ -136,6 +136,7 @@ class RunManager(ProjectRuns):
             raise
         self._claims[run_id] = claim
         try:
+            self._keep_events(run_id)
             thread = Thread(target=self._execute_run, args=(run_id, scope, document_ids), daemon=True)
             self._thread = self._workers[self._project, run_id] = thread
             thread.start()
@@ -195,6 +196,7 @@ class RunManager(ProjectRuns):
     def _execute_run(self, run_id: int, scope: str, document_ids: list[int] | None = None) -> None:
         if not self.is_active(run_id):
             self.open_run(run_id)
+            self._keep_events(run_id)
         if run_id not in self._claims:
             self._claim_directly(run_id)
         self._workers[self._project, run_id] = threading.current_thread()

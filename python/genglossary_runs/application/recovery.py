@@ -7,6 +7,7 @@ not write to the database. The lock file names such runs and what is known of th
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -17,6 +18,10 @@ from .views import CancelEvents
 from .watch import Watcher
 
 logger = logging.getLogger(__name__)
+
+# Seconds that readers of a run of the store may wait for its owner to tell them of an end that its row has: a cancelled
+# pipeline may take a while to stop, or the store may fail.
+LATE = 5.0
 
 ELSEWHERE = "This run is executed by another process: its messages are not shown here, but its end is."
 
@@ -29,6 +34,7 @@ class Runs(Protocol):
 
     def get_run(self, run_id: int) -> sqlite3.Row | None: ...
     def is_active(self, run_id: int, /) -> bool: ...
+    def is_kept(self, run_id: int) -> bool: ...
     def subscribed_runs(self) -> Iterable[Any]: ...
     def cancel_run(self, run_id: Any) -> bool: ...
     def finish_run(self, run_id: Any, event: Mapping[str, Any], /, *, unless_active: bool = False) -> bool: ...
@@ -54,14 +60,17 @@ class Recovery:
         self._ownership = ownership
         self.unrecorded: dict[int, Outcome] = {}
         self.watcher = Watcher(self._check, interval)
+        # When the row of a run was first seen to have ended, while its readers are yet to be told by the store.
+        self._ended_at: dict[int, float] = {}
 
     def follow(self, row: sqlite3.Row, subscription: Subscription) -> None:
         """Have a reader of a run that is not executed by this manager told of the run's end."""
         run_id: int = row["id"]
         if row_status(row) in TERMINAL_STATUSES:
-            self._runs.finish_run(run_id, terminal_event(run_id, row["status"]), unless_active=True)
+            if not self._end(run_id, row["status"]):
+                self.watcher.watch(run_id)
             return
-        if run_id == self._ownership.run_elsewhere():
+        if run_id == self._ownership.run_elsewhere() and not self._runs.is_kept(run_id):
             subscription.put_nowait({"run_id": run_id, "level": "info", "message": ELSEWHERE})
         # Wherever it is executed: it may have ended since its row was read.
         self.watcher.watch(run_id)
@@ -110,6 +119,7 @@ class Recovery:
             return self._record_late(run_id)
         executed_here = self._runs.is_active(run_id)
         if not executed_here and run_id not in self._runs.subscribed_runs():
+            self._ended_at.pop(run_id, None)
             return False
         # A connection would create a database that has vanished anew.
         row = self._runs.get_run(run_id) if os.path.exists(self._runs.db_path) else None
@@ -118,9 +128,19 @@ class Recovery:
             return True
         if row is None or row["status"] in TERMINAL_STATUSES:
             # Without its row, nobody will ever know how the run ended.
-            self._runs.finish_run(run_id, terminal_event(run_id, row_status(row)), unless_active=True)
-            return False
+            return not self._end(run_id, row_status(row))
         self._recover(row)
+        return True
+
+    def _end(self, run_id: int, status: str | None) -> bool:
+        """Tell readers the end that a row has, unless the store is about to. Returns whether they have been told."""
+        event = terminal_event(run_id, status)
+        if not self._runs.finish_run(run_id, event, unless_active=True) and run_id in self._runs.subscribed_runs():
+            since = self._ended_at.setdefault(run_id, time.monotonic())
+            if self._runs.is_active(run_id) or time.monotonic() - since < LATE:
+                return False
+            self._runs.finish_run(run_id, event)
+        self._ended_at.pop(run_id, None)
         return True
 
     def _record_late(self, run_id: int) -> bool:

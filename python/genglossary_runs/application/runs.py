@@ -1,15 +1,19 @@
 """The runs of one project and their readers: the part of the manager that needs nothing of the application."""
 
+import asyncio
 import logging
+import os
 import sqlite3
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from .. import _core
 from .._core import Subscription
 from ..errors import UnknownRunError
+from .kept import VARIABLE, KeptRuns, store_beside
 from .ownership import Ownership, Unrecorded
 from .recovery import Recovery
 from .views import CancelEvents, CompletedRuns, Subscribers
@@ -17,7 +21,7 @@ from .views import CancelEvents, CompletedRuns, Subscribers
 logger = logging.getLogger(__name__)
 
 
-class ProjectRuns(_core.RunManager):
+class ProjectRuns(KeptRuns):
     """Runs that have a row in a database: readers learn how one ended, wherever it is executed.
 
     Args:
@@ -26,15 +30,22 @@ class ProjectRuns(_core.RunManager):
     """
 
     MAX_LOG_QUEUE_SIZE: ClassVar[int] = 1000
+    # Whether runs are kept in a store beside the project's database.
+    STORE: ClassVar[bool] = False
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        return super().__new__(cls, history=cls.MAX_LOG_QUEUE_SIZE)
+    def __new__(cls, db_path: str, *args: Any, **kwargs: Any) -> Self:
+        wanted = cls.STORE or os.environ.get(VARIABLE) == "1"
+        store = store_beside(db_path) if wanted else None
+        # How an interrupted run ended is for its row to say: it may have been recorded before the process died.
+        return super().__new__(cls, history=cls.MAX_LOG_QUEUE_SIZE, store=store, tells_interrupted=False)
 
     def __init__(self, ownership: Ownership, watch_interval: float) -> None:
+        super().__init__()
         self._recovery = Recovery(self, ownership, watch_interval)
         self._watcher = self._recovery.watcher
         self._executors: dict[int, Any] = {}
         self._executors_lock = threading.Lock()
+        self._cancelling: set[int] = set()
         self._cancel_events = CancelEvents(self)
         self._subscribers = Subscribers(self)
         self._completed_runs = CompletedRuns(self)
@@ -82,12 +93,27 @@ class ProjectRuns(_core.RunManager):
         Returns:
             Whether there was a run to cancel. Unknown and finished runs are none.
         """
-        found = super().cancel_run(run_id)
+        self._cancelling.add(run_id)
+        try:
+            found = super().cancel_run(run_id)
+        finally:
+            self._cancelling.discard(run_id)
+        self._close_executor(run_id)
+        return found
+
+    def _keep_events(self, run_id: int) -> None:
+        self.keep(run_id, on_cancel=partial(self._cancelled_through_store, run_id))
+
+    def _cancelled_through_store(self, run_id: int) -> None:
+        # A `cancel_run` that is under way sees to it itself.
+        if run_id not in self._cancelling:
+            self._close_executor(run_id)
+
+    def _close_executor(self, run_id: int) -> None:
         with self._executors_lock:
             executor = self._executors.get(run_id)
         if executor is not None:
             self._close(executor)
-        return found
 
     def _close(self, executor: Any) -> None:
         try:
@@ -111,7 +137,7 @@ class ProjectRuns(_core.RunManager):
         """
         # Subscribed first: a run that finishes between this and the reading of its row is not missed.
         subscription = super().subscribe(run_id, after)
-        if self.is_active(run_id) or run_id in self._completed_runs:
+        if self.is_active(run_id) or run_id not in self.subscribed_runs():
             return subscription
         try:
             row = self._recovery.read(lambda: self.get_run(run_id))
@@ -126,6 +152,10 @@ class ProjectRuns(_core.RunManager):
             raise UnknownRunError(f"run {run_id} is unknown; start it first, or subscribe without must_exist")
         return subscription
 
+    async def asubscribe(self, run_id: Any, after: str | None = None, *, must_exist: bool = False) -> Subscription:
+        """Do what `subscribe` does, on an event loop."""
+        return await asyncio.to_thread(self.subscribe, run_id, after, must_exist=must_exist)
+
     def unregister_subscriber(self, run_id: int, queue: object) -> None:
         """Close a reader of the run that this manager has made; anything else is ignored."""
         if isinstance(queue, Subscription) and queue.run_id == run_id:
@@ -135,7 +165,7 @@ class ProjectRuns(_core.RunManager):
     # Logging to readers
 
     def _broadcast_log(self, run_id: int, message: dict[str, Any]) -> None:
-        self.publish(run_id, message)
+        self._publish_here(run_id, message)
 
     def _log(self, run_id: int, level: str, message: str, **fields: object) -> None:
         """Tell readers. A failure of that never stops what the message is about."""

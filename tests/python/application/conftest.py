@@ -12,6 +12,20 @@ from genglossary.runs.manager import RunManager
 
 from .support import Pipeline, join
 
+# These pass with a store beside the database, too.
+STORED_TOO = {"test_cancel", "test_cleanup", "test_views"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in STORED_TOO:
+        metafunc.parametrize("stored", [False, True], ids=["memory", "store"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def stored(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether managers have a store."""
+    monkeypatch.setattr(RunManager, "STORE", getattr(request, "param", RunManager.STORE))
+
 
 @pytest.fixture
 def db_path(tmp_path: Path) -> str:

@@ -31,9 +31,9 @@ CREATE TRIGGER run_changed AFTER UPDATE OF status ON runs BEGIN INSERT INTO hist
 class Worker:
     """Another process that serves the project, and calls functions for a test, one at a time."""
 
-    def __init__(self, db_path: str, watch_interval: float) -> None:
+    def __init__(self, db_path: str, watch_interval: float, stored: bool = False) -> None:
         self._pipe, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=_serve, args=(theirs, db_path, watch_interval))
+        self._process = CONTEXT.Process(target=_serve, args=(theirs, db_path, watch_interval, stored))
         self._process.start()
         theirs.close()
 
@@ -84,8 +84,9 @@ class Worker:
         self._pipe.close()
 
 
-def _serve(pipe: Connection, db_path: str, watch_interval: float) -> None:
+def _serve(pipe: Connection, db_path: str, watch_interval: float, stored: bool) -> None:
     manager_module.WATCH_INTERVAL = watch_interval
+    RunManager.STORE = stored
     # On a busy machine, an owner that has just finished may take longer to release the lock.
     manager_module.HANDOVER = DEADLINE
     manager = RunManager(db_path)
