@@ -10,6 +10,11 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+/** Give a node this text, unless it has it: where nothing changes, nothing is laid out. */
+export function setText(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}
+
 /** Resolves after so many milliseconds. */
 export const sleep = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseconds));
 

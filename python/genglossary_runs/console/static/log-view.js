@@ -22,6 +22,7 @@ export class LogView {
   #columns = 80;
   #atEnd = true;
   #lastTop = 0;
+  #drawnTop = -1;
   #frameAsked = false;
 
   /** `moved` is called when the view was scrolled or drawn; `toggle` folds a group. */
@@ -116,7 +117,7 @@ export class LogView {
       this.#place(first, end);
       if (!this.#wraps || !this.#measureDrawn(first, end)) break;
     }
-    this.#lastTop = this.frame.scrollTop;
+    this.#lastTop = this.#drawnTop = this.frame.scrollTop;
     if (this.#atEnd) this.unseen = 0;
     this.moved();
   }
@@ -154,12 +155,13 @@ export class LogView {
     this.window.style.transform = `translateY(${this.#heights.top(first)}px)`;
   }
 
-  /** Take the true heights of drawn rows. Returns whether any was another. */
+  /** Take the true heights of rows that are drawn for the first time. Returns whether any was another. */
   #measureDrawn(first, end) {
     const anchor = this.#anchor();
     let differs = false;
     for (let place = first; place < end; place += 1) {
       const row = this.#rows[place];
+      if (row.height !== undefined) continue;
       row.height = this.#drawn.get(row.id).getBoundingClientRect().height;
       if (Math.abs(row.height - this.#heights.get(place)) < 0.5) continue;
       this.#heights.set(place, row.height);
@@ -193,7 +195,9 @@ export class LogView {
 
   #seeScroll() {
     this.#seeMove();
-    this.draw();
+    // What draws scrolls, too.
+    if (this.frame.scrollTop === this.#drawnTop) this.moved();
+    else this.draw();
   }
 
   #seeMove() {

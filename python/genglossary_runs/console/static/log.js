@@ -2,7 +2,7 @@
 
 import { plain } from "./ansi.js";
 import { addressOf } from "./address.js";
-import { $, announce, copyText } from "./dom.js";
+import { $, announce, copyText, setText } from "./dom.js";
 import { LEVELS, Lines } from "./lines.js";
 import { LogView } from "./log-view.js";
 import { keep, kept } from "./settings.js";
@@ -12,14 +12,8 @@ const SEARCH_AFTER = 150; // milliseconds after the last key
 
 const view = new LogView({ moved: showState, toggle: (group) => lines.toggle(group) });
 const lines = new Lines({
-  appended: (from) => {
-    view.append(from);
-    showCounts();
-  },
-  changed: (dropped) => {
-    view.show(lines.shown, lines.words, dropped);
-    showCounts();
-  },
+  appended: (from) => view.append(from),
+  changed: (dropped) => view.show(lines.shown, lines.words, dropped),
 });
 
 let runId = null;
@@ -77,7 +71,7 @@ export function endLog() {
     $("log-missing").hidden = false;
     wantedLine = null;
   }
-  showCounts();
+  showState();
 }
 
 /** Bring the line of this number into view, now or when it arrives. */
@@ -92,7 +86,7 @@ export function showLine(place) {
 /** Say it all again, in another language. */
 export function speakLog() {
   view.redraw();
-  showCounts();
+  showState();
 }
 
 function linesOf(place, data) {
@@ -105,30 +99,27 @@ function linesOf(place, data) {
 
 // What is seen
 
-function showCounts() {
+/** Say how the log is; called with each drawing of it. */
+function showState() {
   const { all, warning, error } = lines.counts;
-  $("lines").textContent = all ? number(all) : "";
-  $("problems").textContent = warning + error ? number(warning + error) : "";
-  $("errors").textContent = error ? number(error) : "";
+  setText($("lines"), all ? number(all) : "");
+  setText($("problems"), warning + error ? number(warning + error) : "");
+  setText($("errors"), error ? number(error) : "");
   const some = lines.passing === all ? text("allLines", all) : text("someLines", lines.passing, all);
   const folded = lines.folded ? text("folded", lines.folded) : "";
-  $("shown").textContent = (all ? some : "") + folded + (lines.evicted ? text("older", lines.evicted) : "");
+  setText($("shown"), (all ? some : "") + folded + (lines.evicted ? text("older", lines.evicted) : ""));
   $("nothing").hidden = lines.shown.length > 0;
-  $("nothing").textContent = text(all ? "noMatch" : hasEnded ? "noLinesKept" : "noLines");
+  setText($("nothing"), text(all ? "noMatch" : hasEnded ? "noLinesKept" : "noLines"));
   $("first-error").hidden = !lines.firstError;
-  showMatches();
-  showState();
-}
-
-function showState() {
   $("newest").hidden = view.atEnd;
-  $("newest").textContent = text("newLines", view.unseen);
+  setText($("newest"), text("newLines", view.unseen));
+  showMatches();
 }
 
 function showMatches() {
   const isSearching = lines.words !== "";
   $("matches").hidden = !isSearching;
-  $("matches").textContent = isSearching ? text("matches", lines.matches.indexOf(match) + 1, lines.matches.length) : "";
+  setText($("matches"), isSearching ? text("matches", lines.matches.indexOf(match) + 1, lines.matches.length) : "");
   for (const button of [$("previous"), $("next")]) button.ariaDisabled = lines.matches.length === 0;
 }
 
