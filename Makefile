@@ -1,13 +1,14 @@
 # The targets that people type. Everything is installed into .venv and target, nothing outside of this folder.
 PYTHON ?= python3
 DOCS ?= .
+STORE ?=
 BIN := .venv/bin
 
 .PHONY: help demo docs test test-rust test-python lint bench loom soak fuzz mutants sanitizers debug interpreters free-threaded \
 	wheels dev clean
 
 help:
-	@echo "make demo [DOCS=folder] [DEMO_FLAGS=...]"
+	@echo "make demo [DOCS=folder] [STORE=redis://...] [DEMO_FLAGS=...]"
 	@echo "                         make a glossary of a folder's texts, watch the run, keep serving"
 	@echo "make dev                 the virtual environment, and the extension built into it"
 	@echo "make test                run every test"
@@ -26,7 +27,7 @@ help:
 	@echo "make clean               remove everything that was built"
 
 demo: .venv/.built
-	@PYTHONPATH=examples $(BIN)/python -m glossary $(DEMO_FLAGS) "$(DOCS)"
+	@PYTHONPATH=examples STORE="$(STORE)" $(BIN)/python -m glossary $(DEMO_FLAGS) "$(DOCS)"
 
 test: test-rust test-python
 

@@ -12,16 +12,18 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
-from genglossary_runs.runner import Runner
+from genglossary_runs import StoreError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from glossary import workers
 from glossary.documents import Folder, UnreadableError
 from glossary.follow import Follower, printable
 from glossary.pipeline import Glossary
@@ -73,19 +75,40 @@ def _run(options: argparse.Namespace) -> int:
     ends = options.once or not console.is_terminal
     source = Folder(options.folder, without=options.out)
     pace = pace_of(options, console.is_terminal, documents=len(source.files()))
-    app = create_app(source, pace=pace, store=options.store, host_name=options.host)
-    with _listen(options.host, options.port) as listener, serving(app, listener) as stopped:
+    with _listen(options.host, options.port) as listener, _serving(options, source, pace, listener) as stopped:
         url = _url(listener)
         console.print(f"The run console is at {url}/", soft_wrap=True)
         # Proxies in the environment are for other hosts.
         with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=30.0) as client:
             code = watch_run(client, console, source.name, options.out)
-        if not code and not ends:
-            console.print(f"Serving until Ctrl-C: {url}/", soft_wrap=True)
-            return _serve(stopped, app.state.runner)
+            if not code and not ends:
+                console.print(f"Serving until Ctrl-C: {url}/", soft_wrap=True)
+                return _serve(stopped, client)
     why = " (--once)" if options.once else "" if console.is_terminal else " (the output is not a terminal)"
     console.print(f"The run is over, and the server has stopped{why}", soft_wrap=True)
     return code
+
+
+def _serving(
+    options: argparse.Namespace, source: Folder, pace: float, listener: socket.socket
+) -> AbstractContextManager[threading.Event]:
+    if options.workers == 1:
+        try:
+            app = create_app(source, pace=pace, store=options.store, host_name=options.host)
+        except (OSError, StoreError, ValueError) as error:
+            raise RefusedError(f"Runs cannot be kept in {options.store}: {error}; choose another --store") from error
+        return serving(app, listener)
+    if options.store == OFF:
+        raise RefusedError("Workers need a store to see each other's runs; leave out --store off")
+    settings = workers.Settings(
+        folder=str(options.folder),
+        without=str(options.out),
+        pace=pace,
+        store=options.store,
+        host_name=options.host,
+        workers=options.workers,
+    )
+    return workers.serving(settings, listener)
 
 
 def pace_of(options: argparse.Namespace, is_terminal: bool, documents: int) -> float:
@@ -123,8 +146,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--store",
         default=os.environ.get("STORE") or DEFAULT_FOLDER,
-        help=f"folder to keep runs in, so that a restart shows them; {OFF} for none (default: STORE, or %(default)s)",
+        help="folder to keep runs in, so that a restart shows them, or the URL of a server of Redis, as "
+        f"redis://127.0.0.1:6379; {OFF} for none (default: STORE, or {DEFAULT_FOLDER})",
     )
+    parser.add_argument("--workers", type=_count, default=1, help="processes that serve (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("genglossary-demo.md"), help="the file to write (%(default)s)")
     parser.add_argument("--once", action="store_true", help="stop after the run; implied if output is not a terminal")
     parser.add_argument(
@@ -147,6 +172,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
     return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 64:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 64")
+    return count
 
 
 def _seconds(text: str) -> float:
@@ -197,12 +229,14 @@ def watch_run(client: httpx.Client, console: Console, source: str, out: Path) ->
     """
     answer = client.post("/runs", json={})
     if answer.status_code == httpx.codes.CONFLICT:
-        raise RefusedError(answer.json()["detail"])
-    run_id = answer.raise_for_status().json()["id"]
+        # Another server or worker of the same store makes it.
+        run_id, makes = answer.json()["run_id"], "already makes"
+    else:
+        run_id, makes = answer.raise_for_status().json()["id"], "makes"
     code = 0
     follower = Follower(client, console, run_id)
     try:
-        said = f"Run {run_id} makes a glossary of {printable(source)}"
+        said = f"Run {run_id} {makes} a glossary of {printable(source)}"
         console.print(said, markup=False, highlight=False, soft_wrap=True)
         outcome = follower.follow()
     except KeyboardInterrupt:
@@ -251,13 +285,14 @@ def _table(stats: dict[str, int]) -> Table:
     return table
 
 
-def _serve(stopped: threading.Event, runner: Runner) -> int:
-    """Wait for Ctrl-C. The exit code tells whether it cancelled a run."""
+def _serve(stopped: threading.Event, client: httpx.Client) -> int:
+    """Wait for Ctrl-C. The exit code tells whether it cancels a run."""
     try:
         stopped.wait()
         return 1
     except KeyboardInterrupt:
-        return INTERRUPTED if any(run.status == "running" for run in runner.runs()) else 0
+        active = client.get("/runs", params={"status": "running", "limit": 1}).raise_for_status().json()["runs"]
+        return INTERRUPTED if active else 0
 
 
 if __name__ == "__main__":

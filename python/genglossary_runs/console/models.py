@@ -85,6 +85,7 @@ class Cancelled(BaseModel):
 class Stats(BaseModel):
     """What this process and the store hold."""
 
+    process: str = Field(description="The process that answers; each has counters of its own")
     runs: dict[str, int] = Field(description="The runs of this process by status, those of the last hours included")
     manager: dict[str, int] = Field(description="What `RunManager.stats` counts")
     streams: dict[str, int] = Field(description="What `genglossary_runs.sse.stats` counts")

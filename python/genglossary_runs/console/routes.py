@@ -1,5 +1,6 @@
 """The routes of the API."""
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -129,7 +130,7 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
         store = held.pop("store", None)
         counts = Counter({"queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0})
         counts.update(run.status for run in runner.runs())
-        return Stats(runs=dict(counts), manager=held, streams=streams, store=store)
+        return Stats(process=str(os.getpid()), runs=dict(counts), manager=held, streams=streams, store=store)
 
 
 def _add_events(

@@ -1,111 +1,20 @@
 """`python -m glossary`, as a person or a script runs it."""
 
-import os
 import re
-import selectors
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 import httpx
 import pytest
 from glossary.command import LONGEST_WAIT, PACE, default_pace, pace_of, parse
 
-PATIENCE = 60.0
-PROJECT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-m", "glossary", "--port", "0"]
-ID = "[0-9a-f-]{36}"
+from .commands import ID, PATIENCE, PROJECT, environment, run, running
 
 MakeFolder = Callable[..., Path]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    # A proxy of the machine must not matter, nor its terminal's width.
-    plain = {key: value for key, value in os.environ.items() if key not in ("DOCS", "STORE", "COLUMNS", "FORCE_COLOR")}
-    return (
-        plain
-        | {
-            "PYTHONPATH": str(PROJECT / "examples"),
-            "http_proxy": "http://127.0.0.1:9",
-            "HTTP_PROXY": "http://127.0.0.1:9",
-        }
-        | variables
-    )
-
-
-def run(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=folder,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-class Running:
-    """The command while it runs, with what it has printed."""
-
-    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
-        self.process = process
-        self.printed = ""
-        self._raw = b""
-        self._output = output
-
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        """Read until the pattern has been printed."""
-        deadline = time.monotonic() + PATIENCE
-        while not (match := re.search(pattern, self.printed)):
-            assert self._read(deadline), f"{pattern!r} is not in {self.printed!r}"
-        return match
-
-    def wait(self) -> int:
-        """Read to the end; the exit code."""
-        deadline = time.monotonic() + PATIENCE
-        while self._read(deadline):
-            pass
-        return self.process.wait(PATIENCE)
-
-    def _read(self, deadline: float) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._output, selectors.EVENT_READ)
-            assert selector.select(deadline - time.monotonic()), f"nothing more comes after {self.printed!r}"
-        try:
-            chunk = os.read(self._output.fileno(), 65536)
-        except OSError:  # how a pseudo terminal says that the other end is closed
-            return False
-        self._raw += chunk
-        text = self._raw.decode("utf-8", "replace").replace("\r\n", "\n")
-        self.printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)  # colours and movements of the cursor
-        return bool(chunk)
-
-
-@contextmanager
-def running(folder: Path, *arguments: object, terminal: bool = False) -> Iterator[Running]:
-    read_end, write_end = os.openpty() if terminal else os.pipe()
-    with os.fdopen(read_end, "rb", buffering=0) as output:
-        process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
-            cwd=folder,
-            env=environment(TERM="xterm"),
-            stdout=write_end,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        os.close(write_end)
-        try:
-            yield Running(process, output)
-        finally:
-            process.kill()
-            process.wait(PATIENCE)
 
 
 def assert_one_line(text: str, pattern: str) -> None:
@@ -228,7 +137,9 @@ def test_a_glossary_that_cannot_be_written_is_one_line(make_folder: MakeFolder, 
     assert_one_line(result.stderr, "cannot be written: No such file or directory; choose another with --out")
 
 
-@pytest.mark.parametrize("arguments", [("--port", "65536"), ("--port", "x"), ("--pace", "-1"), ("--pace", "nan")])
+@pytest.mark.parametrize(
+    "arguments", [("--port", "65536"), ("--port", "x"), ("--pace", "-1"), ("--pace", "nan"), ("--workers", "0")]
+)
 def test_impossible_options_are_refused(tmp_path: Path, arguments: Sequence[str]) -> None:
     result = run(tmp_path, *arguments)
     assert result.returncode == 2
@@ -339,6 +250,37 @@ def test_its_runs_are_kept_in_a_folder_of_their_own(make_folder: MakeFolder, tmp
         url = command.wait_for(SERVING)[1]
         with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=PATIENCE) as client:
             assert [each["status"] for each in client.get("/runs").json()["runs"]] == ["completed"] * 3
+
+
+def test_two_workers_serve_the_same_runs(make_folder: MakeFolder, tmp_path: Path) -> None:
+    with running(tmp_path, make_folder(), "--workers", 2, terminal=True) as command:
+        url = command.wait_for(SERVING)[1]
+        shown, processes = set(), set()
+        for _ in range(200):
+            # A client of its own each time, and so a connection.
+            with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=PATIENCE) as client:
+                processes.add(client.get("/stats").json()["process"])
+                shown.add(tuple(run["status"] for run in client.get("/runs").json()["runs"]))
+            if len(processes) == 2:
+                break
+        assert (len(processes), shown) == (2, {("completed",)})
+        command.process.send_signal(signal.SIGINT)
+        assert command.wait() == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+
+
+def test_workers_without_a_store_are_refused(make_folder: MakeFolder, tmp_path: Path) -> None:
+    result = run(tmp_path, make_folder(), "--workers", 2, "--store", "off")
+    assert result.returncode == 1
+    assert_one_line(result.stderr, "Workers need a store")
+
+
+@pytest.mark.parametrize(("store", "why"), [("/proc/nowhere", "Runs cannot be kept"), ("redis://", "cannot be kept")])
+def test_a_store_that_cannot_be_used_is_one_line(make_folder: MakeFolder, tmp_path: Path, store: str, why: str) -> None:
+    result = run(tmp_path, make_folder(), "--store", store)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert_one_line(result.stderr, f"{why}.*choose another --store")
 
 
 def test_without_a_store_it_keeps_nothing(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -12,21 +12,20 @@ const LEFT_OUT = new Set(["subscribers", "path", "url"]);
 
 const eventChart = new Chart("event");
 const readerChart = new Chart("reader");
+// Each process counts its own events, and another one may answer each time.
+const published = new Map(); // by process: how many it had, and when it said so
 let stats = null;
-let askedAt = 0;
 
 export async function lookInside() {
   await attempt(async () => {
     const found = await ask("api/stats");
     const now = performance.now();
-    if (stats) {
-      // After a restart the count begins again, and another worker has one of its own.
-      const published = Math.max(0, found.manager.events_published - stats.manager.events_published);
-      eventChart.push(Math.round((published * 1000) / (now - askedAt)));
-    }
+    const before = published.get(found.process);
+    const count = found.manager.events_published;
+    if (before) eventChart.push(Math.round((Math.max(0, count - before.count) * 1000) / (now - before.at)));
+    published.set(found.process, { count, at: now });
     readerChart.push(found.manager.subscribers);
     stats = found;
-    askedAt = now;
     showStats();
   });
 }
