@@ -68,6 +68,8 @@ bench: dev
 	$(BIN)/python benches/streams.py
 	$(BIN)/python benches/storms.py
 	$(BIN)/python benches/stores.py
+	@sh scripts/install-redis.sh
+	$(BIN)/python benches/redis.py
 
 loom:
 	LOOM_MAX_PREEMPTIONS=4 RUSTFLAGS="--cfg loom" \
