@@ -11,6 +11,11 @@
 . "$(dirname "$0")/common.sh"
 
 [ $# -gt 0 ] || set -- python3.11 python3.12 python3.13
+if command -v pyenv >/dev/null; then
+    # It has a name for each of its interpreters on the path, and starts only those of this list.
+    PYENV_VERSION="$(pyenv version-name):$(pyenv versions --bare | paste -sd:)"
+    export PYENV_VERSION
+fi
 dist="$CHECKS_DIR/dist"
 rm -rf "$dist"
 
