@@ -1,5 +1,6 @@
 """Lists: pages, filters, search, the queue, and what a store has besides."""
 
+import os
 import threading
 
 import pytest
@@ -132,7 +133,8 @@ async def test_a_store_that_fails_leaves_the_runs_of_this_process(
 async def test_stats_tell_what_is_held(side: Side, gate: Gate) -> None:
     run = side.runner.start(gate)
     stats = await side.client.get("/stats")
-    assert set(stats) == {"runs", "manager", "streams", "store"}
+    assert set(stats) == {"process", "runs", "manager", "streams", "store"}
+    assert (stats["process"] == str(os.getpid())) == (not side.is_elsewhere)
     assert stats["runs"]["running"] == (0 if side.is_elsewhere else 1)
     assert (stats["store"] is None) == (side.runner.manager.store is None)
     gate.opened.set()
