@@ -1,7 +1,10 @@
 """Runs every Python code block of the documentation as a test, and lets tests run in several processes."""
 
+import os
 import re
+import tempfile
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from sybil import Sybil
@@ -20,7 +23,27 @@ _BLOCKS = AbstractCodeBlockParser(
     PythonEvaluator(),
 )
 
-pytest_collect_file = Sybil(parsers=[_BLOCKS], patterns=["README*.md", "docs/*.md", "docs/guides/*.md"]).pytest()
+
+def _enter_folder(namespace: dict[str, Any]) -> None:
+    """Give the examples of a page a folder of their own for what they write."""
+    namespace["_before"], namespace["_folder"] = os.getcwd(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    os.chdir(namespace["_folder"].name)
+
+
+def _leave_folder(namespace: dict[str, Any]) -> None:
+    """Drop what the examples of a page have made, then their folder."""
+    os.chdir(namespace["_before"])
+    folder = namespace["_folder"]
+    namespace.clear()
+    folder.cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[_BLOCKS],
+    patterns=["README*.md", "docs/*.md", "docs/guides/*.md"],
+    setup=_enter_folder,
+    teardown=_leave_folder,
+).pytest()
 
 
 @pytest.hookimpl(wrapper=True)
