@@ -6,7 +6,6 @@ Then the socket is duplicated and the server's transport aborted, which closes i
 connection. The server takes the client for gone and forgets it.
 """
 
-import asyncio
 import random
 from dataclasses import dataclass
 
@@ -15,9 +14,6 @@ from .servers import Connection, Tap
 
 # Seconds that whatever lies between may hold back the first bytes of a body before plain ASGI serves the stream.
 PATIENCE = 1.0
-
-# Turns of the loop after which a server has learned that its transport was aborted; two are usual.
-TURNS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +71,6 @@ class HandOff:
         else:
             self.obstacle = self._give_away(self.connection, group, subscription, settings)
         return self.obstacle is None
-
-    async def wait_until_forgotten(self) -> None:
-        """Wait until the server takes the client for gone: it complains of a response that ends before."""
-        for _ in range(TURNS):
-            if self.connection is None or self.connection.is_lost:
-                return
-            await asyncio.sleep(0)
 
     @staticmethod
     def _give_away(

@@ -253,7 +253,7 @@ class RunStream(Response):
                 group = streams.group_of(connection)
                 if await attempt.complete(group, self._subscription, self._settings):
                     streams.discard(self)
-                    await attempt.wait_until_forgotten()
+                    await connection.forget()
                     return True
         finally:
             attempt.stop_watching()

@@ -27,10 +27,12 @@ class Connection(ABC):
     def tap(self, expected: bytes) -> "Tap":
         """Watch what is written to the connection, until `Tap.close`."""
 
-    @property
     @abstractmethod
-    def is_lost(self) -> bool:
-        """Whether the server knows that the connection is no longer its own."""
+    async def forget(self) -> None:
+        """Return once the server takes the client for gone, after `transport` was aborted.
+
+        It complains of a response that ends before.
+        """
 
     @abstractmethod
     def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:

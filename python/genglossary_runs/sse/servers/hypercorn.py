@@ -8,6 +8,9 @@ from typing import Any
 from ..._core import StreamGroup
 from .connection import Connection, Tap
 
+# Turns of the loop after which the server has learned that its transport was aborted; two are usual.
+TURNS = 50
+
 
 def connect(coroutine: Any) -> Connection | None:
     """The connection of a request, if this is the coroutine of the task in which Hypercorn answers it."""
@@ -62,9 +65,11 @@ class HypercornConnection(Connection):
         tcp.writer = tap
         return tap
 
-    @property
-    def is_lost(self) -> bool:
-        return bool(self._stream.closed)
+    async def forget(self) -> None:
+        for _ in range(TURNS):
+            if self._stream.closed:
+                return
+            await asyncio.sleep(0)
 
     def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:
         return _call_after(self._stream.context.terminated, call)

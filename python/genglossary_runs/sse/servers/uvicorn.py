@@ -60,9 +60,10 @@ class UvicornConnection(Connection):
         self._cycle.transport = tap
         return tap
 
-    @property
-    def is_lost(self) -> bool:
-        return bool(self._cycle.disconnected)
+    async def forget(self) -> None:
+        # As the protocol's `connection_lost` does, a turn of the loop later. If each response waited for that, those of
+        # a storm of clients would all be open together, for the garbage collector to visit again and again.
+        self._cycle.disconnected = True
 
     def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:
         protocol = self._protocol
