@@ -297,7 +297,7 @@ fn an_entry_that_only_subscribers_made_is_removed_with_the_last() {
     publish(&manager, 1, &["a"]);
     two.close();
     assert_eq!(manager.publish(Int(1), payload("b")), None);
-    assert_eq!(Stats { events_published: 0, ..manager.stats() }, Stats::default());
+    assert_eq!(Stats { events_published: 0, bytes_published: 0, ..manager.stats() }, Stats::default());
 }
 
 /// A closed reader may be kept for as long as its owner likes; the events of a run that nobody wants are evicted.
@@ -377,6 +377,7 @@ fn stats_count_what_is_held_and_what_was_done() {
             events_held: 2 + 1 + 1,
             bytes_held: 5 + 4 + 5,
             events_published: 5,
+            bytes_published: 1 + 2 + 3 + 4 + 5,
             events_missed: 1,
         }
     );
@@ -390,6 +391,7 @@ fn stats_count_what_is_held_and_what_was_done() {
             events_held: 2 + 1 + 1,
             bytes_held: 6 + 3 + 5,
             events_published: 7,
+            bytes_published: 1 + 2 + 3 + 4 + 5 + 3 + 3,
             events_missed: 1,
             ..Stats::default()
         }

@@ -44,6 +44,8 @@ class Stats(TypedDict):
     """Bytes of JSON in these events."""
     events_published: int
     """Events published since the manager was made, terminal events among them."""
+    bytes_published: int
+    """Bytes of JSON in these events."""
     events_missed: int
     """Events that readers were told they had missed, summed over all readers."""
     store: NotRequired[StoreStats]

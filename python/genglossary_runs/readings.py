@@ -119,6 +119,7 @@ READINGS = (
     Reading("held_events", "Events held in memory.", "gauge", "", _of_manager("events_held")),
     Reading("held_bytes", "Bytes of JSON in the events held.", "gauge", "bytes", _of_manager("bytes_held")),
     Reading("published_events", "Events published.", "counter", "", _of_manager("events_published")),
+    Reading("published_bytes", "Bytes of JSON in these events.", "counter", "bytes", _of_manager("bytes_published")),
     Reading("missed_events", "Events that readers were told they missed.", "counter", "", _of_manager("events_missed")),
     Reading("streams", "Open streams, by what sends them.", "gauge", "", _of_streams("handed_over", "asgi")),
     Reading("stalled_streams", "Streams whose client takes nothing.", "gauge", "", _of_streams("stalled")),

@@ -118,11 +118,15 @@ impl RunManager {
     #[inline]
     pub(super) fn publish_to(&self, run: &Run, mut maps: MutexGuard<'_, Maps>, payload: Payload) -> Option<EventId> {
         // Counted under a lock that is held anyway, before it is known whether the run takes the event.
+        let bytes = payload.json().len() as u64;
         maps.published += 1;
+        maps.published_bytes += bytes;
         drop(maps);
         let id = run.publish(payload);
         if id.is_none() {
-            self.registry.lock().published -= 1;
+            let mut maps = self.registry.lock();
+            maps.published -= 1;
+            maps.published_bytes -= bytes;
         }
         id
     }
@@ -166,6 +170,7 @@ impl RunManager {
         }
         let Entry { run, cancel, .. } = entry;
         maps.retained.remove(run_id);
+        maps.published_bytes += payload.json().len() as u64;
         let Finish { wakeup, bytes, chunk } = run.finish(payload);
         evicted.extend(maps.retained.insert(run.clone(), bytes, now));
         maps.published += 1;
@@ -268,6 +273,7 @@ impl RunManager {
         let maps = self.registry.lock();
         let mut stats = Stats {
             events_published: maps.published,
+            bytes_published: maps.published_bytes,
             events_missed: self.registry.missed.load(Ordering::Relaxed),
             ..Stats::default()
         };

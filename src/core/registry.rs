@@ -36,6 +36,8 @@ pub struct Maps {
     pub retained: Retention,
     /// Events published, terminal events among them.
     pub published: u64,
+    /// Bytes of JSON in these.
+    pub published_bytes: u64,
     /// No fence that has been given out is less.
     first_fence: Fence,
     last_fence: Fence,
@@ -140,7 +142,7 @@ impl Registry {
         let live = HashMap::with_hasher(FxBuildHasher);
         let first_fence = Fence(milliseconds());
         let retained = Retention::new(limits.retention);
-        let maps = Maps { live, retained, published: 0, first_fence, last_fence: Fence(0) };
+        let maps = Maps { live, retained, published: 0, published_bytes: 0, first_fence, last_fence: Fence(0) };
         Self { limits, keeps_orphans, missed: AtomicU64::new(0), maps: Mutex::new(maps) }
     }
 

@@ -17,6 +17,8 @@ pub struct Stats {
     pub bytes_held: usize,
     /// Events published, terminal events among them.
     pub events_published: u64,
+    /// Bytes of JSON in these events.
+    pub bytes_published: u64,
     /// Events that readers were told they had missed.
     pub events_missed: u64,
 }

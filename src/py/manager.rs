@@ -313,6 +313,7 @@ impl RunManager {
         dict.set_item("events_held", stats.events_held)?;
         dict.set_item("bytes_held", stats.bytes_held)?;
         dict.set_item("events_published", stats.events_published)?;
+        dict.set_item("bytes_published", stats.bytes_published)?;
         dict.set_item("events_missed", stats.events_missed)?;
         if let Some(link) = &self.kept().link {
             dict.set_item("store", link.describe(py)?)?;

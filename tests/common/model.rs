@@ -267,6 +267,7 @@ impl Model {
             events_held: held().map(|life| life.held(&self.limits).len()).sum(),
             bytes_held: held().map(|life| life.bytes(&self.limits)).sum(),
             events_published: self.published,
+            bytes_published: self.lives.iter().flat_map(|life| &life.events).map(|event| event.json.len() as u64).sum(),
             events_missed: self.missed,
         }
     }

@@ -128,6 +128,9 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
         held: dict[str, Any] = dict(runner.manager.stats())
         streams: dict[str, Any] = dict(stream_stats())
         store = held.pop("store", None)
+        if store is not None:
+            # Where it is, is nobody's business but the server's.
+            store = {name: value for name, value in store.items() if name not in ("path", "address", "project")}
         counts = Counter({"queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0})
         counts.update(run.status for run in runner.runs())
         return Stats(process=str(os.getpid()), runs=dict(counts), manager=held, streams=streams, store=store)

@@ -137,5 +137,9 @@ async def test_stats_tell_what_is_held(side: Side, gate: Gate) -> None:
     assert (stats["process"] == str(os.getpid())) == (not side.is_elsewhere)
     assert stats["runs"]["running"] == (0 if side.is_elsewhere else 1)
     assert (stats["store"] is None) == (side.runner.manager.store is None)
+    if stats["store"] is not None:
+        # Where it is, is nobody's business but the server's.
+        assert set(stats["store"]) >= {"error", "runs", "bytes"}
+        assert not {"path", "address", "project", "url"} & set(stats["store"])
     gate.opened.set()
     ended(run)

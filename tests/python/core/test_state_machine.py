@@ -111,7 +111,7 @@ class Manager(RuleBasedStateMachine):
         self.live: dict[int, Run] = {}
         self.retained: dict[int, Run] = {}
         self.all_readers: list[Reader] = []
-        self.published = 0
+        self.published = self.published_bytes = 0
         self.missed = 0
 
     def entry(self, run_id: int) -> Run:
@@ -151,6 +151,7 @@ class Manager(RuleBasedStateMachine):
             run = self.live[run_id]
             run.append(event)
             self.published += 1
+            self.published_bytes += size(event)
             assert event_id is not None
             run.saw(event_id)
             assert event_id == f"{run.fence}-{len(run.events)}"
@@ -175,6 +176,7 @@ class Manager(RuleBasedStateMachine):
         run.append(event)
         run.finished = True
         self.published += 1
+        self.published_bytes += size(event)
         del self.live[run_id]
         self.retained.pop(run_id, None)
         self.retained[run_id] = run
@@ -307,6 +309,7 @@ class Manager(RuleBasedStateMachine):
             "events_held": sum(len(run.held) for run in runs),
             "bytes_held": sum(run.bytes for run in runs),
             "events_published": self.published,
+            "bytes_published": self.published_bytes,
             "events_missed": self.missed,
         }
 

@@ -80,6 +80,7 @@ def test_events_readers_and_gaps_are_measured(runner: Runner, gate: Gate) -> Non
         reader.get()
         assert registry.value("readers") == 1
     assert registry.value("published_events_total") == 9
+    assert registry.value("published_bytes_total") == runner.manager.stats()["bytes_published"] > 9 * 50
     assert registry.value("held_events") == 3
     assert registry.value("held_bytes") == runner.manager.stats()["bytes_held"]
     assert registry.value("missed_events_total") == 6

@@ -133,6 +133,7 @@ export const texts = {
     events_held: "Events held",
     bytes_held: "Bytes held",
     events_published: "Events published",
+    bytes_published: "Bytes published",
     events_missed: "Events missed",
     error: "Error",
     runs: "Runs kept",

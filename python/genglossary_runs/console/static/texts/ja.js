@@ -129,6 +129,7 @@ export const texts = {
     events_held: "保持中のイベント",
     bytes_held: "保持中のバイト数",
     events_published: "発行したイベント",
+    bytes_published: "発行したバイト数",
     events_missed: "読まれなかったイベント",
     error: "エラー",
     runs: "保持中の実行",
