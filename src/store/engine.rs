@@ -199,10 +199,11 @@ pub fn any_is_running() -> bool {
     !running().is_empty()
 }
 
+/// The engines whose threads have not ended, and do not until these references are dropped.
 fn running() -> Vec<(Arc<Shared>, Sender<Question>)> {
     let engines = ENGINES.lock();
-    let alive = engines.iter().filter(|running| running.shared.is_alive());
-    alive.map(|running| (running.shared.clone(), running.questions.clone())).collect()
+    let known = engines.iter().map(|running| (running.shared.clone(), running.questions.clone()));
+    known.filter(|(shared, _)| shared.is_alive()).collect()
 }
 
 /// Store all that has been published, in every store of the process, until `deadline` at most. Returns the names of the

@@ -179,20 +179,20 @@ impl Worker {
             self.wait();
             self.finish_runs_of_managers_that_left();
             self.work(Instant::now());
-            if *self.shared.users.lock() != Some(0) {
+            // Whoever has something to ask holds a reference until it is asked: under this lock, either is seen.
+            let mut users = self.shared.users.lock();
+            if *users != Some(0) {
                 unused_since = None;
                 continue;
             }
             let since = *unused_since.get_or_insert_with(Instant::now);
-            let is_done = self.owned.is_empty() && Arc::strong_count(&self.shared) <= OWN_REFERENCES;
+            let is_unused = Arc::strong_count(&self.shared) <= OWN_REFERENCES && self.questions.is_empty();
+            let is_done = self.owned.is_empty() && is_unused;
             // While a mirror is read, its run is yet to end.
             let is_late = !self.owned.is_empty() && self.followed.is_empty() && since.elapsed() > LAST_WRITE;
             if is_done || is_late {
-                let mut users = self.shared.users.lock();
-                if *users == Some(0) {
-                    *users = None;
-                    break;
-                }
+                *users = None;
+                break;
             }
         }
         drop(ended);
