@@ -68,6 +68,7 @@ bench: dev
 	$(BIN)/python benches/streams.py
 	$(BIN)/python benches/storms.py
 	$(BIN)/python benches/stores.py
+	$(BIN)/python benches/lists.py
 	@sh scripts/install-redis.sh
 	$(BIN)/python benches/redis.py
 
