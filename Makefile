@@ -79,6 +79,7 @@ loom:
 soak: dev
 	$(BIN)/python tests/soak/soak.py $(if $(SECONDS),--seconds $(SECONDS))
 	$(BIN)/python -W ignore::DeprecationWarning tests/soak/forks.py $(if $(SECONDS),--seconds $(SECONDS))
+	$(BIN)/python tests/soak/stores.py $(if $(SECONDS),--seconds $(SECONDS))
 
 fuzz: dev
 	scripts/fuzz.sh $(SECONDS)

@@ -44,14 +44,23 @@ pub fn share<T>(
     is_same: impl Fn(&T) -> PyResult<bool>,
     make: impl FnOnce() -> PyResult<T>,
 ) -> PyResult<Arc<T>> {
-    let mut known = known.lock();
-    known.retain(|known| known.strong_count() > 0);
-    for place in known.iter().filter_map(Weak::upgrade) {
-        if is_same(&place)? {
-            return Ok(place);
-        }
+    let find = |known: &mut Vec<Weak<T>>| {
+        known.retain(|known| known.strong_count() > 0);
+        known.iter().filter_map(Weak::upgrade).find_map(|place| match is_same(&place) {
+            Ok(true) => Some(Ok(place)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        })
+    };
+    if let Some(found) = find(&mut known.lock()) {
+        return found;
     }
+    // With no lock held, since this may take long.
     let place = Arc::new(make()?);
+    let mut known = known.lock();
+    if let Some(found) = find(&mut known) {
+        return found;
+    }
     known.push(Arc::downgrade(&place));
     Ok(place)
 }

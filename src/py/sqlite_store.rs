@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::gate;
 use super::place::{Place, limits, share};
+use crate::core::fork;
 use crate::core::sync::Mutex;
 use crate::store::sqlite::SqliteFile;
-use crate::store::{Limits, Source, engine};
+use crate::store::{Limits, Source, connection, engine};
 
 /// A file that keeps runs: they outlive the process, and every process of the host that uses the file reads, cancels
 /// and finishes all of them. Pass it to `RunManager(store=...)`.
@@ -43,13 +47,42 @@ pub struct StoreFile {
 /// The stores that this process knows.
 static FILES: Mutex<Vec<Weak<StoreFile>>> = Mutex::new(Vec::new());
 
+/// The files that a thread of the process is opening, each with the process: a child has no such thread.
+static OPENING: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+
+/// The right to open a file, for one thread at a time: two would take each other's descriptors for a stranger's.
+struct Opening((u32, PathBuf));
+
+impl Opening {
+    /// Wait for it, without the GIL.
+    fn of(py: Python<'_>, path: &Path) -> Self {
+        let wanted = (fork::generation(), path.to_owned());
+        loop {
+            let mut opening = OPENING.lock();
+            if !opening.contains(&wanted) {
+                opening.push(wanted.clone());
+                return Self(wanted);
+            }
+            drop(opening);
+            gate::detach(py, || thread::sleep(Duration::from_millis(2)));
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        OPENING.lock().retain(|opening| *opening != self.0);
+    }
+}
+
 #[pymethods]
 impl SqliteStore {
     #[new]
     #[pyo3(signature = (path, *, retention=604_800.0, max_runs=10_000, max_bytes=1_073_741_824))]
-    fn new(path: PathBuf, retention: f64, max_runs: i64, max_bytes: i64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: PathBuf, retention: f64, max_runs: i64, max_bytes: i64) -> PyResult<Self> {
         let (path, limits) = (real_path(&path), limits(retention, max_runs, max_bytes)?);
         engine::check_process()?;
+        let _opening = Opening::of(py, &path);
         let is_same = |known: &StoreFile| {
             if known.path == path && known.limits != limits {
                 return Err(PyValueError::new_err(format!(
@@ -62,7 +95,8 @@ impl SqliteStore {
         let make = || {
             // Refused now, rather than when the first run is started.
             if !engine::is_running(&path.display().to_string()) {
-                SqliteFile::alone(&path, limits).check()?;
+                // Another process that is making the file is waited for.
+                gate::detach(py, || connection::briefly(|| SqliteFile::alone(&path, limits).check()))?;
             }
             Ok(StoreFile { path: path.clone(), limits })
         };

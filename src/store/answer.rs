@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::core::sync::{Bell, Mutex};
 use crate::core::wake::{Epoch, Key, Port, Waitable, Waiters};
 
-use super::store::Result;
+use super::store::{Error, Result};
 
 /// An answer that may be yet to come.
 pub struct Answer<T> {
@@ -98,6 +98,31 @@ impl<T> Answer<T> {
         if waits {
             self.sleep(epoch, deadline);
         }
+    }
+}
+
+/// The duty to give an answer: one that is dropped without an answer gives an error.
+pub struct Promise<T>(StdArc<Answer<T>>);
+
+impl<T> Promise<T> {
+    /// The duty to give this answer.
+    pub fn new(answer: StdArc<Answer<T>>) -> Self {
+        Self(answer)
+    }
+
+    /// Answer, as [`Answer::give`] does.
+    ///
+    /// # Errors
+    ///
+    /// The answer, if nobody waits for it any more.
+    pub fn give(&self, answer: Result<T>) -> std::result::Result<(), Result<T>> {
+        self.0.give(answer)
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        let _ = self.give(Err(Error::Failed("the store's thread ended before it answered".to_owned())));
     }
 }
 

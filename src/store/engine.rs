@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::answer::Answer;
+use super::answer::{Answer, Promise};
+use super::connection;
 use super::record::{Outcome, Record};
 use super::shared::{Health, Opened, Question, Report, Shared};
 use super::store::{Command, Error, NewRun, Query, Result, Source};
@@ -160,17 +161,19 @@ impl Engine {
         self.ask(|answer| Question::List(query, answer))
     }
 
-    fn ask<T>(&self, question: impl FnOnce(Arc<Answer<T>>) -> Question) -> Arc<Answer<T>> {
+    fn ask<T>(&self, question: impl FnOnce(Promise<T>) -> Question) -> Arc<Answer<T>> {
         let answer = Answer::new();
-        let refused = if !self.shared.is_alive() {
-            Some("its thread has ended")
-        } else if self.questions.try_send(question(answer.clone())).is_err() {
-            Some("too many questions wait for it")
-        } else {
-            None
-        };
-        if let Some(why) = refused {
-            let _ = answer.give(Err(Error::Failed(format!("{} does not answer: {why}", self.shared.name))));
+        let refuse =
+            |why| drop(answer.give(Err(Error::Failed(format!("{} does not answer: {why}", self.shared.name)))));
+        if self.shared.is_alive() {
+            let sent = self.questions.try_send(question(Promise::new(answer.clone())));
+            if sent.is_err() {
+                refuse("too many questions wait for it");
+            }
+        }
+        // After the question was sent: it may have come too late to be refused by the thread itself.
+        if !self.shared.is_alive() {
+            refuse("its thread has ended");
         }
         answer
     }
@@ -213,7 +216,7 @@ pub fn flush_all(deadline: Instant) -> Vec<String> {
         .into_iter()
         .map(|(shared, questions)| {
             let answer = Answer::new();
-            let _ = questions.send_deadline(Question::Flush(answer.clone()), deadline);
+            let _ = questions.send_deadline(Question::Flush(Promise::new(answer.clone())), deadline);
             (shared.name.clone(), answer)
         })
         .collect();
@@ -244,7 +247,7 @@ pub fn close_all() -> Closed {
     for (_, questions) in running() {
         let (resume, resumed) = bounded(1);
         let answer = Answer::new();
-        if questions.send_deadline(Question::Close(answer.clone(), resumed), deadline).is_ok() {
+        if questions.send_deadline(Question::Close(Promise::new(answer.clone()), resumed), deadline).is_ok() {
             answers.push(answer);
             closed.resume.push(resume);
         } else {
@@ -260,6 +263,21 @@ pub fn close_all() -> Closed {
 }
 
 impl Closed {
+    /// Note whether a store was opened after all had been closed, as by an engine that started then. Call it with the fork
+    /// gate closed, which keeps any other from being opened.
+    pub fn check(closed: Option<Self>) -> Option<Self> {
+        if !connection::any_is_open() {
+            return closed;
+        }
+        let resume = closed.map(|closed| closed.resume).unwrap_or_default();
+        Some(Self { resume, is_complete: false })
+    }
+
+    /// Whether every store is closed.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// Let the engines of the parent connect again.
     pub fn reopen(self) {
         for resume in self.resume {

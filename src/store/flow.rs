@@ -398,5 +398,9 @@ fn cancel(manager: crate::core::RunManager, run_id: crate::core::RunId, reason: 
             (None, _) => {}
         });
     };
-    let _ = std::thread::Builder::new().name("run-cancel".to_owned()).spawn(set);
+    let thread = std::thread::Builder::new().name("run-cancel".to_owned()).spawn(set.clone());
+    if thread.is_err() {
+        // Late, with the callbacks holding up the engine, is better than never.
+        set();
+    }
 }

@@ -5,6 +5,7 @@
 //! asked, [`flow`] how events move.
 
 pub mod answer;
+pub mod connection;
 pub mod engine;
 mod flow;
 mod questions;

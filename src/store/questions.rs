@@ -1,9 +1,8 @@
 //! What the engine's thread is asked: beginning, finding, reading and commanding runs.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Answer;
+use super::answer::Promise;
 use super::record::{Outcome, Record, interrupted_event};
 use super::shared::{Opened, Question, wait_for_fork};
 use super::store::{Append, Begun, Command, Error, NewRun, Result, StoredEvent};
@@ -48,7 +47,7 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Answer<Opened>) {
+    fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Promise<Opened>) {
         let record = match self.begin_record(new) {
             Ok(Begun::Started(record)) => record,
             Ok(Begun::RunActive(record)) => return drop(answer.give(Ok(Opened::RunActive(record)))),
@@ -195,7 +194,7 @@ impl Worker {
         Ok(Terminal { fence: record.end_fence, payload })
     }
 
-    fn command(&mut self, run_id: &RunId, command: Command, answer: Arc<Answer<Option<String>>>) {
+    fn command(&mut self, run_id: &RunId, command: Command, answer: Promise<Option<String>>) {
         let record = match self.find(run_id) {
             Ok(Some(record)) if record.is_running() => record,
             Ok(_) => return drop(answer.give(Ok(None))),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::answer::Answer;
+use super::answer::Promise;
 use super::record::{Outcome, Record};
 use super::store::{Command, NewRun, Query, Usage, Wake};
 use crate::core::archive::{Archive, Wanted};
@@ -33,23 +33,23 @@ pub type Report = Box<dyn Fn(Level, &str) + Send>;
 /// A question, with the answer that is waited for.
 pub enum Question {
     /// Begin a run and open it in this manager.
-    Begin(RunManager, NewRun, Arc<Answer<Opened>>),
+    Begin(RunManager, NewRun, Promise<Opened>),
     /// Begin a run that is open in this manager already; whether it is stored from now on.
-    Keep(RunManager, RunId, Arc<Answer<bool>>),
+    Keep(RunManager, RunId, Promise<bool>),
     /// Make a reader of a run; none if the run must exist and does not.
-    Subscribe(RunManager, RunId, Start, bool, Arc<Answer<Option<Subscription>>>),
+    Subscribe(RunManager, RunId, Start, bool, Promise<Option<Subscription>>),
     /// Have the owner of a run do something; none if it is not running.
-    Command(RunId, Command, Arc<Answer<Option<String>>>),
+    Command(RunId, Command, Promise<Option<String>>),
     /// Whether this process is the owner of a run that is open in this manager.
-    Owns(RunManager, RunId, Arc<Answer<bool>>),
+    Owns(RunManager, RunId, Promise<bool>),
     /// The newest life of a run.
-    Find(RunId, Arc<Answer<Option<Record>>>),
+    Find(RunId, Promise<Option<Record>>),
     /// Records.
-    List(Query, Arc<Answer<Vec<Record>>>),
+    List(Query, Promise<Vec<Record>>),
     /// Store all that was published before.
-    Flush(Arc<Answer<()>>),
+    Flush(Promise<()>),
     /// Close the connection until the fork is over.
-    Close(Arc<Answer<()>>, Receiver<()>),
+    Close(Promise<()>, Receiver<()>),
 }
 
 /// What became of a run that was to begin.

@@ -6,6 +6,7 @@ mod file;
 mod owners;
 mod retention;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub struct SqliteStore {
     path: PathBuf,
     limits: Limits,
     connection: Connection,
-    identity: (u64, u64),
+    files: file::Files,
     owner: Arc<Owner>,
     data_version: i64,
 }
@@ -41,12 +42,20 @@ pub struct SqliteFile {
     limits: Limits,
     owner: Arc<Owner>,
     is_alone: bool,
+    /// The files as they were when it was open last.
+    last: Cell<Option<file::Files>>,
 }
 
 impl SqliteFile {
     /// The store at `path`.
     pub fn new(path: &Path, limits: Limits) -> Self {
-        Self { path: path.to_owned(), limits, owner: Arc::new(Owner::new(path)), is_alone: false }
+        Self {
+            path: path.to_owned(),
+            limits,
+            owner: Arc::new(Owner::new(path)),
+            is_alone: false,
+            last: Cell::new(None),
+        }
     }
 
     /// The store at `path`, which is refused if anything in this process has it open ([`refuse_if_open`]).
@@ -67,7 +76,9 @@ impl SqliteFile {
         if self.is_alone {
             refuse_if_open(&self.path)?;
         }
-        SqliteStore::open_as(&self.path, self.limits, self.owner.clone())
+        let store = SqliteStore::open_as(&self.path, self.limits, self.owner.clone(), self.last.get())?;
+        self.last.set(Some(store.files));
+        Ok(store)
     }
 }
 
@@ -87,12 +98,12 @@ impl SqliteStore {
     ///
     /// Nothing but this module may have the file open in the process ([`refuse_if_open`]).
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        Self::open_as(path, limits, Arc::new(Owner::new(path)))
+        Self::open_as(path, limits, Arc::new(Owner::new(path)), None)
     }
 
-    fn open_as(path: &Path, limits: Limits, owner: Arc<Owner>) -> Result<Self> {
-        let file::Opened { connection, identity } = file::open(path)?;
-        Ok(Self { path: path.to_owned(), limits, connection, identity, owner, data_version: 0 })
+    fn open_as(path: &Path, limits: Limits, owner: Arc<Owner>, last: Option<file::Files>) -> Result<Self> {
+        let file::Opened { connection, files } = file::open(path, last)?;
+        Ok(Self { path: path.to_owned(), limits, connection, files, owner, data_version: 0 })
     }
 
     /// The name of this process as an owner of runs.
@@ -101,7 +112,7 @@ impl SqliteStore {
     }
 
     fn check_identity(&self) -> Result<()> {
-        if file::identity(&self.path) == Some(self.identity) {
+        if file::identity(&self.path) == Some(self.files.database) {
             return Ok(());
         }
         Err(Error::Lost(self.path.display().to_string()))

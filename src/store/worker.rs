@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select_biased};
 
-use super::answer::Answer;
+use super::answer::Promise;
+use super::connection::Connection;
 use super::record::{Outcome, Record, interrupted_event};
 use super::shared::{Level, Question, Report, Shared, port, wake};
 use super::store::{Error, News, Result, Source, Store, Wake};
@@ -83,14 +84,14 @@ pub(super) struct Followed {
 pub(super) struct Sent {
     pub number: u64,
     pub fence: Fence,
-    pub answer: Arc<Answer<Option<String>>>,
+    pub answer: Promise<Option<String>>,
     pub deadline: Instant,
 }
 
 /// The engine's thread.
 pub(super) struct Worker {
     pub source: Box<dyn Source>,
-    pub store: Option<Box<dyn Store>>,
+    pub store: Option<Connection>,
     pub shared: Arc<Shared>,
     pub archive: Arc<dyn Archive>,
     pub owned: HashMap<Key, Owned>,
@@ -163,17 +164,19 @@ impl Worker {
 
     pub fn run(mut self) {
         // Says that the thread has ended, however it does.
-        struct Ended(Arc<Shared>);
+        struct Ended(Arc<Shared>, Receiver<Question>);
         impl Drop for Ended {
             fn drop(&mut self) {
                 *self.0.users.lock() = None;
                 self.0.refuse_wanted();
+                // Nobody waits for what nobody will answer.
+                self.1.try_iter().for_each(drop);
                 if std::thread::panicking() {
                     self.0.health.lock().error = Some("its thread ended unexpectedly".to_owned());
                 }
             }
         }
-        let ended = Ended(self.shared.clone());
+        let ended = Ended(self.shared.clone(), self.questions.clone());
         let mut unused_since = None;
         loop {
             self.wait();
@@ -285,7 +288,7 @@ impl Worker {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return false;
         }
-        match self.source.connect(&self.wake) {
+        match Connection::open(|| self.source.connect(&self.wake)) {
             Ok(mut store) => {
                 let warning = store.warning().filter(|warning| self.warned.as_ref() != Some(warning));
                 if let Some(warning) = warning {
@@ -311,7 +314,7 @@ impl Worker {
             return Err(Error::Failed(health.error.clone().unwrap_or_else(|| "the store is locked".to_owned())));
         }
         let Some(store) = self.store.as_mut() else { return Err(Error::Busy) };
-        match question(store.as_mut()) {
+        match question(&mut **store) {
             Ok(answer) => {
                 // What can be read may still refuse to be written.
                 if !self.owned.values().any(|owned| owned.is_ready) {

@@ -13,6 +13,7 @@ mod cancelling;
 mod finishing;
 mod leaving;
 mod lives;
+mod mirrors;
 mod reading;
 mod retaining;
 mod waiting;

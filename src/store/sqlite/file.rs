@@ -6,7 +6,9 @@
 //!   SQLite, and a file that something else in the process has open is refused: two libraries on one file would drop each
 //!   other's locks, and damage it.
 //! - If the file is deleted but its `-wal` and `-shm` remain, processes that still use them share them with the process
-//!   that makes a new file. So they are removed before a new file is made, by one process at a time.
+//!   that makes a new file. So they are removed before a new file is made, by one process at a time. If another file is
+//!   renamed over it, they would be taken for that one's, and damage it: whoever had the old file open knows them, and
+//!   removes them.
 //! - The last connection to close would delete `-wal` by its name, which may belong to another file by then. So closing
 //!   leaves it alone, which also makes closing cheap.
 
@@ -37,9 +39,21 @@ const WAL_KEPT: i64 = 16 << 20;
 pub struct Opened {
     /// The connection.
     pub connection: Connection,
-    /// Device and inode.
-    pub identity: (u64, u64),
+    /// Which file it is.
+    pub files: Files,
 }
+
+/// Which files a store has, each by device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Files {
+    /// The database.
+    pub database: (u64, u64),
+    /// What lies beside it, in the order of [`BESIDE`].
+    beside: [Option<(u64, u64)>; 2],
+}
+
+/// The ends of the names of what SQLite keeps beside a database.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// A path beside the store.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -61,21 +75,26 @@ pub fn failure(path: &Path, error: &rusqlite::Error) -> Error {
     }
 }
 
-/// Open a store, and make it if there is none.
+/// Open a store, and make it if there is none. `last` are its files as they were when it was open last.
 ///
 /// # Errors
 ///
 /// [`Error::Refused`] for what is not a store, or is one of a newer version; [`Error::Failed`] for what cannot be opened
 /// or written.
-pub fn open(path: &Path) -> Result<Opened> {
+pub fn open(path: &Path, last: Option<Files>) -> Result<Opened> {
     if path.is_dir() {
         return Err(Error::Refused(format!("{} is a folder; a store is a file", path.display())));
     }
     let _lock = lock(path)?;
-    if identity(path).is_none() {
-        for suffix in ["-wal", "-shm"] {
+    let found = identity(path);
+    for (number, suffix) in BESIDE.iter().enumerate() {
+        let file = beside(path, suffix);
+        let is_of_another = last.is_some_and(|last| {
+            Some(last.database) != found && last.beside.get(number).is_some_and(|old| *old == identity(&file))
+        });
+        if found.is_none() || is_of_another {
             // SQLite will complain of what cannot be removed.
-            let _ = fs::remove_file(beside(path, suffix));
+            let _ = fs::remove_file(file);
         }
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -85,8 +104,9 @@ pub fn open(path: &Path) -> Result<Opened> {
         match prepare(path, connection) {
             Err(Error::Busy) if Instant::now() < deadline => {}
             connection => {
-                let identity = identity(path).ok_or_else(|| Error::Lost(path.display().to_string()))?;
-                return Ok(Opened { connection: connection?, identity });
+                let database = identity(path).ok_or_else(|| Error::Lost(path.display().to_string()))?;
+                let files = Files { database, beside: BESIDE.map(|suffix| identity(&beside(path, suffix))) };
+                return Ok(Opened { connection: connection?, files });
             }
         }
     }

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import resource
 import signal
 import subprocess
 import sys
@@ -139,6 +140,33 @@ def wait_until(condition: Callable[[], object], timeout: float = DEADLINE) -> No
     while not condition():
         assert time.monotonic() < end, f"waited {timeout:.0f} s in vain"
         time.sleep(0.002)
+
+
+class Publisher:
+    """Publishes in this thread, and counts what that costs. The machine may be busy, so no clock on the wall is read.
+
+    Attributes:
+        times: the thread's own seconds for each event.
+        waits: how often it has waited for something.
+    """
+
+    def __init__(self, manager: RunManager, run_id: int) -> None:
+        self._manager, self._run_id = manager, run_id
+        self.times: list[float] = []
+        self.waits = 0
+
+    def publish(self, event: dict[str, Any]) -> None:
+        waits, began = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw, time.thread_time()
+        self._manager.publish(self._run_id, event)
+        self.times.append(time.thread_time() - began)
+        self.waits += resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - waits
+
+    def check(self) -> None:
+        """Publishing has not waited for the store, and took less than a millisecond."""
+        # A thread waits for the GIL, or for a lock of the core, now and then.
+        assert self.waits <= len(self.times) // 20, self.waits
+        # The two slowest may have met a garbage collection.
+        assert sorted(self.times)[-3] < 0.001, sorted(self.times)[-10:]
 
 
 def read_to_end(subscription: Subscription) -> list[tuple[str, dict[str, Any]]]:
