@@ -55,7 +55,7 @@ class Side:
 @pytest.fixture(params=["memory", *(f"{kind}-{side}" for kind in KINDS for side in ("here", "elsewhere"))])
 async def side(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Side]:
     """Runs in memory, on a store, and on a store whose runs are asked about with another manager."""
-    kind, _, where = request.param.partition("-")
+    kind, _, which = request.param.partition("-")
     with ExitStack() as stack:
         if kind == "memory":
             runner = asked = Runner(RunManager(), tracebacks=True)
@@ -64,9 +64,9 @@ async def side(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             where = f"{request.getfixturevalue('redis_url')}#api-{next(_numbers)}" if in_redis else str(tmp_path)
             place = stack.enter_context(closing(Place(kind, where)))
             runner = asked = Runner(place.manager(), tracebacks=True)
-            if where == "elsewhere":
+            if which == "elsewhere":
                 asked = Runner(place.manager())
         client = Client(make_app(asked))
-        yield Side(runner, client, where == "elsewhere")
+        yield Side(runner, client, which == "elsewhere")
         await client.http.aclose()
         assert runner.shutdown(DEADLINE)
