@@ -114,8 +114,9 @@ def test_the_owner_dies_after_it_recorded_the_end(
 
     def die_first() -> Any:
         monkeypatch.undo()
-        owner.kill()
+        # In this order, or the watcher could find a dead owner whose run has not ended.
         set_status(manager.db_path, run_id, "completed")
+        owner.kill()
         return abandoned()
 
     monkeypatch.setattr(manager._ownership, "abandoned", die_first)
