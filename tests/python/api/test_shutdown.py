@@ -1,0 +1,29 @@
+"""A server that stops while a client waits for the end of a run."""
+
+import time
+
+from core.support import Background, wait_until
+from genglossary_runs import RunManager
+from genglossary_runs.runner import Runner
+from genglossary_runs.sse import drain
+from runner.support import Gate
+from streams.servers import Site
+
+from .support import DEADLINE, make_app
+
+
+def test_a_wait_kept_the_server_from_stopping(gate: Gate) -> None:
+    runner = Runner(RunManager())
+    run = runner.start(gate)
+    with Site(make_app(runner)) as site:
+        begun = time.monotonic()
+        waiting = Background(lambda: site.client.get(f"/api/runs/{run.run_id}/wait", params={"timeout": 300}).json())
+        wait_until(lambda: runner.manager.stats()["subscribers"] == 1)
+        site.call(drain)
+        record = waiting.result()
+        assert (record["ended"], record["status"]) == (False, "running")
+        # Nor does a further one wait.
+        assert not site.client.get(f"/api/runs/{run.run_id}/wait", params={"timeout": 300}).json()["ended"]
+        assert time.monotonic() - begun < DEADLINE
+    gate.opened.set()
+    assert runner.shutdown(DEADLINE)
