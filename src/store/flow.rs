@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::record::{Outcome, Record, interrupted_event};
-use super::store::{Append, Command, Error, Fate, News, PAGE, PAGE_BYTES, Result, StoredEvent};
+use super::store::{Append, Command, Error, Fate, News, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
 use super::worker::{Followed, Worker};
 use crate::core::archive::{Page, Terminal};
 use crate::core::log::Lookup;
@@ -148,20 +148,18 @@ impl Worker {
             // Records alone: no event has such a seq.
             let wanted: Vec<_> = some.iter().map(|(_, fence)| (*fence, Seq(u64::MAX))).collect();
             let found = self.ask(|store| store.follow(&wanted))?;
-            for ((key, _), lacking) in some.iter().zip(found) {
+            for ((key, _), progress) in some.iter().zip(found) {
                 let Some(owned) = self.owned.get_mut(key) else { continue };
-                match lacking.map(|(record, _)| record) {
-                    None => {
+                match progress {
+                    Progress::Missing => {
                         let record = owned.begin_again();
                         self.ask(|store| store.restore(&record))?;
                     }
-                    Some(record) if record.is_running() && record.last < owned.next.previous() => {
-                        owned.next = record.last.next();
-                        owned.record.last = record.last;
-                        owned.is_ready = true;
+                    Progress::Running(last, _) if last < owned.next.previous() => {
+                        (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
                     }
-                    Some(record) if record.end_fence.is_some() => self.lose(*key),
-                    Some(_) => {}
+                    Progress::Ended(record, _) if record.end_fence.is_some() => self.lose(*key),
+                    Progress::Running(..) | Progress::Ended(..) => {}
                 }
             }
         }
@@ -243,14 +241,17 @@ impl Worker {
         let wanted: Vec<(Fence, Seq)> =
             mirrors.iter().filter_map(|mirror| mirror.fence.map(|fence| (fence, mirror.next))).collect();
         let Ok(found) = self.ask(|store| store.follow(&wanted)) else { return self.followed.extend(mirrors) };
-        for (mut mirror, lacking) in mirrors.into_iter().zip(found) {
-            let is_done = match lacking {
-                Some((record, events)) => {
-                    mirror.missing_since = None;
-                    self.copy(&mut mirror, &record, events) == Ok(true)
+        for ((mut mirror, progress), (fence, _)) in mirrors.into_iter().zip(found).zip(wanted) {
+            let missing_since = mirror.missing_since.take();
+            let is_done = match progress {
+                Progress::Running(last, events) => {
+                    // What cannot be read now is copied at the next poll.
+                    let _ = self.copy(&mut mirror, fence, last, events);
+                    false
                 }
-                None => {
-                    mirror.missing_since.get_or_insert_with(Instant::now);
+                Progress::Ended(record, events) => self.complete(&mut mirror, &record, events).is_ok(),
+                Progress::Missing => {
+                    mirror.missing_since = missing_since.or_else(|| Some(Instant::now()));
                     false
                 }
             };
@@ -274,19 +275,24 @@ impl Worker {
             return Ok(true);
         }
         (mirror.fence, mirror.next) = (Some(record.fence), life.last.next());
-        self.copy(mirror, &record, Vec::new())
+        if record.is_running() {
+            self.copy(mirror, record.fence, record.last, Vec::new())?;
+            return Ok(false);
+        }
+        self.complete(mirror, &record, Vec::new())?;
+        Ok(true)
     }
 
-    /// Bring a mirror up to date, of which these events were read; returns whether the run has ended.
+    /// Copy events up to `last` to a mirror, of which these were read.
     fn copy(
         &mut self,
         mirror: &mut Followed,
-        record: &Record,
+        fence: Fence,
+        last: Seq,
         mut read: Vec<StoredEvent>,
-    ) -> std::result::Result<bool, ()> {
-        let last = if record.is_running() { record.last } else { record.last.previous() };
+    ) -> std::result::Result<(), ()> {
         while mirror.next <= last {
-            let (fence, next) = (record.fence, mirror.next);
+            let next = mirror.next;
             let mut found = std::mem::take(&mut read);
             if found.is_empty() {
                 found = self.ask(|store| store.read(fence, next, PAGE, PAGE_BYTES)).map_err(drop)?;
@@ -300,12 +306,20 @@ impl Worker {
             mirror.run.fill(events, to);
             mirror.next = to.next();
         }
-        if record.is_running() {
-            return Ok(false);
-        }
+        Ok(())
+    }
+
+    /// Copy the rest of a run that has ended, and end its mirror.
+    fn complete(
+        &mut self,
+        mirror: &mut Followed,
+        record: &Record,
+        read: Vec<StoredEvent>,
+    ) -> std::result::Result<(), ()> {
+        self.copy(mirror, record.fence, record.last.previous(), read)?;
         let terminal = self.terminal(record).map_err(drop)?;
         mirror.manager.finish_stored(&mirror.run, &terminal);
-        Ok(true)
+        Ok(())
     }
 
     /// Drop mirrors that nobody reads.

@@ -24,5 +24,5 @@ pub use engine::Engine;
 pub use record::{Outcome, Record, Status};
 pub use shared::{Health, Level, Opened};
 pub use store::{
-    Append, Begun, Command, Error, Fate, Lacking, Limits, NewRun, News, Query, Source, Store, StoredEvent, Usage, Wake,
+    Append, Begun, Command, Error, Fate, Limits, NewRun, News, Progress, Query, Source, Store, StoredEvent, Usage, Wake,
 };

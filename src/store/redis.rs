@@ -17,7 +17,7 @@ pub use self::server::Address;
 use self::server::Server;
 use super::record::{INTERRUPTED, Record, interrupted_parts, now};
 use super::store::{
-    Append, Begun, Command, Error, Fate, Lacking, Limits, NewRun, News, Query, Result, Source, Store, StoredEvent,
+    Append, Begun, Command, Error, Fate, Limits, NewRun, News, Progress, Query, Result, Source, Store, StoredEvent,
     Usage, Wake,
 };
 use crate::core::{Fence, RunId, Seq};
@@ -99,7 +99,7 @@ impl RedisStore {
         let warning = server.prepare()?;
         let name = format!("{:x}", RandomState::new().hash_one(now()));
         let (epoch, number): (String, Option<u64>) = server.call(|scripts| &scripts.open, name)?;
-        let (address, channel) = (settings.address.clone(), server.key(&["bell"]));
+        let (address, channel) = (server.address().clone(), server.key(&["bell"]));
         let bell = Bell::new(address, channel, owner, number.unwrap_or(0), wake.clone());
         let (settings, owner, now) = (settings.clone(), owner.to_owned(), Instant::now());
         Ok(Self { server, settings, owner, bell, epoch, warning, next_check: now, next_renewal: now })
@@ -308,14 +308,10 @@ impl Store for RedisStore {
         self.bell.is_up()
     }
 
-    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Lacking>> {
+    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
         let wanted: Vec<_> = runs.iter().map(|(fence, from)| (fence.0, from.0, READ_STEP)).collect();
-        let found: Vec<(codec::Fields, Vec<codec::Entry>)> = self.server.call(|scripts| &scripts.follow, wanted)?;
-        let lacking = |((fence, _), (fields, entries)): (&(Fence, Seq), (codec::Fields, Vec<codec::Entry>))| {
-            let record = codec::record(*fence, &fields)?;
-            Some((record, entries.into_iter().filter_map(codec::event).collect()))
-        };
-        Ok(runs.iter().zip(found).map(lacking).collect())
+        let found: Vec<(redis::Value, Vec<codec::Entry>)> = self.server.call(|scripts| &scripts.follow, wanted)?;
+        runs.iter().zip(found).map(|((fence, _), (state, events))| codec::progress(*fence, state, events)).collect()
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {

@@ -172,8 +172,16 @@ impl News {
     }
 }
 
-/// What a reader of a run lacks: its record, and its next events.
-pub type Lacking = Option<(Record, Vec<StoredEvent>)>;
+/// How far a run is, with its next events for who lacks them.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The store has no such run.
+    Missing,
+    /// It is running; its newest event stored.
+    Running(Seq, Vec<StoredEvent>),
+    /// It has ended.
+    Ended(Record, Vec<StoredEvent>),
+}
 
 /// Wakes the engine: there may be news. May be called by any thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -253,20 +261,23 @@ pub trait Store: Send {
         false
     }
 
-    /// What is new of runs, of each from a seq on: its record and its next events, though perhaps not all.
+    /// How far runs are, with the events of each from a seq on, though perhaps not all.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Lacking>> {
+    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
         let mut found = Vec::with_capacity(runs.len());
         for (fence, from) in runs {
             let Some(record) = self.record(*fence)? else {
-                found.push(None);
+                found.push(Progress::Missing);
                 continue;
             };
             let events = if record.last < *from { Vec::new() } else { self.read(*fence, *from, PAGE, PAGE_BYTES)? };
-            found.push(Some((record, events)));
+            found.push(match record.is_running() {
+                true => Progress::Running(record.last, events),
+                false => Progress::Ended(record, events),
+            });
         }
         Ok(found)
     }

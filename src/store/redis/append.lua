@@ -4,6 +4,7 @@
 -- Returns for each run: 'stored', 'unknown', or 'refused' if it has ended. What is stored already is left out, so that
 -- everything can be tried again.
 local owner, age, fates, changed, at = ARGV[1], tonumber(ARGV[2]), {}, {}, 4
+local all_bytes = 0
 
 local function take()
   at = at + 1
@@ -17,7 +18,7 @@ for number = 1, tonumber(ARGV[3]) do
     end_status, end_error, end_result, end_time = take(), take(), take(), take()
   end
   local run, events = key('run', fence), key('events', fence)
-  local record = redis.call('HMGET', run, 'status', 'owner', 'last', 'end_fence')
+  local record = redis.call('HMGET', run, 'status', 'owner', 'last', 'end_fence', 'bytes')
   local is_writable = record[1] == 'running' and record[2] == owner
   if is_writable then
     fates[number] = 'stored'
@@ -41,8 +42,8 @@ for number = 1, tonumber(ARGV[3]) do
     end
   end
   if is_writable then
-    redis.call('HSET', run, 'last', text(math.max(last, stored)))
-    add_bytes(fence, bytes)
+    redis.call('HSET', run, 'last', text(math.max(last, stored)), 'bytes', text((record[5] or 0) + bytes))
+    all_bytes = all_bytes + bytes
     changed[#changed + 1] = fence
     if ended then
       local fields = {'status', end_status}
@@ -57,6 +58,7 @@ for number = 1, tonumber(ARGV[3]) do
   end
 end
 if #changed > 0 then
+  redis.call('HINCRBY', clock, 'bytes', all_bytes)
   ring('runs ' .. owner .. ' ' .. table.concat(changed, ' '))
 end
 return fates

@@ -6,7 +6,7 @@ use redis::{FromRedisValue, Value, from_redis_value};
 
 use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
 use crate::store::record::{Record, Status};
-use crate::store::store::{Command, Error, Fate, Result, StoredEvent};
+use crate::store::store::{Command, Error, Fate, Progress, Result, StoredEvent};
 
 /// The fields of a record.
 pub type Fields = HashMap<String, String>;
@@ -57,11 +57,25 @@ pub fn damaged(fence: u64) -> Error {
     Error::Failed(format!("the record of run {fence} is damaged"))
 }
 
+fn parse<T: FromRedisValue>(value: Value) -> Result<T> {
+    from_redis_value(value).map_err(|error| Error::Failed(error.to_string()))
+}
+
+/// What follow.lua says of a run.
+pub fn progress(fence: Fence, state: Value, entries: Vec<Entry>) -> Result<Progress> {
+    let events = entries.into_iter().filter_map(event).collect();
+    Ok(match state {
+        Value::Nil => Progress::Missing,
+        Value::BulkString(_) => Progress::Running(Seq(parse(state)?), events),
+        fields => match record(fence, &parse(fields)?) {
+            Some(record) => Progress::Ended(record, events),
+            None => Progress::Missing,
+        },
+    })
+}
+
 /// A page of records: before which fence to go on, and the records.
 pub fn page(values: Vec<Value>) -> Result<(String, Vec<Record>)> {
-    fn parse<T: FromRedisValue>(value: Value) -> Result<T> {
-        from_redis_value(value).map_err(|error| Error::Failed(error.to_string()))
-    }
     let mut values = values.into_iter();
     let next = values.next().map(parse).transpose()?.unwrap_or_default();
     let mut records = Vec::new();

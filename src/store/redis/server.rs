@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use redis::{Client, Connection, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, Script};
+use redis::{
+    Client, Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult,
+    Script,
+};
 use redis::{ServerErrorKind, ToRedisArgs};
 
 use super::scripts::Scripts;
@@ -10,6 +13,9 @@ use crate::store::store::{Error, Result};
 
 /// How long a connection may take to be made, and any answer. The engine waits meanwhile, publishers do not.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a cluster may send on before it is taken for confused.
+const REDIRECTIONS: usize = 5;
 
 /// Where a server is.
 #[derive(Debug, Clone)]
@@ -48,6 +54,23 @@ impl Address {
         connect().map_err(|error| self.failure(&error))
     }
 
+    /// The same for a node of the same cluster, `host:port`.
+    fn at(&self, node: &str) -> Option<Self> {
+        let (host, port) = node.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let info = self.client.get_connection_info().clone();
+        // A node that does not know its own host leaves it out.
+        let same = |known: &str| if host.is_empty() { known.to_owned() } else { host.to_owned() };
+        let addr = match info.addr().clone() {
+            ConnectionAddr::Tcp(known, _) => ConnectionAddr::Tcp(same(&known), port),
+            ConnectionAddr::TcpTls { host: known, insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host: same(&known), port, insecure, tls_params }
+            }
+            _ => return None,
+        };
+        Some(Self { client: Client::open(info.set_addr(addr)).ok()?, name: self.name.clone() })
+    }
+
     fn failure(&self, error: &RedisError) -> Error {
         if error.is_timeout() {
             return Error::Failed(format!("{} did not answer within {} s", self.name, TIMEOUT.as_secs()));
@@ -67,12 +90,29 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Connect. All keys of a project are in one slot of a cluster: any node tells which one has it.
     pub fn connect(address: &Address, prefix: &str) -> Result<Self> {
-        let connection = address.connect()?;
-        let (prefix, scripts) = (prefix.to_owned(), Scripts::new());
-        let mut server = Self { address: address.clone(), prefix, scripts, connection, is_broken: false };
-        server.query(|connection| redis::cmd("PING").exec(connection))?;
-        Ok(server)
+        let mut address = address.clone();
+        for _ in 0..REDIRECTIONS {
+            let mut connection = address.connect()?;
+            let asked: RedisResult<()> = redis::cmd("EXISTS").arg(format!("{prefix}:clock")).exec(&mut connection);
+            match asked {
+                Ok(()) => {
+                    let (prefix, scripts) = (prefix.to_owned(), Scripts::new());
+                    return Ok(Self { address, prefix, scripts, connection, is_broken: false });
+                }
+                Err(error) => match error.redirect_node().and_then(|(node, _)| address.at(node)) {
+                    Some(node) => address = node,
+                    None => return Err(address.failure(&error)),
+                },
+            }
+        }
+        Err(Error::Failed(format!("the cluster at {} has no node for its keys", address.name)))
+    }
+
+    /// The server that was found, which in a cluster may be another than the one that was asked for.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// A key of the project.
@@ -133,7 +173,13 @@ impl Server {
             // found again by its name.
             let is_elsewhere = matches!(
                 error.kind(),
-                redis::ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+                redis::ErrorKind::Server(
+                    ServerErrorKind::ReadOnly
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::Moved
+                        | ServerErrorKind::Ask
+                        | ServerErrorKind::ClusterDown
+                )
             );
             self.is_broken |= error.is_io_error() || error.is_unrecoverable_error() || is_elsewhere;
             self.address.failure(&error)

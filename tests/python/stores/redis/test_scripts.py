@@ -151,9 +151,10 @@ def test_find_has_the_newest_life(project: Project) -> None:
 def test_follow_has_records_and_next_events(project: Project) -> None:
     one, two = project.begin(1), project.begin(2)
     project.append(one, 1, 2, 3)
-    (record, events), (other, none), (gone, nothing) = project.call("follow", one, 2, 9, two, 1, 9, 5, 1, 9)
-    assert (record[0:1], [event_id for event_id, _ in events]) == (["run_id"], [f"{one}-2", f"{one}-3"])
-    assert (bool(other), none, gone, nothing) == (True, [], [], [])
+    project.append(two, 1, end="completed")
+    (last, events), (ended, all_of_it), (gone, nothing) = project.call("follow", one, 2, 9, two, 1, 9, 5, 1, 9)
+    assert (last, [event_id for event_id, _ in events]) == ("3", [f"{one}-2", f"{one}-3"])
+    assert ("completed" in ended, len(all_of_it), gone, nothing) == (True, 1, None, [])
     assert len(project.call("follow", one, 1, 2)[0][1]) == 2
 
 

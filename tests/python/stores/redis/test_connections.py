@@ -1,0 +1,96 @@
+"""The ways to a server: TLS, users and passwords, databases, sockets of Unix, and nodes of a cluster."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from genglossary_runs import RedisStore, RunManager, StoreError
+
+from ..servers import RedisServer, free_port
+from ..support import check_complete, read_to_end, wait_until
+
+Start = Callable[..., RedisServer]
+
+
+def check(store: RedisStore) -> None:
+    """A run is begun, read and found again."""
+    here = RunManager(store=store)
+    here.open_run(7, key="book")
+    live = here.subscribe(7, "0")
+    here.publish(7, {"n": 1})
+    here.finish_run(7, {"complete": True})
+    assert check_complete(read_to_end(live)) == (2, 0)
+    wait_until(lambda: here.run_record(7)["status"] != "running")
+    assert here.stats()["store"]["error"] is None
+
+
+def test_tls(redis_server: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    port = free_port()
+    options: list[str] = []
+    for name, file in (("cert", "cert.pem"), ("key", "key.pem"), ("ca-cert", "ca.pem")):
+        options += [f"--tls-{name}-file", str(tmp_path / file)]
+    redis_server("--tls-port", str(port), *options, "--tls-auth-clients", "no")
+    with pytest.raises(StoreError, match="certificate"):
+        RunManager(store=RedisStore(f"rediss://127.0.0.1:{port}", project="stranger")).run_record(7)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    check(RedisStore(f"rediss://127.0.0.1:{port}"))
+    check(RedisStore(f"rediss://localhost:{port}/2"))
+
+
+def test_a_user_needs_no_more_than_the_keys_of_the_project(redis_server: Start) -> None:
+    server = redis_server()
+    rules = ("on", ">se cret", "~runs:{mine}*", "&runs:{mine}:*", "+@all", "-@admin")
+    server.ask("ACL", "SETUSER", "app", *rules)
+    check(RedisStore(server.url.replace("//", "//app:se%20cret@"), project="mine"))
+    with pytest.raises(StoreError, match=r"NOPERM|permissions"):
+        RunManager(store=RedisStore(server.url.replace("//", "//app:se%20cret@"), project="yours")).run_record(7)
+    with pytest.raises(StoreError) as refused:
+        RunManager(store=RedisStore(server.url.replace("//", "//app:wrong@"), project="wrong")).run_record(7)
+    assert "wrong@" not in str(refused.value)
+
+
+def test_databases_are_apart(redis_server: Start) -> None:
+    server = redis_server()
+    check(RedisStore(server.url.replace("/0", "/3")))
+    assert RunManager(store=RedisStore(server.url)).run_record(7) is None
+    assert server.ask("DBSIZE") <= 1
+
+
+def test_a_socket_of_unix(redis_server: Start, tmp_path: Path) -> None:
+    redis_server("--unixsocket", str(tmp_path / "redis.sock"))
+    check(RedisStore(f"unix://{tmp_path}/redis.sock"))
+
+
+def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_project(redis_server: Start, tmp_path: Path) -> None:
+    nodes = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        nodes.append(redis_server("--cluster-enabled", "yes", "--dir", str(tmp_path / str(number))))
+    nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+    nodes[1].ask("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+    nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
+    wait_until(lambda: all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes))
+    projects = [f"project-{number}" for number in range(6)]
+    for project in projects:
+        for node in nodes:
+            store = RedisStore(node.url, project=f"{project}")
+            if node is nodes[0]:
+                check(store)
+            else:
+                assert RunManager(store=store).run_record(7) is not None
+    # Both nodes have some.
+    assert all(node.ask("DBSIZE") > 0 for node in nodes)
+
+
+def test_a_server_that_is_not_there_is_named_within_seconds() -> None:
+    store = RedisStore(f"redis://127.0.0.1:{free_port()}")
+    manager = RunManager(store=store)
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
+        manager.open_run(7)
+    assert store.address in manager.stats()["store"]["error"]
