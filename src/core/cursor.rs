@@ -24,6 +24,8 @@ pub struct Cursor {
     pub backlog: Option<StdArc<Backlog>>,
     /// How many wait, to be woken when this reader is closed or gets a private message.
     pub waiting: u32,
+    /// The number of the last stall that it told of.
+    pub stall: u32,
     /// The name of the last event that `try_next` returned.
     pub name: Option<Box<str>>,
     /// Private messages, each with the seq of the event after which it is read. In a box, since hardly any reader has such
@@ -34,7 +36,7 @@ pub struct Cursor {
 impl Cursor {
     /// A cursor at `next`; `ahead` as the field says.
     pub fn new(next: Seq, ahead: bool) -> Self {
-        Self { next, closed: false, ahead, backlog: None, waiting: 0, name: None, private: None }
+        Self { next, closed: false, ahead, backlog: None, waiting: 0, stall: 0, name: None, private: None }
     }
 
     /// The private message that is to be read before the next event.
@@ -68,6 +70,13 @@ impl Cursor {
         self.ahead = false;
         self.next = self.next.next();
         Event::Message(id, payload)
+    }
+
+    /// Whether to tell its reader of a stall, which is done once.
+    pub fn note_stall(&mut self, state: &State) -> bool {
+        let is_new = state.stall > 0 && self.stall != state.stall;
+        self.stall = state.stall;
+        is_new
     }
 
     /// Remember the name of the event that was read.

@@ -48,6 +48,13 @@ impl Event {
     }
 }
 
+/// Append the event that tells a stream that nothing comes until the store can be reached again. It has no id.
+pub fn write_stall(run_id: &RunId, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: stalled\ndata: {\"run_id\":");
+    run_id.write_json(out);
+    out.extend_from_slice(b",\"stalled\":true}\n\n");
+}
+
 /// Consecutive events of a run as server-sent events, built once for all readers at the same position.
 pub struct Chunk {
     /// The frames.

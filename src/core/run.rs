@@ -35,6 +35,8 @@ pub struct State {
     pub log: RunLog,
     /// The chunk its readers share.
     pub chunk: SharedChunk,
+    /// The number of the time for which nothing comes from where the run is executed; 0 while that can be reached.
+    pub stall: u32,
     waiters: Waiters,
 }
 
@@ -79,6 +81,7 @@ impl Run {
                 archive: None,
                 log: RunLog::new(limits),
                 chunk: None,
+                stall: 0,
                 waiters: Waiters::new(key),
             }),
             bell: Bell::new(),
@@ -155,6 +158,15 @@ impl Run {
     pub fn touch(&self) {
         let wakeup = self.lock().waiters.changed();
         self.wake(wakeup);
+    }
+
+    /// Tell streams, once each, that nothing comes from where the run is executed; `number` tells one such time from
+    /// another, and is 0 when that can be reached again.
+    pub fn stall(&self, number: u32) {
+        let was = std::mem::replace(&mut self.lock().stall, number);
+        if number > 0 && was != number {
+            self.touch();
+        }
     }
 
     /// Wake the readers. The lock must not be held.

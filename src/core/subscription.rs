@@ -19,7 +19,7 @@ use super::cursor::{Cursor, Held, Nothing};
 use super::error::Error;
 use super::event::{Event, Payload};
 use super::fork::release;
-use super::frame::Chunk;
+use super::frame::{Chunk, write_stall};
 use super::id::{EventId, RunId, Seq};
 use super::log::Lookup;
 use super::registry::Registry;
@@ -251,6 +251,10 @@ impl Subscription {
             }
             match cursor.step(state, &self.registry.missed) {
                 Ok(event) => event.write_frame(&self.run.id, &mut frames),
+                Err(Nothing::Yet(_)) if cursor.note_stall(state) => {
+                    write_stall(&self.run.id, &mut frames);
+                    return (frames, None);
+                }
                 Err(nothing) => return (frames, Some(nothing)),
             }
         }

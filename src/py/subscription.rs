@@ -185,6 +185,7 @@ impl Subscription {
     ///
     /// Each event has its id and name, a gap `event: gap` without an id, the terminal event `event: complete`; the
     /// iteration ends after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
+    /// While the store cannot be reached, a run of another process has one `event: stalled` without an id.
     ///
     /// Args:
     ///     heartbeat: seconds without an event after which a comment line is given, more than 0; None for never.

@@ -243,6 +243,9 @@ impl Worker {
         let Ok(found) = self.ask(|store| store.follow(&wanted)) else { return self.followed.extend(mirrors) };
         for ((mut mirror, progress), (fence, _)) in mirrors.into_iter().zip(found).zip(wanted) {
             let missing_since = mirror.missing_since.take();
+            if self.stalls > 0 {
+                mirror.run.stall(0);
+            }
             let is_done = match progress {
                 Progress::Running(last, events) => {
                     // What cannot be read now is copied at the next poll.

@@ -118,6 +118,8 @@ pub(super) struct Worker {
     locked_since: Option<Instant>,
     /// An error kept news from being looked at.
     pub missed: bool,
+    /// How often the store began to fail.
+    pub stalls: u32,
     /// What was said of the store's settings.
     warned: Option<String>,
 }
@@ -158,6 +160,7 @@ impl Worker {
             retry_at: None,
             locked_since: None,
             missed: false,
+            stalls: 0,
             warned: None,
         }
     }
@@ -340,6 +343,7 @@ impl Worker {
         self.retry_at = None;
         let was = self.shared.health.lock().error.take();
         if was.is_some() {
+            self.followed.iter().for_each(|mirror| mirror.run.stall(0));
             (self.report)(Level::Info, &format!("The run store {} works again", self.shared.name));
         }
     }
@@ -374,11 +378,14 @@ impl Worker {
         self.retry_at = Some(now + RETRY_INTERVAL);
         let first = self.shared.health.lock().error.replace(message.clone()).is_none();
         if first {
+            self.stalls = self.stalls.wrapping_add(1).max(1);
             self.say(&format!(
                 "The run store {} fails: {message}; runs go on and it will be retried, but what their logs evict meanwhile is lost",
                 self.shared.name
             ));
         }
+        // Each time, since some may have been taken out to be filled.
+        self.followed.iter().for_each(|mirror| mirror.run.stall(self.stalls));
     }
 
     pub fn say(&self, message: &str) {

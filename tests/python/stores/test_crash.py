@@ -12,7 +12,7 @@ from genglossary_runs import RunActiveError, RunManager
 from .support import INTERRUPTED, Place, check_complete, read_to_end, wait_until
 
 KILLS = int(os.environ.get("STORE_KILLS", "50"))
-AT_ONCE = 10
+AT_ONCE = 25
 
 
 @pytest.mark.timeout(600)

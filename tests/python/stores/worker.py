@@ -1,5 +1,6 @@
 """A process with a manager on a store that does what it is told: a line of JSON for each command and each answer."""
 
+import asyncio
 import json
 import sys
 import threading
@@ -13,6 +14,14 @@ from kinds import make
 def rest(subscription: Subscription) -> list[tuple[str, dict[str, Any]]]:
     """Everything to the end, each event with its id."""
     return [(subscription.last_event_id, event) for event in subscription]
+
+
+async def frames(manager: RunManager, run_id: Any) -> list[str]:
+    """The server-sent events of a run to its end."""
+    subscription = await manager.asubscribe(run_id, "0", must_exist=True)
+    print('{"answer": true}', flush=True)
+    chunks = [chunk async for chunk in subscription.frames()]
+    return b"".join(chunks).decode().split("\n\n")
 
 
 def publish(manager: RunManager, run_id: Any, first: int, count: int, pause: float = 0.0) -> list[str | None]:
@@ -72,6 +81,8 @@ def main() -> None:
                     answer = True
                 case "rest":
                     answer = rest(kept["reader"])
+                case "frames":
+                    answer = asyncio.run(frames(manager, *args))
                 case "record":
                     answer = manager.run_record(*args)
                 case "stats":

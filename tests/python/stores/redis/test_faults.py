@@ -71,6 +71,9 @@ def test_publishing_does_not_wait_while_the_server_is_stopped(redis_server: Star
     here, other = place.manager(history=100_000), place.worker(history=100_000)
     here.open_run(7)
     assert other.ask("follow", 7, "0")
+    stream = place.worker()
+    stream.send("frames", 7)
+    assert stream.receive()
     stop = threading.Event()
     answer: list[float] = []
     publisher = threading.Thread(target=lambda: answer.extend(publish_until(stop, here, 7)))
@@ -91,6 +94,12 @@ def test_publishing_does_not_wait_while_the_server_is_stopped(redis_server: Star
     # CPU time, since other processes of a busy machine are not the publisher's.
     assert slowest < 0.001
     assert check_complete(other.ask("rest")) == (number + 1, 0)
+    # A stream is told once, without an id, that nothing comes for a while.
+    frames = stream.receive()
+    assert [frame for frame in frames if frame.startswith("event: stalled")] == [
+        'event: stalled\ndata: {"run_id":7,"stalled":true}'
+    ]
+    assert sum(frame.startswith("id: ") for frame in frames) == number + 1
     place.close()
 
 
@@ -165,6 +174,7 @@ def test_an_owner_that_was_stopped_for_too_long(redis_url: str) -> None:
     owner.ask("open", 7, "book")
     owner.ask("publish", 7, 1, 5)
     live = here.subscribe(7, "0", must_exist=True)
+    wait_until(lambda: live.qsize() == 5)
     owner.signal(signal.SIGSTOP)
     seen = read_to_end(live)
     assert check_complete(seen) == (6, 0)
