@@ -22,7 +22,7 @@ import time
 
 from genglossary_runs import RunManager, SqliteStore, Subscription
 from soaking.account import WrongError
-from soaking.readings import MEMORY, Growth, Reading, wait_until
+from soaking.readings import MEMORY, Bound, Growth, Reading, wait_until
 
 RUNS = 8
 """In a round."""
@@ -34,8 +34,8 @@ KEPT = 100
 """Runs that the store keeps."""
 LARGEST_FILE = 64 << 20
 LEAST_ROUNDS = 9
-GROWTH = 4 << 10
-"""Bytes of memory that a round may cost, beyond doubt; a run that is kept has 100 KiB."""
+GROWTH = Bound(each=4 << 10, slack=4 << 20)
+"""Bytes of memory that a round may cost, beyond doubt: a run that is kept has 100 KiB. SQLite's cache fills, too."""
 
 
 def read(subscription: Subscription, *, pause: float = 0.0, most: int | None = None) -> tuple[int, int]:
@@ -149,8 +149,9 @@ class Soak:
         growth = Growth.of(range(len(samples)), [sample.memory for sample in samples])
         seen = ", ".join(f"{number:,} {what}" for what, number in self._seen.items())
         print(f"{len(self._samples)} rounds: {seen}; {growth.slope:+,.0f} ± {growth.error:,.0f} {MEMORY} a round")
-        if growth.exceeds(GROWTH):
-            raise WrongError(f"memory grows by more than {GROWTH:,} bytes a round")
+        allowed = max(GROWTH.each, GROWTH.slack / len(samples))
+        if growth.exceeds(allowed):
+            raise WrongError(f"memory grows by more than {allowed:,.0f} bytes a round")
 
 
 def main() -> None:
