@@ -1,26 +1,30 @@
 //! A store for the processes of one host: a file of SQLite's.
 //!
-//! Only this module opens the file ([`file`]). Owners are known by locks on files beside it ([`owners`]).
+//! Only this module opens the file ([`file`]). Owners are known by locks on files beside it ([`owners`]);
+//! [`rows`] is what stands in its tables.
 
 mod file;
 mod owners;
 mod retention;
+mod rows;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, TransactionBehavior, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 pub use self::file::refuse_if_open;
 use self::owners::Owner;
+use self::rows::{
+    INSERT_EVENT, RECORD, StoredId, Text, append_run, find_record, insert_record, next_fence, payload, record,
+};
 use super::Outcome;
 use super::record::{Record, Status, interrupted_event, now};
 use super::store::{
     Append, Begun, Command, Error, Fate, Limits, NewRun, News, Query, Result, Source, Store, StoredEvent, Usage, Wake,
 };
-use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
+use crate::core::{Fence, RunId, Seq};
 
 /// A file of SQLite's that keeps runs.
 pub struct SqliteStore {
@@ -31,10 +35,6 @@ pub struct SqliteStore {
     owner: Arc<Owner>,
     data_version: i64,
 }
-
-const INSERT_EVENT: &str = "INSERT OR IGNORE INTO events (fence, seq, name, json) VALUES (?1, ?2, ?3, ?4)";
-const RECORD: &str =
-    "SELECT fence, run_id, key, status, owner, started, finished, error, result, last, end_fence FROM runs ";
 
 /// The file of a store, for the engine.
 pub struct SqliteFile {
@@ -153,111 +153,6 @@ impl SqliteStore {
             Ok(left.len())
         })
     }
-}
-
-/// A fence larger than all before it: the time, or one more if the clock did not move on.
-fn next_fence(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
-    tx.prepare_cached("UPDATE clock SET last_fence = max(last_fence + 1, ?1) RETURNING last_fence")?
-        .query_row([now()], |row| row.get(0))
-}
-
-/// An event of two columns.
-fn payload(name: ValueRef<'_>, json: ValueRef<'_>) -> rusqlite::Result<Payload> {
-    let name = name.as_str_or_null()?.and_then(|name| EventName::try_from(name).ok());
-    Ok(Payload::new(name, json.as_bytes()?))
-}
-
-/// A run id in a column.
-struct StoredId(RunId);
-
-impl ToSql for StoredId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match &self.0 {
-            RunId::Int(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            RunId::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-        })
-    }
-}
-
-impl FromSql for StoredId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match value {
-            ValueRef::Integer(number) => Ok(Self(RunId::Int(number))),
-            ValueRef::Text(_) => value.as_str().map(|text| Self(RunId::from(RunIdRef::Text(text)))),
-            _ => Err(FromSqlError::InvalidType),
-        }
-    }
-}
-
-/// Bytes that are UTF-8.
-struct Text<'a>(&'a [u8]);
-
-impl ToSql for Text<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
-    }
-}
-
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let StoredId(run_id) = row.get("run_id")?;
-    Ok(Record {
-        run_id,
-        fence: Fence(row.get("fence")?),
-        key: row.get("key")?,
-        status: Status::of_word(row.get("status")?),
-        owner: row.get("owner")?,
-        started: row.get("started")?,
-        finished: row.get("finished")?,
-        error: row.get("error")?,
-        result: row.get("result")?,
-        last: Seq(row.get("last")?),
-        end_fence: row.get::<_, Option<u64>>("end_fence")?.map(Fence),
-    })
-}
-
-fn find_record(connection: &Connection, condition: &str, parameter: impl ToSql) -> rusqlite::Result<Option<Record>> {
-    connection.prepare_cached(&format!("{RECORD} WHERE {condition}"))?.query_row([parameter], record).optional()
-}
-
-/// Store the events of one run.
-fn append_run(tx: &Transaction<'_>, owner: &str, run: &Append) -> rusqlite::Result<Fate> {
-    let known = tx
-        .prepare_cached("UPDATE runs SET last = max(last, ?2) WHERE fence = ?1 AND owner = ?3 AND status = 'running'")?
-        .execute(params![run.fence.0, run.last.0, owner])?;
-    if known == 0 {
-        let found = find_record(tx, "fence = ?1", run.fence.0)?;
-        return Ok(match found {
-            None => Fate::Unknown,
-            // Tried again after its answer was lost.
-            Some(record) if record.owner == owner && record.end_fence.is_none() && run.end.is_some() => Fate::Stored,
-            Some(_) => Fate::Refused,
-        });
-    }
-    let mut insert = tx.prepare_cached(INSERT_EVENT)?;
-    for event in &run.events {
-        insert.execute(params![run.fence.0, event.seq.0, event.payload.name(), Text(event.payload.json())])?;
-    }
-    if let Some(end) = &run.end {
-        tx.prepare_cached("UPDATE runs SET status = ?2, error = ?3, result = ?4, finished = ?5 WHERE fence = ?1")?
-            .execute(params![run.fence.0, end.status, end.error, end.result, end.finished])?;
-    }
-    Ok(Fate::Stored)
-}
-
-fn insert_record(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT OR IGNORE INTO runs (fence, run_id, key, status, owner, started, last) \
-         VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
-    )?
-    .execute(params![
-        record.fence.0,
-        StoredId(record.run_id.clone()),
-        record.key,
-        record.owner,
-        record.started,
-        record.last.0
-    ])?;
-    Ok(())
 }
 
 impl Drop for SqliteStore {
