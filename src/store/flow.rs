@@ -14,6 +14,8 @@ use crate::core::{Fence, Payload, Seq, fork};
 
 /// So many events make the next write come at once.
 const BUSY_WRITE: usize = 256;
+/// Runs of which is written at once.
+const WRITTEN_AT_ONCE: usize = 64;
 /// Mirrors of which is asked at once.
 const FILLED_AT_ONCE: usize = 100;
 /// How long a run may be missing from the store, after that was lost, before its mirror ends.
@@ -41,9 +43,24 @@ impl Worker {
             }
         }
         let ready: Vec<Key> = self.owned.iter().filter(|(_, owned)| owned.is_ready).map(|(key, _)| *key).collect();
-        let batches: Vec<Batch> = ready.into_iter().filter_map(|key| self.batch(key)).collect();
+        let mut written = 0;
+        for some in ready.chunks(WRITTEN_AT_ONCE) {
+            match self.write_some(some) {
+                Ok(events) => written += events,
+                Err(_) => break,
+            }
+            // After an outage there may be so much that it takes longer than others wait for a sign of life.
+            self.keep_alive();
+        }
+        let pause = if written >= BUSY_WRITE { Duration::ZERO } else { Duration::from_millis(4) };
+        self.next_write = Instant::now() + pause;
+    }
+
+    /// Store what is new of these runs; returns how many events that were.
+    fn write_some(&mut self, ready: &[Key]) -> Result<usize> {
+        let batches: Vec<Batch> = ready.iter().filter_map(|key| self.batch(*key)).collect();
         if batches.is_empty() {
-            return;
+            return Ok(0);
         }
         let written: usize = batches.iter().map(|batch| batch.append.events.len()).sum();
         let (appends, rest): (Vec<_>, Vec<_>) =
@@ -56,15 +73,15 @@ impl Worker {
                 for ((append, (key, lost, more)), fate) in appends.iter().zip(rest).zip(fates) {
                     self.settle(key, append, lost, more, fate);
                 }
+                Ok(written)
             }
-            Err(_) => {
+            Err(error) => {
                 for (key, ..) in rest {
                     self.owned.entry(key).and_modify(|owned| owned.is_ready = true);
                 }
+                Err(error)
             }
         }
-        let pause = if written >= BUSY_WRITE { Duration::ZERO } else { Duration::from_millis(4) };
-        self.next_write = Instant::now() + pause;
     }
 
     /// What is new of one run. Its log wakes the engine at the next event, if this is all.
@@ -206,6 +223,7 @@ impl Worker {
             let events: VecDeque<(Seq, Payload)> =
                 found.into_iter().filter(|event| event.seq <= to).map(|event| (event.seq, event.payload)).collect();
             wanted.give(Page { events, to });
+            self.keep_alive();
         }
     }
 
@@ -308,6 +326,7 @@ impl Worker {
             };
             mirror.run.fill(events, to);
             mirror.next = to.next();
+            self.keep_alive();
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod codec;
 mod scripts;
 mod server;
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -349,6 +350,23 @@ impl Store for RedisStore {
         let grace = self.lease() / 2;
         let arguments = (&self.owner, grace, self.age(), head, tail, INTERRUPTED, REAP_STEP, wanted);
         self.server.call(|scripts| &scripts.reap, arguments)
+    }
+
+    fn disown(&mut self, owned: &HashSet<Fence>) -> Result<usize> {
+        let key = self.server.key(&["runs-of", &self.owner]);
+        let known: usize = self.server.query(|server| redis::cmd("SCARD").arg(&key).query(server))?;
+        if known == owned.len() {
+            return Ok(0);
+        }
+        let known: Vec<u64> = self.server.query(|server| redis::cmd("SMEMBERS").arg(&key).query(server))?;
+        let unknown = known.into_iter().filter(|fence| !owned.contains(&Fence(*fence)));
+        let unknown: Vec<u64> = unknown.take(REAP_STEP).collect();
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        let (head, tail) = interrupted_parts();
+        let arguments = (&self.owner, self.age(), head, tail, INTERRUPTED, unknown);
+        self.server.call(|scripts| &scripts.disown, arguments)
     }
 
     fn keep_alive(&mut self) -> Result<bool> {

@@ -318,6 +318,17 @@ pub trait Store: Send {
     /// The store cannot be reached.
     fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize>;
 
+    /// End, as failed, the runs of this process in the store that are none of `owned`, the runs that are open here: a run
+    /// whose beginning or end the store has, or lost, without this process knowing has nobody else to end it. Returns how
+    /// many. Cheap if there are none.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be reached.
+    fn disown(&mut self, _owned: &HashSet<Fence>) -> Result<usize> {
+        Ok(0)
+    }
+
     /// Show that this process, which has open runs, is alive. Called often. Returns whether nobody can have taken it for
     /// dead since it did so last.
     ///

@@ -300,6 +300,10 @@ impl Worker {
                 }
                 self.store = Some(store);
                 self.look = true;
+                // Before all else: others may be about to take this process for dead.
+                if !self.owned.is_empty() {
+                    let _ = self.ask(|store| store.keep_alive());
+                }
                 // If this fails, so did the connection.
                 self.review().is_ok()
             }
@@ -376,6 +380,8 @@ impl Worker {
             self.store = None;
         }
         self.retry_at = Some(now + RETRY_INTERVAL);
+        // What was asked may have been done without an answer.
+        self.tidy_soon();
         let first = self.shared.health.lock().error.replace(message.clone()).is_none();
         if first {
             self.stalls = self.stalls.wrapping_add(1).max(1);
@@ -394,10 +400,7 @@ impl Worker {
 
     fn poll(&mut self, now: Instant) {
         let (look, wrote) = (std::mem::take(&mut self.look), std::mem::take(&mut self.wrote));
-        if !self.owned.is_empty() && matches!(self.ask(|store| store.keep_alive()), Ok(false)) {
-            // If this fails, so does the next write.
-            let _ = self.review();
-        }
+        self.keep_alive();
         let news = self.ask(|store| store.news());
         // What an error kept from being done is done at the next poll.
         let look = look || std::mem::replace(&mut self.missed, news.is_err());
@@ -421,6 +424,14 @@ impl Worker {
             _ => BUSY_POLL,
         };
         self.next_poll = Instant::now() + interval;
+    }
+
+    /// Show that this process is alive, as is to be done often, however much else there is to do.
+    pub fn keep_alive(&mut self) {
+        if !self.owned.is_empty() && matches!(self.ask(|store| store.keep_alive()), Ok(false)) {
+            // If this fails, so does the next write.
+            let _ = self.review();
+        }
     }
 
     /// Look again at once: something is read from now on.
@@ -457,6 +468,12 @@ impl Worker {
         // An outcome may have been noted of a run that is stored no more, or that ended elsewhere first.
         let stored: HashSet<Fence> = self.owned.values().map(|owned| owned.record.fence).collect();
         self.shared.outcomes.lock().retain(|fence, _| stored.contains(fence));
+        if let Ok(ended @ 1..) = self.ask(|store| store.disown(&stored)) {
+            self.look_now();
+            self.say(&format!(
+                "{ended} runs that the store had as this process's own, and it did not, have been ended"
+            ));
+        }
         let more = self.ask(|store| store.tidy());
         if let Ok(usage) = self.ask(|store| store.usage()) {
             self.shared.health.lock().usage = usage;

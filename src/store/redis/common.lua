@@ -71,6 +71,23 @@ local function finish(fence, fields, finished, age)
   end
 end
 
+-- End a run whose owner does not. `head` and `tail` are the terminal event before and after the run id, `why` the error.
+-- Returns whether it was running.
+local function interrupt(fence, head, tail, why, age)
+  local record = redis.call('HMGET', key('run', fence), 'status', 'run_id', 'last')
+  if record[1] ~= 'running' then
+    return false
+  end
+  -- The owner may have given the next seq to an event that it could not store any more. The fence of its own keeps the two
+  -- ids apart.
+  local end_fence, last = next_number('fence'), text(tonumber(record[3]) + 1)
+  local json = head .. record[2] .. tail
+  redis.call('XADD', key('events', fence), end_fence .. '-' .. last, 'json', json)
+  add_bytes(fence, #json + EVENT_BYTES)
+  finish(fence, {'status', 'failed', 'error', why, 'last', last, 'end_fence', end_fence}, text(now()), age)
+  return true
+end
+
 -- Write the record of a run that is running, unless it is there.
 local function insert(fence, run_id, run_key, owner, started, last)
   local run = key('run', fence)

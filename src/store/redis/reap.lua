@@ -36,16 +36,7 @@ local ended = {}
 for _, owner in ipairs(owners) do
   if #ended < most and has_died(owner) then
     for _, fence in ipairs(redis.call('SRANDMEMBER', key('runs-of', owner), most - #ended)) do
-      local record = redis.call('HMGET', key('run', fence), 'status', 'run_id', 'last')
-      if record[1] == 'running' then
-        -- The dead owner may have given the next seq to an event that it could not store any more. The fence of its own
-        -- keeps the two ids apart.
-        local end_fence, last = next_number('fence'), text(tonumber(record[3]) + 1)
-        local json = head .. record[2] .. tail
-        redis.call('XADD', key('events', fence), end_fence .. '-' .. last, 'json', json)
-        add_bytes(fence, #json + EVENT_BYTES)
-        local fields = {'status', 'failed', 'error', why, 'last', last, 'end_fence', end_fence}
-        finish(fence, fields, text(now()), age)
+      if interrupt(fence, head, tail, why, age) then
         ended[#ended + 1] = fence
       else
         redis.call('SREM', key('runs-of', owner), fence)

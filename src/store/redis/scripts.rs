@@ -24,6 +24,7 @@ pub struct Scripts {
     pub reply: Script,
     pub take_reply: Script,
     pub reap: Script,
+    pub disown: Script,
     pub evict: Script,
 }
 
@@ -43,6 +44,7 @@ impl Scripts {
             reply: script!("reply.lua"),
             take_reply: script!("take_reply.lua"),
             reap: script!("reap.lua"),
+            disown: script!("disown.lua"),
             evict: script!("evict.lua"),
         }
     }
@@ -63,6 +65,7 @@ impl Scripts {
             &self.reply,
             &self.take_reply,
             &self.reap,
+            &self.disown,
             &self.evict,
         ];
         let mut pipeline = Pipeline::new();

@@ -226,6 +226,16 @@ def test_owns_is_for_the_owner_of_a_run_that_is_running(project: Project) -> Non
     assert project.call("owns", "me", LEASE, fence) == 0
 
 
+def test_disown_ends_what_is_running(project: Project) -> None:
+    begun, ended, own = project.begin(1, key="book"), project.begin(2), project.begin(3)
+    project.append(ended, 1, end="completed")
+    assert project.call("disown", "me", AGE, HEAD, TAIL, WHY, begun, ended) == 1
+    assert [project.record(fence)["status"] for fence in (begun, ended, own)] == ["failed", "completed", "running"]
+    assert project.record(begun)["error"] == WHY
+    assert project.ask("SMEMBERS", "runs-of", "me") == [own]
+    assert project.begin(4, key="book")
+
+
 def test_restore_writes_what_was_lost_and_nothing_else(project: Project) -> None:
     project.call("restore", "me", LEASE, 99, 7, 5, "1", "book")
     project.call("restore", "me", LEASE, 99, 7, 6, "0")

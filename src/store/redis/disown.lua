@@ -1,0 +1,17 @@
+-- End runs of an owner that knows nothing of them, such as one whose beginning it was never told. ARGV: the owner, ms that a
+-- finished run is kept, the terminal event before and after the run id, the error, then fences.
+-- Returns how many runs were ended.
+local owner, age, head, tail, why = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local ended = {}
+for at = 6, #ARGV do
+  local fence = ARGV[at]
+  if interrupt(fence, head, tail, why, age) then
+    ended[#ended + 1] = fence
+  else
+    redis.call('SREM', key('runs-of', owner), fence)
+  end
+end
+if #ended > 0 then
+  ring('runs ' .. owner .. ' ' .. table.concat(ended, ' '))
+end
+return #ended
