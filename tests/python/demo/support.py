@@ -24,7 +24,7 @@ class Client(httpx.Client):
 @contextmanager
 def serving(folder: Path, **options: Any) -> Iterator[Client]:
     """Serve the demo; `options` are those of `create_app`."""
-    app = server.create_app(Folder(folder), **options)
+    app = server.create_app(Folder(folder, without=folder / "genglossary-demo.md"), **options)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     with server.serving(app, listener), Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:

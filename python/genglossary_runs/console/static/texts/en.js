@@ -48,7 +48,7 @@ export const texts = {
   noRun: "Choose a run to follow it here.",
   noSuchRun: (id) => `There is no run ${id} here. Choose another.`,
   startedAt: (time, length) => `started ${time}, ${length}`,
-  owner: (owner) => `on ${owner}`,
+  owner: (owner) => `process ${owner}`,
   cancel: "Cancel",
   cancelling: "Cancel requested",
   again: "Start again",

@@ -46,7 +46,7 @@ export const texts = {
   noRun: "実行を選ぶと、ここに表示されます。",
   noSuchRun: (id) => `実行 ${id} はありません。ほかの実行を選んでください。`,
   startedAt: (time, length) => `${time} 開始、${length}`,
-  owner: (owner) => `実行元 ${owner}`,
+  owner: (owner) => `プロセス ${owner}`,
   cancel: "中止",
   cancelling: "中止を要求済み",
   again: "もう一度開始",
