@@ -190,3 +190,20 @@ def test_streams_are_taken_apart_however_they_are_cut() -> None:
         [NODE, str(JS / "parser.mjs"), str(STATIC / "run-stream.js")], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stream_that_was_closed_when_it_told_of_a_retry_tried_all_the_same() -> None:
+    if NODE is None:
+        pytest.skip("Node is not installed")
+    script = f"""
+        import {{ RunStream }} from {str(STATIC / "run-stream.js")!r};
+        let tries = 0;
+        const fetch = async () => {{ tries += 1; throw new Error("nobody is there"); }};
+        const onState = (state) => state === "retrying" && stream.close();
+        const stream = new RunStream("http://127.0.0.1:9/", {{ fetch, onState, minDelay: 1 }});
+        process.on("exit", () => console.log(tries, stream.state));
+    """
+    result = subprocess.run(
+        [NODE, "--input-type=module", "--eval", script], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert result.stdout == "1 closed\n"

@@ -88,6 +88,14 @@ def test_what_is_not_allowed_is_told(page: Page) -> None:
         assert not live.run.cancel_requested
 
 
+def test_a_run_that_may_not_be_read_is_none_and_no_lost_connection(page: Page) -> None:
+    with serving(allow=lambda request, action, run_id: action == "list") as served:
+        live = served.live_run()
+        open_console(page, f"{served.url}#run/{live.run_id}")
+        expect(page.locator("#no-run")).to_contain_text("There is no run")
+        expect(page.locator("#connection")).to_have_text("Connected")
+
+
 # Following
 
 

@@ -16,7 +16,7 @@ const HIDDEN_FOR = 1000;
  * Follows a run until it ends or `close` is called.
  *
  * The listener has `events([{number, data}])`; `gap({from, to, missed})`; `complete(data, number)`; `anew()` before the
- * events of another life; `lost()` and `back()`; `vanish()` when the server has no such run; and `caughtUp()`.
+ * events of another life; `lost()` and `back()`; `vanish()` when the server has no such run, or does not show it; and `caughtUp()`.
  */
 export class RunFeed {
   #closing = new AbortController();
@@ -49,7 +49,7 @@ export class RunFeed {
         if (await this.#readLive()) throw new NoAnswer("The stream broke");
       } catch (error) {
         if (this.#isOver) return;
-        if (error instanceof Refused && error.status === 404) return this.listener.vanish();
+        if (error instanceof Refused && isFinal(error.status)) return this.listener.vanish();
         if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
         this.listener.lost();
         // Not all at once, where many come back to a server that was restarted.
@@ -129,6 +129,9 @@ export class RunFeed {
     pass();
   }
 }
+
+/** Whether a refusal stays one, as of a run that is not there or may not be read; others may try later. */
+const isFinal = (status) => status < 500 && ![408, 425, 429].includes(status);
 
 /** Gaps in their places among events. */
 function merged(gaps, events) {

@@ -209,7 +209,8 @@ export class RunStream {
     // Spread, so that clients which lost a server at once do not come back at once.
     const delay = Math.max(longest * (0.5 + Math.random() / 2), Math.min(atLeast, maxDelay));
     this.#stop("retrying", { reason, delay });
-    this.#timer = setTimeout(() => this.#connect(), delay);
+    // Who is told of it may have closed the stream, or resumed it already.
+    if (this.state === "retrying") this.#timer = setTimeout(() => this.#connect(), delay);
   }
 
   #stop(state, detail) {

@@ -13,7 +13,8 @@ import { clock, named, text, wholeTime } from "./texts.js";
 
 export class RunView {
   run = null; // as the server gave it last
-  missing = null; // or the id of a run that is not there
+  missing = null; // or the id of a run of which nothing is known yet, or that is not there
+  #isRefused = false;
   #gone = false;
   #feed = null;
   #lostAt = null;
@@ -60,6 +61,7 @@ export class RunView {
     release("stream");
     this.run = null;
     this.missing = null;
+    this.#isRefused = false;
     this.#gone = false;
     this.#feed = null;
     this.#lostAt = null;
@@ -73,6 +75,7 @@ export class RunView {
 
   #miss(runId) {
     if (this.missing !== runId) return;
+    this.#isRefused = true;
     this.#feed?.close();
     this.show();
   }
@@ -196,7 +199,7 @@ export class RunView {
     const { run } = this;
     $("chosen-run").hidden = !run;
     $("no-run").hidden = Boolean(run);
-    $("no-run").textContent = this.missing === null ? text("noRun") : text("noSuchRun", this.missing);
+    $("no-run").textContent = this.#isRefused ? text("noSuchRun", this.missing) : this.missing ? "" : text("noRun");
     if (!run) return;
     const status = this.#status;
     const isOpen = isActive(run) && !this.#gone;
