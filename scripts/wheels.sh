@@ -35,7 +35,7 @@ tried=0
 for python; do
     # pyenv puts every name on the path, whether or not an interpreter is behind it.
     "$python" -c '' 2>/dev/null || { echo "$python does not run here"; continue; }
-    clean="$CHECKS_DIR/clean-$python"
+    clean="$CHECKS_DIR/clean-$(basename "$python")"
     "$python" -m venv --clear "$clean"
     "$clean/bin/python" -m pip install --quiet --disable-pip-version-check --no-index "$dist"/*.whl
     "$clean/bin/python" scripts/try_wheel.py
