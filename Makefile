@@ -69,6 +69,7 @@ bench: dev
 	$(BIN)/python benches/storms.py
 	$(BIN)/python benches/stores.py
 	$(BIN)/python benches/lists.py
+	$(BIN)/python benches/console.py
 	@sh scripts/install-redis.sh
 	$(BIN)/python benches/redis.py
 

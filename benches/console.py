@@ -1,24 +1,20 @@
-"""The run console in Chromium: how soon the first line of a long run is there, how smooth a fast one is, how fast the
-list answers.
+"""The run console in Chromium: how soon the first line of a long run is there, and how smooth a fast one is.
 
-    .venv/bin/python benches/console.py [--lines 20000] [--rate 500] [--runs 10000]
+.venv/bin/python benches/console.py [--lines 20000] [--rate 500]
 """
 
 import argparse
 import shutil
 import statistics
 import sys
-import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from genglossary_runs import RunManager, SqliteStore
+from genglossary_runs import RunManager
 from genglossary_runs.console import console
 from genglossary_runs.runner import RunContext, Runner
 from playwright.sync_api import CDPSession, Page, sync_playwright
@@ -125,22 +121,11 @@ def task_seconds(session: CDPSession) -> float:
     return next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
 
 
-def list_answers(url: str) -> list[float]:
-    found = []
-    for _ in range(5 * ROUNDS):
-        started = time.perf_counter()
-        with urllib.request.urlopen(f"{url}api/runs?limit=50") as answer:
-            answer.read()
-        found.append(1000 * (time.perf_counter() - started))
-    return found
-
-
 def main() -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=20_000)
     parser.add_argument("--rate", type=int, default=500)
-    parser.add_argument("--runs", type=int, default=10_000)
     options = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -162,16 +147,6 @@ def main() -> None:
         print(f"{rate} lines a second: {1000 / statistics.mean(lengths):.1f} frames a second (bound 60), the longest "
               f"{max(lengths):.0f} ms, {late} of {len(lengths)} later than 25 ms; page busy {busy:.0%}")  # fmt: skip
         browser.close()
-    for name, kept in (("memory", False), ("SQLite", True)):
-        with tempfile.TemporaryDirectory() as folder:
-            store = SqliteStore(Path(folder) / "runs.db") if kept else None
-            runner = Runner(RunManager(store=store), finished_runs=options.runs, finished_age=86_400)
-            for number in range(options.runs):
-                runner.start(lambda context: None, name=f"run {number}").wait()
-            with serving(runner) as url:
-                times = list_answers(url)
-            print(f"list of {options.runs:,} runs ({name}): {statistics.median(times):.1f} ms "
-                  f"(at most {max(times):.1f}; bound 50)")  # fmt: skip
 
 
 if __name__ == "__main__":
