@@ -435,7 +435,7 @@ fn a_store_that_was_deleted_or_replaced_is_noticed_and_can_be_opened_again() {
     let mut anew = folder.store();
     assert_eq!(anew.find(&RunId::Int(7)).unwrap(), None);
     assert_eq!(append(&mut anew, &run, 4..=4), Fate::Unknown);
-    anew.restore(&run).unwrap();
+    assert!(anew.restore(&run).unwrap());
     assert_eq!(append(&mut anew, &run, 4..=6), Fate::Stored);
     drop(store);
     assert_eq!(seqs(&mut anew, run.fence, 1), [4, 5, 6]);

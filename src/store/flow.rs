@@ -69,8 +69,10 @@ impl Worker {
             Ok(fates) => {
                 self.wrote.extend(appends.iter().map(|append| append.fence));
                 self.recovered();
-                self.shared.health.lock().events_stored += written as u64;
                 for ((append, (key, lost, more)), fate) in appends.iter().zip(rest).zip(fates) {
+                    if fate == Fate::Stored {
+                        self.shared.health.lock().events_stored += append.events.len() as u64;
+                    }
                     self.settle(key, append, lost, more, fate);
                 }
                 Ok(written)
@@ -140,7 +142,9 @@ impl Worker {
             Fate::Unknown => {
                 let record = owned.begin_again();
                 // If this fails, so does the next write, and it is tried again.
-                let _ = self.ask(|store| store.restore(&record));
+                if matches!(self.ask(|store| store.restore(&record)), Ok(false)) {
+                    self.lose(key);
+                }
             }
             Fate::Refused => self.lose(key),
         }
@@ -151,7 +155,7 @@ impl Worker {
         let Some(owned) = self.owned.get(&key) else { return };
         let (manager, run_id) = (owned.manager.clone(), owned.run.id.clone());
         self.say(&format!(
-            "Run {run_id} was taken for interrupted by another process, so its events are no longer stored and it is cancelled"
+            "Run {run_id} was ended or replaced by another process, so its events are no longer stored and it is cancelled"
         ));
         cancel(manager, run_id, Some(LOST));
         self.drop_owned(key);
@@ -170,7 +174,9 @@ impl Worker {
                 match progress {
                     Progress::Missing => {
                         let record = owned.begin_again();
-                        self.ask(|store| store.restore(&record))?;
+                        if !self.ask(|store| store.restore(&record))? {
+                            self.lose(*key);
+                        }
                     }
                     Progress::Running(last, _) if last < owned.next.previous() => {
                         (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
@@ -185,6 +191,7 @@ impl Worker {
 
     fn drop_owned(&mut self, key: Key) {
         if let Some(owned) = self.owned.remove(&key) {
+            self.last_owned = Some(Instant::now());
             self.shared.outcomes.lock().remove(&owned.record.fence);
         }
     }
@@ -365,7 +372,7 @@ impl Worker {
 
     /// Do what other processes ask of the runs that are open here.
     pub(super) fn obey_commands(&mut self) {
-        if self.owned.is_empty() && self.obeyed.is_empty() {
+        if !self.heeds_commands() && self.obeyed.is_empty() {
             return;
         }
         let Ok(commands) = self.ask(|store| store.commands()) else { return };

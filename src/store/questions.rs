@@ -1,19 +1,16 @@
 //! What the engine's thread is asked: beginning, finding, reading and commanding runs.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::answer::Promise;
 use super::record::{Outcome, Record, interrupted_event};
 use super::shared::{Opened, Question, wait_for_fork};
 use super::store::{Append, Begun, Command, Error, NewRun, Result, StoredEvent};
-use super::worker::{Followed, Owned, Sent, Worker};
+use super::worker::{Followed, Owned, REPLY_TIMEOUT, Sent, Worker};
 use crate::core::archive::{Life, Terminal};
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
 use crate::core::{Fence, Payload, RunId, RunManager, Seq, Start, Subscription};
-
-/// How long an owner may take to reply to a command.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Answer a question.

@@ -31,7 +31,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Events and bytes in one call of a script: the server does nothing else meanwhile.
 const CALL_EVENTS: usize = 1000;
 const CALL_BYTES: usize = 1 << 20;
-/// Events in one answer, of which it is not known how large they are.
+/// Events in one answer, of which it is not known how large they are; and where those before tell.
+const FIRST_STEP: usize = 16;
 const READ_STEP: usize = 128;
 /// Records looked at in one call.
 const LIST_STEP: usize = 500;
@@ -152,7 +153,7 @@ impl ToRedisArgs for Part<'_> {
         match self.end {
             Some(end) => {
                 let (error, result) = (end.error.as_deref().unwrap_or(""), end.result.as_deref().unwrap_or(""));
-                (1, &end.status, error, result, end.finished).write_redis_args(out);
+                (1, &end.status, error, result).write_redis_args(out);
             }
             None => 0.write_redis_args(out),
         }
@@ -220,7 +221,7 @@ impl Store for RedisStore {
         })
     }
 
-    fn restore(&mut self, record: &Record) -> Result<()> {
+    fn restore(&mut self, record: &Record) -> Result<bool> {
         let (run_id, key) = (codec::run_id(&record.run_id), codec::optional(record.key.as_deref()));
         let arguments = (&self.owner, self.lease(), record.fence.0, run_id, record.started, key);
         self.server.call(|scripts| &scripts.restore, arguments)
@@ -275,7 +276,11 @@ impl Store for RedisStore {
         let key = self.server.key(&["events", &fence.to_string()]);
         let (mut found, mut size, mut from) = (Vec::new(), 0, from);
         while found.len() < events && size < bytes {
-            let step = READ_STEP.min(events - found.len());
+            let known = match found.len() {
+                0 => FIRST_STEP,
+                read => ((bytes - size) / (size / read).max(1)).clamp(1, READ_STEP),
+            };
+            let step = known.min(events - found.len());
             let start = format!("{fence}-{from}");
             let mut range = redis::cmd("XRANGE");
             range.arg(&key).arg(start).arg("+").arg("COUNT").arg(step);
@@ -311,7 +316,8 @@ impl Store for RedisStore {
 
     fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
         let wanted: Vec<_> = runs.iter().map(|(fence, from)| (fence.0, from.0, READ_STEP)).collect();
-        let found: Vec<(redis::Value, Vec<codec::Entry>)> = self.server.call(|scripts| &scripts.follow, wanted)?;
+        let found: Vec<(redis::Value, Vec<codec::Entry>)> =
+            self.server.call(|scripts| &scripts.follow, (CALL_BYTES, wanted))?;
         runs.iter().zip(found).map(|((fence, _), (state, events))| codec::progress(*fence, state, events)).collect()
     }
 

@@ -211,12 +211,13 @@ impl Store for SqliteStore {
         })
     }
 
-    fn restore(&mut self, record: &Record) -> Result<()> {
+    fn restore(&mut self, record: &Record) -> Result<bool> {
         let owner = self.owner.claim()?.to_owned();
         self.change(|tx| {
             insert_record(tx, &Record { owner, ..record.clone() })?;
             tx.prepare_cached("UPDATE clock SET last_fence = ?1 WHERE last_fence < ?1")?.execute([record.fence.0])?;
-            Ok(())
+            // Its id or key may be that of another run that is running.
+            Ok(find_record(tx, "fence = ?1", record.fence.0)?.is_some())
         })
     }
 

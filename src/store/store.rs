@@ -206,12 +206,13 @@ pub trait Store: Send {
     /// The store cannot be written.
     fn begin(&mut self, run: &NewRun) -> Result<Begun>;
 
-    /// Write the record of a run of this process again, after the store lost it. Does nothing if it is there.
+    /// Write the record of a run of this process again, after the store lost it. Does nothing if it is there. Returns
+    /// whether the run can go on: it may have ended, or its id or key be another run's by now.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
-    fn restore(&mut self, record: &Record) -> Result<()>;
+    fn restore(&mut self, record: &Record) -> Result<bool>;
 
     /// Store events of runs of this process, and say what became of each run's.
     ///

@@ -41,6 +41,9 @@ const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the thread stays to store what is left when nobody uses it any more.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
+/// How long an owner may take to reply to a command.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// So many questions are answered before anything else is done again.
 const QUESTIONS_A_TURN: usize = 64;
 
@@ -95,6 +98,8 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub archive: Arc<dyn Archive>,
     pub owned: HashMap<Key, Owned>,
+    /// When a run was stored to its end last.
+    pub last_owned: Option<Instant>,
     pub followed: Vec<Followed>,
     pub sent: Vec<Sent>,
     /// Commands that were obeyed, whose replies could not be written yet.
@@ -140,6 +145,7 @@ impl Worker {
             store: None,
             archive,
             owned: HashMap::new(),
+            last_owned: None,
             followed: Vec::new(),
             sent: Vec::new(),
             obeyed: HashMap::new(),
@@ -250,7 +256,12 @@ impl Worker {
 
     /// Whether news of other processes matter.
     fn polls(&self) -> bool {
-        !self.owned.is_empty() || !self.followed.is_empty() || !self.sent.is_empty()
+        self.heeds_commands() || !self.followed.is_empty() || !self.sent.is_empty()
+    }
+
+    /// Whether there may be commands for this process: also for a run that has just ended, of which who sent them is told.
+    pub fn heeds_commands(&self) -> bool {
+        !self.owned.is_empty() || self.last_owned.is_some_and(|at| at.elapsed() < REPLY_TIMEOUT)
     }
 
     fn work(&mut self, now: Instant) {

@@ -10,11 +10,12 @@ end
 
 local function remove(fence)
   local record = redis.call('HMGET', key('run', fence), 'run_id', 'bytes')
+  -- First, since a server whose memory is full refuses to count, but not after it was told to free some.
+  redis.call('UNLINK', key('run', fence), key('events', fence))
   if record[1] and redis.call('GET', key('id', record[1])) == fence then
     redis.call('DEL', key('id', record[1]))
   end
   redis.call('HINCRBY', clock, 'bytes', 0 - tonumber(record[2] or 0))
-  redis.call('UNLINK', key('run', fence), key('events', fence))
   redis.call('ZREM', key('all'), fence)
   redis.call('ZREM', finished, fence)
   return record[1]

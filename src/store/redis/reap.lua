@@ -6,16 +6,18 @@
 local self, grace, age = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local head, tail, why, most = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
-local owners = {}
+local owners, wanted = {}, {}
 if #ARGV == 7 then
   owners = redis.call('SMEMBERS', key('owners'))
 else
-  local seen = {}
   for at = 8, #ARGV do
     local record = redis.call('HMGET', key('run', ARGV[at]), 'status', 'owner')
-    if record[1] == 'running' and not seen[record[2]] then
-      seen[record[2]] = true
-      owners[#owners + 1] = record[2]
+    if record[1] == 'running' then
+      if not wanted[record[2]] then
+        wanted[record[2]] = {}
+        owners[#owners + 1] = record[2]
+      end
+      table.insert(wanted[record[2]], ARGV[at])
     end
   end
 end
@@ -35,13 +37,23 @@ end
 local ended = {}
 for _, owner in ipairs(owners) do
   if #ended < most and has_died(owner) then
+    -- Those that somebody waits for, then any.
+    local runs = wanted[owner] or {}
     for _, fence in ipairs(redis.call('SRANDMEMBER', key('runs-of', owner), most - #ended)) do
+      runs[#runs + 1] = fence
+    end
+    for _, fence in ipairs(runs) do
+      if #ended == most then
+        break
+      end
       if interrupt(fence, head, tail, why, age) then
         ended[#ended + 1] = fence
       else
         redis.call('SREM', key('runs-of', owner), fence)
       end
     end
+    -- The records may be gone when the owner goes on: what it had begun by now is not to come back with it.
+    redis.call('SET', key('dead', owner), redis.call('HGET', clock, 'fence'), 'PX', text(age + 86400000))
     if redis.call('EXISTS', key('runs-of', owner)) == 0 then
       redis.call('SREM', key('owners'), owner)
       redis.call('HDEL', key('suspects'), owner)

@@ -1,9 +1,24 @@
 -- Write the record of a run again, after the store lost it. ARGV: owner, lease in ms, fence, run id as JSON, started,
 -- 1 if there is a key, the key.
+-- Returns 1, or 0 if the run cannot go on: it ended with its owner's lease, or its id or key is another run's by now.
 local owner, lease, fence, run_id, started = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-insert(fence, run_id, ARGV[6] == '1' and ARGV[7], owner, started, 0)
+local run_key = ARGV[6] == '1' and ARGV[7]
+
+if redis.call('EXISTS', key('run', fence)) == 0 then
+  local dead, newest = redis.call('GET', key('dead', owner)), redis.call('GET', key('id', run_id))
+  local active = run_key and redis.call('GET', key('key', run_key))
+  if
+    (dead and tonumber(fence) <= tonumber(dead))
+    or (newest and tonumber(fence) < tonumber(newest))
+    or (active and active ~= fence and is_running(active))
+  then
+    return 0
+  end
+end
+insert(fence, run_id, run_key, owner, started, 0)
 if tonumber(fence) > tonumber(redis.call('HGET', clock, 'fence') or 0) then
   redis.call('HSET', clock, 'fence', fence)
 end
 renew(owner, lease)
 ring('began ' .. owner .. ' ' .. fence)
+return 1

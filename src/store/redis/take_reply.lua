@@ -1,12 +1,16 @@
--- Take the reply to a command. ARGV: number. Returns it, '' if the run ended without one, or nil if there is none yet.
-local reply = redis.call('GETDEL', key('reply', ARGV[1]))
+-- The reply to a command. ARGV: number. Returns it, '' if the run ended without one, or nil if there is none yet.
+local number = ARGV[1]
+local reply = redis.call('GET', key('reply', number))
 if reply then
-  redis.call('DEL', key('command', ARGV[1]))
   return reply
 end
-local fence = redis.call('GET', key('command', ARGV[1]))
-if fence and not is_running(fence) then
-  redis.call('DEL', key('command', ARGV[1]))
-  return ''
+local fence = redis.call('GET', key('command', number))
+if not fence or is_running(fence) then
+  return false
 end
-return false
+local record = redis.call('HMGET', key('run', fence), 'owner', 'end_fence')
+-- The owner, which ended the run itself, perhaps as it was told by this very command, is yet to reply.
+if record[1] and not record[2] and redis.call('HEXISTS', key('commands', record[1]), number) == 1 then
+  return false
+end
+return ''

@@ -68,3 +68,12 @@ def test_after_an_outage_everything_was_sent_before_a_sign_of_life(redis_server:
     # Not all in one go, either.
     assert (seen[0], seen.count("append")) == ("renew", 2)
     place.close()
+
+
+def test_a_run_was_not_ended_by_the_process_that_asked_for_it(redis_url: str) -> None:
+    place = Place("redis", f"{redis_url}#asked")
+    owner, here = place.worker(), place.manager()
+    for run_id in range(60):
+        owner.ask("open", run_id, None)
+    assert [here.finish_run(run_id, {"complete": True}) for run_id in range(60)] == [True] * 60
+    place.close()

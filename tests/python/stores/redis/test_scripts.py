@@ -46,7 +46,7 @@ class Project:
         return str(fence)
 
     def append(self, fence: str, *seqs: int, owner: str = "me", end: str | None = None, last: int | None = None) -> str:
-        ended = ("0",) if end is None else ("1", end, "", "", 5)
+        ended = ("0",) if end is None else ("1", end, "", "")
         events = [word for seq in seqs for word in (seq, "", json.dumps({"n": seq}))]
         return str(self.call("append", owner, AGE, 1, fence, last or max(seqs), *ended, len(seqs), *events)[0])
 
@@ -111,7 +111,7 @@ def test_append_stores_once_what_is_sent_twice(project: Project) -> None:
     assert project.append(fence, 5, end="completed") == "stored"
     assert project.events(fence)[-1] == f"{fence}-5"
     record = project.record(fence)
-    assert (record["status"], record["last"], record["finished"]) == ("completed", "5", "5")
+    assert (record["status"], record["last"]) == ("completed", "5")
     # Nothing of the run is left that names it as running, and its keys expire by themselves.
     assert project.ask("ZCARD", "running") == project.ask("EXISTS", "runs-of", "me") == 0
     assert project.ask("PTTL", "run", fence) > AGE
@@ -152,10 +152,10 @@ def test_follow_has_records_and_next_events(project: Project) -> None:
     one, two = project.begin(1), project.begin(2)
     project.append(one, 1, 2, 3)
     project.append(two, 1, end="completed")
-    (last, events), (ended, all_of_it), (gone, nothing) = project.call("follow", one, 2, 9, two, 1, 9, 5, 1, 9)
+    (last, events), (ended, all_of_it), (gone, nothing) = project.call("follow", NEVER, one, 2, 9, two, 1, 9, 5, 1, 9)
     assert (last, [event_id for event_id, _ in events]) == ("3", [f"{one}-2", f"{one}-3"])
     assert ("completed" in ended, len(all_of_it), gone, nothing) == (True, 1, None, [])
-    assert len(project.call("follow", one, 1, 2)[0][1]) == 2
+    assert len(project.call("follow", NEVER, one, 1, 2)[0][1]) == 2
 
 
 def test_list_goes_on_where_it_stopped(project: Project) -> None:
@@ -238,11 +238,58 @@ def test_disown_ends_what_is_running(project: Project) -> None:
 
 def test_restore_writes_what_was_lost_and_nothing_else(project: Project) -> None:
     project.call("restore", "me", LEASE, 99, 7, 5, "1", "book")
-    project.call("restore", "me", LEASE, 99, 7, 6, "0")
+    assert project.call("restore", "me", LEASE, 99, 7, 6, "0") == 1
     record = project.record("99")
     assert (record["started"], record["key"], record["last"]) == ("5", "book", "0")
     assert project.ask("EXISTS", "lease", "me") == 1
     assert project.call("begin", "you", LEASE, 8, "1", "book")[0] == "key"
+
+
+def test_restore_brought_back_what_had_ended(project: Project) -> None:
+    fence = project.begin(7, key="book")
+    project.ask("DEL", "lease", "me")
+    assert (project.reap(fence), project.reap(fence)) == (0, 1)
+    assert evict(project, age=0) == 0
+    assert project.call("restore", "me", LEASE, fence, 7, 5, "1", "book") == 0
+    assert project.record(fence) == {}
+    # What the owner begins from now on is its own.
+    later = project.begin(8)
+    project.ask("DEL", "run", later)
+    assert project.call("restore", "me", LEASE, later, 8, 5, "0") == 1
+
+
+def test_restore_took_the_id_and_the_key_of_a_run_that_had_begun_since(project: Project) -> None:
+    new = project.begin(7, owner="you", key="book")
+    assert project.call("restore", "me", LEASE, int(new) - 1, 7, 5, "0") == 0
+    assert project.call("restore", "me", LEASE, int(new) - 1, 8, 5, "1", "book") == 0
+    assert (project.ask("GET", "id", 7), project.ask("GET", "key", "book")) == (new, new)
+    project.append(new, 1, owner="you", end="completed")
+    assert project.call("restore", "me", LEASE, int(new) - 1, 8, 5, "1", "book") == 1
+
+
+def test_the_end_of_a_run_was_timed_by_the_clock_of_its_owner(project: Project) -> None:
+    before = int(time.time() * 1000)
+    fence = project.begin()
+    project.append(fence, 1, end="completed")
+    assert before <= int(project.record(fence)["finished"]) <= int(time.time() * 1000) + 1
+
+
+def test_reap_ended_others_before_the_run_that_somebody_waited_for(project: Project) -> None:
+    fences = [project.begin(number) for number in range(50)]
+    project.ask("DEL", "lease", "me")
+    assert (project.reap(fences[30], most=1), project.reap(fences[30], most=1)) == (0, 1)
+    assert project.record(fences[30])["status"] == "failed"
+
+
+def test_evict_freed_nothing_once_memory_was_full(project: Project) -> None:
+    fence = project.begin()
+    project.append(fence, 1, end="completed")
+    ask(project.port, "CONFIG", "SET", "maxmemory", 1)
+    try:
+        assert evict(project, age=0) == 0
+    finally:
+        ask(project.port, "CONFIG", "SET", "maxmemory", 0)
+    assert project.record(fence) == {}
 
 
 def send(project: Project, fence: str) -> str:
@@ -257,16 +304,39 @@ def test_send_reply_and_take_reply(project: Project) -> None:
     project.call("reply", "me", number, LEASE, "1", "done")
     assert project.ask("HLEN", "commands", "me") == 0
     assert project.call("take_reply", number) == "done"
-    assert project.call("take_reply", number) is None
 
 
 def test_take_reply_has_an_empty_one_where_the_run_ended_without(project: Project) -> None:
+    fence, dead = project.begin(1), project.begin(2, owner="you")
+    early = send(project, dead)
+    project.ask("DEL", "lease", "you")
+    assert (project.reap(dead), project.reap(dead)) == (0, 1)
+    assert project.call("take_reply", early) == ""
+    project.append(fence, 1, end="completed")
+    late = send(project, fence)
+    assert project.call("take_reply", late) == ""
+
+
+def test_take_reply_was_empty_between_the_end_of_a_run_and_the_reply_to_who_ended_it(project: Project) -> None:
     fence = project.begin()
     number = send(project, fence)
     project.append(fence, 1, end="completed")
-    assert project.call("take_reply", number) == ""
-    late = send(project, fence)
-    assert project.call("take_reply", late) == ""
+    assert project.call("take_reply", number) is None
+    project.call("reply", "me", number, LEASE, "1", "finished")
+    # An answer that is lost is asked for again.
+    assert [project.call("take_reply", number) for _ in range(2)] == ["finished", "finished"]
+
+
+def test_follow_read_all_that_was_lacking_however_much_it_was(project: Project) -> None:
+    fences = [project.begin(number) for number in range(3)]
+    for fence in fences:
+        project.append(fence, *range(1, 101))
+    runs = [word for fence in fences for word in (fence, 1, 100)]
+    found = project.call("follow", 500, *runs)
+    read, *others = [len(events) for _, events in found]
+    assert (0 < read < 100, others) == (True, [0, 0])
+    assert [last for last, _ in found] == ["100"] * 3
+    assert [len(events) for _, events in project.call("follow", NEVER, *runs)] == [100] * 3
 
 
 def evict(project: Project, age: int = NEVER, runs: int = NEVER, size: int = NEVER, step: int = 100) -> Any:
