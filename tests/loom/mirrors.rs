@@ -44,6 +44,19 @@ impl Asked {
     }
 }
 
+/// A store that has nothing any more.
+struct Empty;
+
+impl Archive for Empty {
+    fn request(&self, wanted: Wanted) {
+        wanted.refuse();
+    }
+}
+
+fn empty() -> StdArc<dyn Archive> {
+    StdArc::new(Empty)
+}
+
 fn asked() -> (Arc<Asked>, StdArc<dyn Archive>) {
     struct Shared(Arc<Asked>);
     impl Archive for Shared {
@@ -57,8 +70,7 @@ fn asked() -> (Arc<Asked>, StdArc<dyn Archive>) {
 
 /// A reader of a run that is executed elsewhere, and the mirror that is to be filled.
 fn mirror(manager: &RunManager) -> (Subscription, Arc<Run>) {
-    let (_, archive) = asked();
-    let (reader, run) = manager.subscribe_stored(Int(1), &NEW, &archive, BEGINNING);
+    let (reader, run) = manager.subscribe_stored(Int(1), &NEW, &empty(), BEGINNING);
     (reader, run.unwrap())
 }
 
@@ -96,8 +108,7 @@ fn fill_and_finish_against_a_drop_and_a_late_reader() {
             engine.finish_stored(&run, &terminal(None));
         });
         drop(reader);
-        let (_, archive) = asked();
-        let (late, fresh) = manager.subscribe_stored(Int(1), &NEW, &archive, BEGINNING);
+        let (late, fresh) = manager.subscribe_stored(Int(1), &NEW, &empty(), BEGINNING);
         if let Some(fresh) = fresh {
             // The first mirror went with its reader; this one is the engine's to fill, too.
             fresh.fill([(Seq(1), payload())], Seq(1));
@@ -147,12 +158,11 @@ fn an_orphan_is_ended_by_whoever_knows_how() {
 #[test]
 fn keep_against_a_reader_and_publish() {
     bounded_model(|| {
-        let manager = manager(10, 0);
+        let manager = manager(10, 1);
         manager.open(Int(1)).unwrap();
         let owner = manager.clone();
         let running = thread::spawn(move || {
-            let (_, archive) = asked();
-            assert!(owner.keep(Int(1), &NEW, &archive).is_some());
+            assert!(owner.keep(Int(1), &NEW, &empty()).is_some());
             owner.publish(Int(1), payload()).unwrap();
             assert!(owner.finish(Int(1), payload(), false));
         });
