@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use self::bell::Bell;
+use self::bell::{Bell, Heard};
 pub use self::server::Address;
 use self::server::Server;
 use super::record::{INTERRUPTED, Record, interrupted_parts, now};
@@ -36,6 +36,8 @@ const FIRST_STEP: usize = 16;
 const READ_STEP: usize = 128;
 /// Records looked at in one call.
 const LIST_STEP: usize = 500;
+/// Runs whose owners are looked for one by one.
+const REAP_FENCES: usize = 16;
 /// Runs ended in one call.
 const REAP_STEP: usize = 200;
 /// Runs, or events, removed in one call.
@@ -87,6 +89,8 @@ pub struct RedisStore {
     epoch: String,
     warning: Option<String>,
     next_check: Instant,
+    /// The changes that the server counted at the last check.
+    counted: u64,
     next_renewal: Instant,
 }
 
@@ -104,7 +108,7 @@ impl RedisStore {
         let (address, channel) = (server.address().clone(), server.key(&["bell"]));
         let bell = Bell::new(address, channel, owner, number.unwrap_or(0), wake.clone());
         let (settings, owner, now) = (settings.clone(), owner.to_owned(), Instant::now());
-        Ok(Self { server, settings, owner, bell, epoch, warning, next_check: now, next_renewal: now })
+        Ok(Self { server, settings, owner, bell, epoch, warning, next_check: now, counted: 0, next_renewal: now })
     }
 
     fn lease(&self) -> u64 {
@@ -116,7 +120,7 @@ impl RedisStore {
     }
 
     /// See whether the server is the same, and whether something changed of which the bell told nothing.
-    fn check(&mut self, heard: u64) -> Result<bool> {
+    fn check(&mut self, heard: &Heard) -> Result<bool> {
         let clock = self.server.key(&["clock"]);
         let (epoch, number): (Option<String>, Option<u64>) =
             self.server.query(|server| redis::cmd("HMGET").arg(&clock).arg("epoch").arg("changes").query(server))?;
@@ -124,9 +128,14 @@ impl RedisStore {
             return Err(Error::Lost(self.settings.address.name().to_owned()));
         }
         let number = number.unwrap_or(0);
-        self.bell.note(number);
+        // While the bell listens, messages may be on their way: those were missed that have not come until the next check.
+        let due = std::mem::replace(&mut self.counted, number);
+        let is_missed = heard.number < if heard.is_sure() { due } else { number };
+        if is_missed {
+            self.bell.note(number);
+        }
         self.next_check = Instant::now() + CHECK_INTERVAL;
-        Ok(number > heard)
+        Ok(is_missed)
     }
 
     /// Store the events of `runs`, which are not too many for one call.
@@ -303,8 +312,8 @@ impl Store for RedisStore {
 
     fn news(&mut self) -> Result<News> {
         let heard = self.bell.take();
-        let is_sure = heard.is_up && !heard.missed && Instant::now() < self.next_check;
-        if !is_sure && self.check(heard.number)? {
+        let is_sure = heard.is_sure() && Instant::now() < self.next_check;
+        if !is_sure && self.check(&heard)? {
             return Ok(News::anything());
         }
         Ok(News { runs: Some(heard.runs), began: heard.began, messages: heard.messages })
@@ -351,7 +360,9 @@ impl Store for RedisStore {
             return Ok(0);
         }
         let (head, tail) = interrupted_parts();
-        let wanted: Vec<u64> = fences.iter().filter(|_| !all).map(|fence| fence.0).collect();
+        // Owners are few, runs may be many: beyond a few, all owners are less to look at.
+        let is_few = !all && fences.len() <= REAP_FENCES;
+        let wanted: Vec<u64> = fences.iter().filter(|_| is_few).map(|fence| fence.0).collect();
         // A live owner renews its lease within this time.
         let grace = self.lease() / 2;
         let arguments = (&self.owner, grace, self.age(), head, tail, INTERRUPTED, REAP_STEP, wanted);

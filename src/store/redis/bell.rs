@@ -37,6 +37,13 @@ pub struct Heard {
     pub is_up: bool,
 }
 
+impl Heard {
+    /// Whether it listens, and has missed nothing that a later message tells of.
+    pub fn is_sure(&self) -> bool {
+        self.is_up && !self.missed
+    }
+}
+
 struct Shared {
     heard: Mutex<Heard>,
     is_wanted: AtomicBool,
