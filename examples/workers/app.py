@@ -5,7 +5,8 @@
 
 Open http://127.0.0.1:8000/runs/ and start a run, which takes half a minute. Whichever worker answers, the page shows
 its log; a second start is refused with 409 by both. Stop the server with Ctrl-C while it runs, start it again, and the
-page says how the run ended. RUNS_STORE names the file of the store; by default `runs.db` in the working folder.
+page says how the run ended. RUNS_STORE names the store: a file, by default `runs.db` in the working folder, or the URL
+of a Redis server, such as redis://127.0.0.1:6379, over which the workers may be on many hosts.
 """
 
 import os
@@ -15,15 +16,17 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from genglossary_runs import RunManager, SqliteStore
+from genglossary_runs import RedisStore, RunManager, SqliteStore
 from genglossary_runs.console import console
 from genglossary_runs.runner import Run, RunContext, Runner
 from genglossary_runs.sse import drain_on_shutdown
 
 SECONDS_A_FILE = 0.3
 
+place = os.environ.get("RUNS_STORE", "runs.db")
+store = RedisStore(place) if "://" in place else SqliteStore(place)
 # Each worker imports this module, and so has a manager and a runner of its own.
-runner = Runner(RunManager(store=SqliteStore(os.environ.get("RUNS_STORE", "runs.db"))), tracebacks=True)
+runner = Runner(RunManager(store=store), tracebacks=True)
 
 
 def convert(context: RunContext) -> dict[str, Any]:
