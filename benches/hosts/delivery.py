@@ -67,7 +67,7 @@ def deliver(kind: str, load: Load, server: RedisServer, url: str | None = None) 
     """Publish and read with a store ("store") at `url`, by default the server's, or with redis-py ("redis-py")."""
     server.empty()
     expected = load.events * load.clients
-    task = {"kind": kind, "url": url or server.url, "runs": load.runs, "clients": load.clients}
+    task = {"kind": kind, "url": url or server.url, "runs": load.runs, "clients": load.clients, "batch": 1}
     publisher = Host("publisher.py", {**task, "rate": load.rate, "events": load.events})
     publisher.hear()
     reader = Host("reader.py", {**task, "expected": expected})
@@ -92,9 +92,10 @@ def deliver(kind: str, load: Load, server: RedisServer, url: str | None = None) 
     )
 
 
-def store(kind: str, events: int, url: str) -> float:
-    """Seconds until every one of many events of a run is stored, from the first publish."""
-    publisher = Host("publisher.py", {"kind": kind, "url": url, "runs": 1, "rate": 0, "events": events})
+def store(kind: str, events: int, url: str, batch: int = 1) -> float:
+    """Seconds until every one of many events of a run is stored, by redis-py in batches, from the first publish."""
+    task = {"kind": kind, "url": url, "runs": 1, "rate": 0, "events": events, "batch": batch}
+    publisher = Host("publisher.py", task)
     publisher.hear()
     begin = time.perf_counter()
     publisher.tell()

@@ -60,9 +60,16 @@ async def with_redis_py(task: dict[str, Any]) -> None:
                 await asyncio.sleep(sleep)
             yield run, event
 
+    pipeline = client.pipeline(transaction=False)
     async for run, event in paced():
         event["at"] = time.time()
-        await client.xadd(f"stream:{run + 1}", {"json": json.dumps(event)}, maxlen=100_000, approximate=True)
+        adder = client if task["batch"] == 1 else pipeline
+        added = adder.xadd(f"stream:{run + 1}", {"json": json.dumps(event)}, maxlen=100_000, approximate=True)
+        if adder is client:
+            await added
+        elif len(pipeline) == task["batch"]:
+            await pipeline.execute()
+    await pipeline.execute()
     say("stored")
     await client.aclose()
 
