@@ -72,6 +72,13 @@ impl RedisStore {
                     "{name} is used with other limits in this process; make one RedisStore and share it"
                 )));
             }
+            if is_same && !known.settings.address.has_user_of(&made.settings.address) {
+                let name = made.name();
+                return Err(PyValueError::new_err(format!(
+                    "{name} is used with another user or password, or another kind of TLS, in this process; \
+                     make one RedisStore and share it"
+                )));
+            }
             Ok(is_same)
         };
         Ok(Self { project: share(&PROJECTS, is_same, || Ok(Project { settings: made.settings.clone() }))? })

@@ -76,6 +76,7 @@ impl Engine {
             name: name.to_owned(),
             health: Mutex::default(),
             wanted: Mutex::default(),
+            delayed: Mutex::default(),
             outcomes: Mutex::default(),
             left: Mutex::default(),
             users: Mutex::new(Some(1)),

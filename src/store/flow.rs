@@ -18,8 +18,8 @@ const BUSY_WRITE: usize = 256;
 const WRITTEN_AT_ONCE: usize = 64;
 /// Mirrors of which is asked at once.
 const FILLED_AT_ONCE: usize = 100;
-/// How long a run may be missing from the store, after that was lost, before its mirror ends.
-const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long readers wait for events that cannot be read from the store, before they are told of a gap.
+const WANTED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a run is cancelled that another process ended.
 const LOST: &str = "the store took this process for dead and ended its runs";
@@ -216,14 +216,23 @@ impl Worker {
 
     /// Give readers that fell behind what the store holds.
     pub(super) fn serve_wanted(&mut self) {
-        let wanted = std::mem::take(&mut *self.shared.wanted.lock());
-        for wanted in wanted {
+        let now = Instant::now();
+        let mut all = std::mem::take(&mut *self.shared.delayed.lock());
+        all.extend(std::mem::take(&mut *self.shared.wanted.lock()).into_iter().map(|wanted| (now, wanted)));
+        for (since, wanted) in all {
             if self.owned.get(&wanted.key).is_some_and(|owned| owned.is_ready) {
                 self.write();
             }
             let (fence, gap) = (wanted.fence, wanted.gap);
-            // What cannot be read is a gap; nobody waits for it.
-            let found = self.ask(|store| store.read(fence, gap.from, PAGE, PAGE_BYTES)).unwrap_or_default();
+            let found = match self.ask(|store| store.read(fence, gap.from, PAGE, PAGE_BYTES)) {
+                Ok(found) => found,
+                // The store may be away for a moment only.
+                Err(_) if since.elapsed() < WANTED_TIMEOUT => {
+                    self.shared.delayed.lock().push((since, wanted));
+                    continue;
+                }
+                Err(_) => Vec::new(),
+            };
             let bytes: usize = found.iter().map(|event| event.payload.encoded_len()).sum();
             let is_full = found.len() >= PAGE || bytes >= PAGE_BYTES;
             let to = found.last().filter(|_| is_full).map_or(gap.to, |event| event.seq.min(gap.to));
@@ -244,7 +253,8 @@ impl Worker {
         });
         let is_news = |mirror: &Followed| match (mirror.fence, &news.runs) {
             (None, _) => news.began,
-            (Some(fence), Some(runs)) => runs.contains(&fence),
+            // The owner of a run that is missing may have begun it again.
+            (Some(fence), Some(runs)) => runs.contains(&fence) || (news.began && mirror.missing_since.is_some()),
             (Some(_), None) => true,
         };
         let (changed, unchanged) = std::mem::take(&mut self.followed).into_iter().partition(is_news);
@@ -257,15 +267,22 @@ impl Worker {
         }
         let mut begun = begun.into_iter().peekable();
         while begun.peek().is_some() {
-            self.fill(begun.by_ref().take(FILLED_AT_ONCE).collect());
+            // What cannot be read now is at the next poll.
+            let _ = self.fill(begun.by_ref().take(FILLED_AT_ONCE).collect());
         }
     }
 
     /// Bring mirrors of runs that have begun up to date.
-    fn fill(&mut self, mirrors: Vec<Followed>) {
+    fn fill(&mut self, mirrors: Vec<Followed>) -> Result<()> {
         let wanted: Vec<(Fence, Seq)> =
             mirrors.iter().filter_map(|mirror| mirror.fence.map(|fence| (fence, mirror.next))).collect();
-        let Ok(found) = self.ask(|store| store.follow(&wanted)) else { return self.followed.extend(mirrors) };
+        let found = match self.ask(|store| store.follow(&wanted)) {
+            Ok(found) => found,
+            Err(error) => {
+                self.followed.extend(mirrors);
+                return Err(error);
+            }
+        };
         for ((mut mirror, progress), (fence, _)) in mirrors.into_iter().zip(found).zip(wanted) {
             let missing_since = mirror.missing_since.take();
             if self.stalls > 0 {
@@ -287,6 +304,7 @@ impl Worker {
                 self.followed.push(mirror);
             }
         }
+        Ok(())
     }
 
     /// See whether a run that is waited for has begun; returns whether it has ended, or is open here.
@@ -358,8 +376,16 @@ impl Worker {
 
     /// End mirrors whose run the store has lost.
     pub(super) fn end_lost_mirrors(&mut self, now: Instant) {
+        let Some(timeout) = self.store.as_ref().map(|store| store.absence()) else { return };
+        let is_lost = |mirror: &Followed| mirror.missing_since.is_some_and(|since| now.duration_since(since) > timeout);
+        let (lost, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followed).into_iter().partition(is_lost);
+        self.followed = rest;
+        // Once more, since that they are back may have been missed.
+        if lost.is_empty() || self.fill(lost).is_err() {
+            return;
+        }
         self.followed.retain(|mirror| {
-            let is_lost = mirror.missing_since.is_some_and(|since| now.duration_since(since) > MISSING_TIMEOUT);
+            let is_lost = is_lost(mirror);
             if is_lost {
                 let payload = Payload::new(None, &interrupted_event(&mirror.run.id));
                 // An id that the owner gave to nothing: it is told here alone.

@@ -28,7 +28,7 @@ impl Worker {
             Question::Find(run_id, answer) => drop(answer.give(self.find(&run_id))),
             Question::List(query, answer) => {
                 self.write();
-                let records = self.ask(|store| store.list(&query));
+                let records = self.ask_twice(|store| store.list(&query));
                 drop(answer.give(records));
             }
             Question::Flush(answer) => {
@@ -69,6 +69,14 @@ impl Worker {
     }
 
     fn begin_record(&mut self, new: &NewRun) -> Result<Begun> {
+        let begun = self.begin_or_find(new)?;
+        if matches!(begun, Begun::Started(_)) && !self.owned.values().any(|owned| owned.is_ready) {
+            self.recovered();
+        }
+        Ok(begun)
+    }
+
+    fn begin_or_find(&mut self, new: &NewRun) -> Result<Begun> {
         // The end of a run with this id or key may be yet to be stored.
         self.write();
         match self.ask(|store| store.begin(new))? {
@@ -124,7 +132,7 @@ impl Worker {
 
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
         self.write();
-        match self.ask(|store| store.find(run_id))? {
+        match self.ask_twice(|store| store.find(run_id))? {
             Some(record) if record.is_running() && self.reap_run(record.fence)? => self.ask(|store| store.find(run_id)),
             found => Ok(found),
         }

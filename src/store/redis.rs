@@ -311,6 +311,7 @@ impl Store for RedisStore {
     }
 
     fn news(&mut self) -> Result<News> {
+        self.server.check_connection()?;
         let heard = self.bell.take();
         let is_sure = heard.is_sure() && Instant::now() < self.next_check;
         if !is_sure && self.check(&heard)? {
@@ -394,6 +395,11 @@ impl Store for RedisStore {
         let was_alive = self.server.call(|scripts| &scripts.renew, (&self.owner, self.lease()))?;
         self.next_renewal = now + self.settings.lease / 3;
         Ok(was_alive)
+    }
+
+    fn absence(&self) -> Duration {
+        // As long as an owner without a lease is taken for alive, which may be cut off meanwhile.
+        (self.settings.lease * 3 / 2).max(Duration::from_secs(5))
     }
 
     fn owns(&mut self, fence: Fence) -> Result<bool> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -87,6 +87,8 @@ pub struct Shared {
     pub health: Mutex<Health>,
     /// What readers lack; bounded by their number.
     pub wanted: Mutex<Vec<Wanted>>,
+    /// What of it could not be read so far, and since when; bounded likewise.
+    pub delayed: Mutex<Vec<(Instant, Wanted)>>,
     /// How runs ended, where more is known than their terminal events tell.
     pub outcomes: Mutex<HashMap<Fence, Outcome>>,
     /// Managers that have gone; bounded by their number.
@@ -117,6 +119,8 @@ impl Shared {
     pub(super) fn refuse_wanted(&self) {
         let wanted = std::mem::take(&mut *self.wanted.lock());
         wanted.into_iter().for_each(Wanted::refuse);
+        let delayed = std::mem::take(&mut *self.delayed.lock());
+        delayed.into_iter().for_each(|(_, wanted)| wanted.refuse());
     }
 }
 

@@ -340,6 +340,11 @@ pub trait Store: Send {
         Ok(true)
     }
 
+    /// How long runs may be missing, after the store lost them, before their owners are taken for dead.
+    fn absence(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
     /// Whether this process is the owner of a run that has not ended, and will be until others can take it for dead.
     ///
     /// # Errors

@@ -121,6 +121,8 @@ pub(super) struct Worker {
     next_tidy: Instant,
     retry_at: Option<Instant>,
     locked_since: Option<Instant>,
+    /// It failed although it can be read.
+    refuses_writes: bool,
     /// An error kept news from being looked at.
     pub missed: bool,
     /// How often the store began to fail.
@@ -165,6 +167,7 @@ impl Worker {
             next_tidy: now,
             retry_at: None,
             locked_since: None,
+            refuses_writes: false,
             missed: false,
             stalls: 0,
             warned: None,
@@ -239,8 +242,14 @@ impl Worker {
             return now;
         }
         let mut due = self.next_tidy;
+        if !self.shared.delayed.lock().is_empty() {
+            due = due.min(self.retry_at.unwrap_or(now + WRITE_INTERVAL));
+        }
         if *self.shared.users.lock() == Some(0) {
             due = now + if self.owned.is_empty() { QUIET_POLL } else { WRITE_INTERVAL };
+        }
+        if self.refuses_writes && !self.owned.is_empty() {
+            due = due.min(now + WOKEN_POLL);
         }
         if self.store.is_none() {
             due = due.min(self.retry_at.unwrap_or(now));
@@ -267,6 +276,11 @@ impl Worker {
     fn work(&mut self, now: Instant) {
         self.forget_unread_mirrors();
         if self.retry_at.is_some_and(|at| now < at) {
+            // A store that refuses events may take a sign of life all the same. Whether it does changes nothing here.
+            let is_alive = self.store.as_mut().filter(|_| !self.owned.is_empty()).map(|store| store.keep_alive());
+            if matches!(is_alive, Some(Ok(false))) {
+                let _ = self.review();
+            }
             self.serve_wanted();
             return;
         }
@@ -335,7 +349,7 @@ impl Worker {
         match question(&mut **store) {
             Ok(answer) => {
                 // What can be read may still refuse to be written.
-                if !self.owned.values().any(|owned| owned.is_ready) {
+                if !self.refuses_writes && !self.owned.values().any(|owned| owned.is_ready) {
                     self.recovered();
                 }
                 Ok(answer)
@@ -352,10 +366,19 @@ impl Worker {
         }
     }
 
+    /// Ask what may be asked twice: that a connection was lost while nothing was asked is often found only now.
+    pub fn ask_twice<T>(&mut self, question: impl Fn(&mut dyn Store) -> Result<T>) -> Result<T> {
+        let was_connected = self.store.is_some();
+        let answer = self.ask(&question);
+        let is_lost = was_connected && self.store.is_none() && self.retry_at.is_some_and(|at| at <= Instant::now());
+        if answer.is_err() && is_lost { self.ask(question) } else { answer }
+    }
+
     /// Note that the store can be written.
     pub fn recovered(&mut self) {
         self.locked_since = None;
         self.retry_at = None;
+        self.refuses_writes = false;
         let was = self.shared.health.lock().error.take();
         if was.is_some() {
             self.followed.iter().for_each(|mirror| mirror.run.stall(0));
@@ -390,10 +413,12 @@ impl Worker {
         if self.store.as_mut().is_some_and(|store| store.news().is_err()) {
             self.store = None;
         }
-        self.retry_at = Some(now + RETRY_INTERVAL);
+        self.refuses_writes = self.store.is_some();
         // What was asked may have been done without an answer.
         self.tidy_soon();
         let first = self.shared.health.lock().error.replace(message.clone()).is_none();
+        // A connection that was lost, as idle ones are, is made anew at once.
+        self.retry_at = Some(if first && self.store.is_none() { now } else { now + RETRY_INTERVAL });
         if first {
             self.stalls = self.stalls.wrapping_add(1).max(1);
             self.say(&format!(
@@ -486,6 +511,9 @@ impl Worker {
             ));
         }
         let more = self.ask(|store| store.tidy());
+        if more.is_ok() && !self.owned.values().any(|owned| owned.is_ready) {
+            self.recovered();
+        }
         if let Ok(usage) = self.ask(|store| store.usage()) {
             self.shared.health.lock().usage = usage;
         }

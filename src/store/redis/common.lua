@@ -107,8 +107,9 @@ local function insert(fence, run_id, run_key, owner, started, last)
   add_bytes(fence, RUN_BYTES)
 end
 
--- Say that an owner is alive.
+-- Say that an owner is alive. What needs no memory is written first: after that a server whose memory is full lets a script
+-- write on.
 local function renew(owner, lease)
-  redis.call('SET', key('lease', owner), '1', 'PX', lease)
   redis.call('HDEL', key('suspects'), owner)
+  redis.call('SET', key('lease', owner), '1', 'PX', lease)
 end

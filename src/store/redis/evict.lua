@@ -41,6 +41,12 @@ local function excess()
   return (now() - tonumber(oldest[2]) >= age or runs > max_runs or used() > max_bytes) and oldest[1]
 end
 
+-- Nothing is left to remove. Shows whether the server can be written.
+local function done()
+  redis.call('HSET', clock, 'tidied', text(now()))
+  return 0
+end
+
 local removed, is_known = 0, true
 local fence = excess()
 while fence and removed < step do
@@ -55,7 +61,7 @@ if fence then
   return 1
 end
 if removed > 0 or used() <= max_bytes then
-  return 0
+  return done()
 end
 
 -- Runs that have not ended are too large: the oldest events of the largest go.
@@ -70,7 +76,7 @@ for _, candidate in ipairs(redis.call('ZRANGE', running, 0, -1)) do
   end
 end
 if not largest then
-  return 0
+  return done()
 end
 local events = redis.call('XRANGE', key('events', largest), '-', '+', 'COUNT', step + 1)
 local bytes = 0

@@ -43,6 +43,16 @@ impl Address {
         &self.name
     }
 
+    /// Whether it is used as the same user, and with the same encryption.
+    pub fn has_user_of(&self, other: &Self) -> bool {
+        let how = |address: &Self| {
+            let info = address.client.get_connection_info();
+            let (settings, is_tls) = (info.redis_settings(), matches!(info.addr(), ConnectionAddr::TcpTls { .. }));
+            (settings.username().map(str::to_owned), settings.password().map(str::to_owned), is_tls)
+        };
+        how(self) == how(other)
+    }
+
     /// Connect; `timeout` is how long an answer may take.
     pub(super) fn connect(&self) -> Result<Connection> {
         let connect = || {
@@ -143,15 +153,21 @@ impl Server {
         }))
     }
 
+    /// See whether the connection can be used.
+    pub fn check_connection(&self) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::Failed(format!("the connection to {} was lost", self.address.name)));
+        }
+        Ok(())
+    }
+
     /// Run a script.
     pub fn call<T: FromRedisValue>(
         &mut self,
         script: impl FnOnce(&Scripts) -> &Script,
         arguments: impl ToRedisArgs,
     ) -> Result<T> {
-        if self.is_broken {
-            return Err(Error::Failed(format!("the connection to {} was lost", self.address.name)));
-        }
+        self.check_connection()?;
         let mut call = script(&self.scripts).prepare_invoke();
         call.key(&self.prefix).arg(arguments);
         let answer = call.invoke(&mut self.connection);
@@ -160,9 +176,7 @@ impl Server {
 
     /// Ask it something.
     pub fn query<T>(&mut self, ask: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T> {
-        if self.is_broken {
-            return Err(Error::Failed(format!("the connection to {} was lost", self.address.name)));
-        }
+        self.check_connection()?;
         let answer = ask(&mut self.connection);
         self.check(answer)
     }

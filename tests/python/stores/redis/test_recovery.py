@@ -1,13 +1,16 @@
 """What went wrong after the server was away, slow or set back, or an answer of it was lost."""
 
 import hashlib
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
-from genglossary_runs import RunManager
+import pytest
+from genglossary_runs import RedisStore, RunManager, StoreError
 
 from ..servers import RedisServer, ask
-from ..support import INTERRUPTED, Place, wait_until
+from ..support import INTERRUPTED, Place, check_complete, read_to_end, wait_until
 from .test_scripts import LEASE, SCRIPTS
 
 Start = Callable[..., RedisServer]
@@ -77,3 +80,78 @@ def test_a_run_was_not_ended_by_the_process_that_asked_for_it(redis_url: str) ->
         owner.ask("open", run_id, None)
     assert [here.finish_run(run_id, {"complete": True}) for run_id in range(60)] == [True] * 60
     place.close()
+
+
+def test_the_first_question_after_a_lost_connection_failed(redis_server: Start) -> None:
+    server = redis_server()
+    here = Place("redis", f"{server.url}#lost").manager()
+    here.open_run(7)
+    for _ in range(5):
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert here.run_record(7)["status"] == "running"
+    here.open_run(8)
+
+
+def test_what_could_not_be_read_for_a_moment_was_a_gap(redis_server: Start) -> None:
+    server = redis_server()
+    here = Place("redis", f"{server.url}#moment").manager(history=100)
+    here.open_run(7)
+    for number in range(3000):
+        here.publish(7, {"n": number})
+        if number % 50 == 0:
+            wait_until(lambda number=number: stored(here) > number)
+    wait_until(lambda: stored(here) == 3000)
+    reader = here.subscribe(7, "0")
+    seen = [(reader.last_event_id, reader.get(timeout=30))]
+    server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    here.finish_run(7, {"complete": True})
+    rest = read_to_end(reader)
+    assert check_complete(rest, first=2) == (3000, 0)
+    assert len(seen) == 1
+
+
+def test_an_owner_that_was_cut_off_when_everything_was_deleted(redis_server: Start) -> None:
+    server = redis_server()
+    place = Place("redis", f"{server.url}#cut", lease=15.0)
+    owner, here = place.worker(), place.manager()
+    owner.ask("open", 7, None)
+    owner.ask("open", 8, None)
+    quiet, live = here.subscribe(8, "0", must_exist=True), here.subscribe(7, "0", must_exist=True)
+    owner.signal(signal.SIGSTOP)
+    server.ask("FLUSHALL")
+    # Its readers were told after 5 seconds that the run had ended.
+    end = time.monotonic() + 6
+    wait_until(lambda: time.monotonic() > end)
+    owner.signal(signal.SIGCONT)
+    wait_until(lambda: here.run_record(7) is not None)
+    owner.ask("finish", 7, {"complete": True, "status": "completed"})
+    owner.ask("finish", 8, {"complete": True, "status": "completed"})
+    for reader in (live, quiet):
+        assert read_to_end(reader)[-1][1]["status"] == "completed"
+    place.close()
+
+
+def test_what_refuses_to_be_written_was_taken_for_well_while_it_was_read(redis_server: Start) -> None:
+    server = redis_server()
+    place = Place("redis", f"{server.url}#full", lease=1.0)
+    here = place.manager()
+    here.open_run(7)
+    server.ask("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(StoreError, match="OOM"):
+        here.open_run(8)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert "OOM" in here.stats()["store"]["error"]
+    # Nobody takes it for dead meanwhile.
+    assert Keys(place).ask("EXISTS", f"lease:{here.run_record(7)['owner']}") == 1
+    server.ask("CONFIG", "SET", "maxmemory", 0)
+    wait_until(lambda: here.stats()["store"]["error"] is None)
+    here.open_run(8)
+    place.close()
+
+
+def test_two_users_of_one_project_shared_the_connection_of_the_first(redis_url: str) -> None:
+    one = RedisStore(redis_url, project="users")
+    with pytest.raises(ValueError, match="another user or password"):
+        RedisStore(redis_url.replace("redis://", "redis://user:secret@"), project="users")
+    assert repr(one) == repr(RedisStore(redis_url, project="users"))
