@@ -1,8 +1,8 @@
 """What a run costs over Redis, and how fast it is, beside redis-py's asyncio and `SqliteStore` doing the same.
 
 redis-py does what people write today: an awaited XADD an event, and an XREAD BLOCK a client. Hosts are processes with
-connections of their own to a server of this program's own, everything on 127.0.0.1. It takes about four minutes, half
-of that with `--quick`, and less for single parts.
+connections of their own to a server of this program's own, everything on 127.0.0.1. It takes about five minutes, less
+with `--quick`, and much less for a single part.
 """
 
 import argparse
@@ -32,7 +32,7 @@ STOPPED = 6.0
 RATES, RUNS = (100, 10_000), (1, 100, 1_000)
 SECONDS = 3
 CPU_LOADS = {
-    "100 runs, a client each, 1,000 events/s": Load(runs=100, rate=1_000, events=3_000),
+    "100 runs, a client each, 1,000 events/s": Load(runs=100, rate=1_000, events=2_000),
     "10 runs, 20 clients each, 100 events/s": Load(runs=10, rate=100, events=200, clients=20),
 }
 CPU_ROUNDS = 3
