@@ -1,8 +1,8 @@
-//! The connections of this process to its stores: none may be open while it forks.
+//! The connections of this process to its stores: none may be open while it forks, but those that survive that.
 
 use std::ops::{Deref, DerefMut};
 
-use super::store::{Result, Store};
+use super::store::{Result, Source, Store, Wake};
 use crate::core::sync::Mutex;
 
 /// How many are open, or being opened. Its lock keeps threads from opening one while the fork gate is closed. A leaf.
@@ -11,18 +11,18 @@ static OPEN: Mutex<usize> = Mutex::new(0);
 /// A connection. It is closed before it is counted as closed.
 pub struct Connection {
     store: Box<dyn Store>,
-    _counted: Counted,
+    _counted: Option<Counted>,
 }
 
 impl Connection {
-    /// Connect.
+    /// Connect to a store, as `source` does.
     ///
     /// # Errors
     ///
-    /// Those of `connect`.
-    pub fn open(connect: impl FnOnce() -> Result<Box<dyn Store>>) -> Result<Self> {
-        let counted = Counted::new();
-        Ok(Self { store: connect()?, _counted: counted })
+    /// Those of `source`.
+    pub fn open(source: &dyn Source, wake: &Wake) -> Result<Self> {
+        let counted = (!source.survives_fork()).then(Counted::new);
+        Ok(Self { store: source.connect(wake)?, _counted: counted })
     }
 }
 

@@ -70,6 +70,7 @@ impl Engine {
                 return Ok(Self { archive: shared.clone(), shared, questions, manager });
             }
         }
+        let source = source();
         let (bell, rung) = bounded(1);
         let (questions, asked) = bounded(QUESTIONS);
         let shared = Arc::new(Shared {
@@ -82,10 +83,11 @@ impl Engine {
             users: Mutex::new(Some(1)),
             has_news: AtomicBool::new(false),
             bell,
+            survives_fork: source.survives_fork(),
             generation: fork::generation(),
         });
         let archive: Arc<dyn Archive> = shared.clone();
-        let worker = Worker::new(source(), shared.clone(), archive.clone(), asked, rung, report);
+        let worker = Worker::new(source, shared.clone(), archive.clone(), asked, rung, report);
         let thread = std::thread::Builder::new().name("run-store".to_owned());
         let started = thread.spawn(move || fork::detached(|| worker.run()));
         started.map_err(|error| Error::Failed(format!("the thread of {name} cannot be started: {error}")))?;
@@ -245,20 +247,20 @@ pub fn close_all() -> Closed {
     let deadline = Instant::now() + CLOSE_TIMEOUT;
     let mut closed = Closed { resume: Vec::new(), is_complete: true };
     let mut answers = Vec::new();
-    for (_, questions) in running() {
+    for (shared, questions) in running() {
         let (resume, resumed) = bounded(1);
         let answer = Answer::new();
         if questions.send_deadline(Question::Close(Promise::new(answer.clone()), resumed), deadline).is_ok() {
-            answers.push(answer);
+            answers.push((answer, shared.survives_fork));
             closed.resume.push(resume);
         } else {
             // So many questions wait for it that it cannot even be asked.
-            closed.is_complete = false;
+            closed.is_complete &= shared.survives_fork;
         }
     }
-    for answer in answers {
+    for (answer, survives) in answers {
         answer.wait(Some(deadline));
-        closed.is_complete &= matches!(answer.take(), Ok(Ok(())));
+        closed.is_complete &= matches!(answer.take(), Ok(Ok(()))) || survives;
     }
     closed
 }

@@ -36,7 +36,9 @@ impl Worker {
                 drop(answer.give(flushed));
             }
             Question::Close(answer, resumed) => {
-                self.store = None;
+                if let Some(mut store) = self.store.take() {
+                    store.close();
+                }
                 drop(answer.give(Ok(())));
                 wait_for_fork(&resumed);
                 self.look_now();

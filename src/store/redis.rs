@@ -77,6 +77,11 @@ impl Source for RedisServer {
     fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>> {
         Ok(Box::new(RedisStore::open(&self.settings, &self.owner, wake)?))
     }
+
+    fn survives_fork(&self) -> bool {
+        // The child never touches the parent's sockets.
+        true
+    }
 }
 
 /// A project on a server that keeps runs.
@@ -136,6 +141,13 @@ impl RedisStore {
         }
         self.next_check = Instant::now() + CHECK_INTERVAL;
         Ok(is_missed)
+    }
+
+    /// End the bell's wait.
+    fn dismiss_bell(&mut self) {
+        let stop = self.bell.dismiss().to_owned();
+        // If the server cannot be asked, the bell finds out by itself.
+        let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
     }
 
     /// Store the events of `runs`, which are not too many for one call.
@@ -210,9 +222,7 @@ fn milliseconds(time: Duration) -> u64 {
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        let stop = self.bell.dismiss().to_owned();
-        // If the server cannot be asked, the bell finds out by itself.
-        let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
+        self.dismiss_bell();
     }
 }
 
@@ -318,6 +328,11 @@ impl Store for RedisStore {
             return Ok(News::anything());
         }
         Ok(News { runs: Some(heard.runs), began: heard.began, messages: heard.messages })
+    }
+
+    fn close(&mut self) {
+        self.dismiss_bell();
+        self.bell.join();
     }
 
     fn wakes(&self) -> bool {

@@ -99,6 +99,8 @@ pub struct Shared {
     pub has_news: AtomicBool,
     /// Wakes the thread.
     pub bell: Sender<()>,
+    /// Whether a fork may copy its connection.
+    pub survives_fork: bool,
     /// The process that it is of.
     pub generation: u32,
 }

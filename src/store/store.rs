@@ -195,6 +195,11 @@ pub trait Source: Send {
     ///
     /// The store cannot be reached, or refuses.
     fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>>;
+
+    /// Whether a connection does no harm that a fork copies while it is open.
+    fn survives_fork(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps runs outside the process.
@@ -261,6 +266,9 @@ pub trait Store: Send {
     fn wakes(&self) -> bool {
         false
     }
+
+    /// Have nothing open any more, since the process is about to fork. The store is dropped after that.
+    fn close(&mut self) {}
 
     /// How far runs are, with the events of each from a seq on, though perhaps not all.
     ///

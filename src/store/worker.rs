@@ -316,7 +316,7 @@ impl Worker {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return false;
         }
-        match Connection::open(|| self.source.connect(&self.wake)) {
+        match Connection::open(self.source.as_ref(), &self.wake) {
             Ok(mut store) => {
                 let warning = store.warning().filter(|warning| self.warned.as_ref() != Some(warning));
                 if let Some(warning) = warning {

@@ -96,6 +96,14 @@ impl Bell {
         heard.number = heard.number.max(number);
     }
 
+    /// Wait until it listens no more, so that a fork does not carry its connection over.
+    pub fn join(&mut self) {
+        self.dismiss();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
     /// The channel on which any message ends the thread's wait, once nobody wants it any more.
     pub fn dismiss(&self) -> &str {
         self.shared.is_wanted.store(false, Ordering::Relaxed);
@@ -106,10 +114,6 @@ impl Bell {
 impl Drop for Bell {
     fn drop(&mut self) {
         self.dismiss();
-        // A fork must not carry its connection over.
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

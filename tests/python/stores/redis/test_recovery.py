@@ -2,8 +2,11 @@
 
 import hashlib
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +158,43 @@ def test_two_users_of_one_project_shared_the_connection_of_the_first(redis_url: 
     with pytest.raises(ValueError, match="another user or password"):
         RedisStore(redis_url.replace("redis://", "redis://user:secret@"), project="users")
     assert repr(one) == repr(RedisStore(redis_url, project="users"))
+
+
+FORK = """
+import contextlib, os, signal, sys, threading, time
+from genglossary_runs import RedisStore, RunManager, SqliteStore, StoreError
+url, server, path = sys.argv[1:]
+here = RunManager(store=RedisStore(url))
+here.open_run(7)
+def ask():
+    with contextlib.suppress(StoreError):
+        here.run_record(7)
+os.kill(int(server), signal.SIGSTOP)
+asking = threading.Thread(target=ask)
+asking.start()
+time.sleep(0.1)  # The engine is to wait for the server by now.
+child = os.fork()
+if child == 0:
+    RunManager(store=SqliteStore(path)).open_run(1)
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+os.kill(int(server), signal.SIGCONT)
+asking.join()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_children_forked_while_the_server_hung_could_open_no_store(redis_server: Start, tmp_path: Path) -> None:
+    server = redis_server()
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        FORK,
+        server.url,
+        str(server.process.pid),
+        str(tmp_path / "runs.db"),
+    ]
+    ended = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
