@@ -68,13 +68,16 @@ def test_a_socket_of_unix(redis_server: Start, tmp_path: Path) -> None:
 
 
 def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_project(redis_server: Start, tmp_path: Path) -> None:
-    nodes = []
+    nodes, buses = [], []
     for number in range(2):
         (tmp_path / str(number)).mkdir()
-        nodes.append(redis_server("--cluster-enabled", "yes", "--dir", str(tmp_path / str(number))))
+        # The usual port of the bus, 10,000 higher, may be none.
+        buses.append(free_port())
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(buses[-1]))
+        nodes.append(redis_server(*options, "--dir", str(tmp_path / str(number))))
     nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
     nodes[1].ask("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-    nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
+    nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, buses[1])
     wait_until(lambda: all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes))
     projects = [f"project-{number}" for number in range(6)]
     for project in projects:
