@@ -220,7 +220,8 @@ pub fn record<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDi
     dict.set_item("started_at", seconds(record.started))?;
     dict.set_item("finished_at", record.finished.map(seconds))?;
     dict.set_item("error", &record.error)?;
-    let result = record.result.as_ref().map(|result| json::decode(py, result.as_bytes())).transpose()?;
+    // One that cannot be read costs its run the result, and not every list the run.
+    let result = record.result.as_ref().and_then(|result| json::decode(py, result.as_bytes()).ok());
     dict.set_item("result", result)?;
     Ok(dict)
 }

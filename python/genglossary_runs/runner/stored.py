@@ -122,9 +122,10 @@ def key_for_store(key: Hashable) -> str | None:
 
 
 def result_for_store(result: Any) -> str | None:
-    """The result as JSON; None if it has no such form, or a very long one."""
+    """The result as JSON, lone surrogates as U+FFFD; None if it has no such form, or a very long one."""
     try:
-        text = json.dumps(result, allow_nan=False)
+        text = json.dumps(result, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         return None
-    return text if len(text) <= _LARGEST_RESULT else None
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if len(text.encode()) <= _LARGEST_RESULT else None

@@ -33,6 +33,20 @@ def test_a_result_without_a_json_form_is_left_out_of_the_record(place: Place) ->
         assert (found.status, found.result) == ("completed", None)
 
 
+def test_a_result_that_cannot_be_read_back_spoils_no_list(place: Place) -> None:
+    runner = Runner(place.manager())
+    deep: list[object] = []
+    for _ in range(250):
+        deep = [deep]
+    for result, kept in (({"file": "r \udcff.pdf"}, {"file": "r \ufffd.pdf"}), (deep, None)):
+        run = runner.start(lambda context, result=result: result)
+        assert run.wait(30)
+        assert [found.result for found in runner.history(limit=1)] == [kept]
+        found = runner.find(run.run_id)
+        assert found is not None
+        assert found.result == kept
+
+
 def test_a_failure_is_recorded(place: Place) -> None:
     runner = Runner(place.manager())
 
