@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::record::{Outcome, Record, interrupted_event};
 use super::store::{Append, Command, Error, Fate, News, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
-use super::worker::{Followed, Worker};
+use super::worker::{Followed, Owned, Worker};
 use crate::core::archive::{Page, Terminal};
 use crate::core::log::Lookup;
 use crate::core::sync::Arc as CoreArc;
@@ -16,6 +16,9 @@ use crate::core::{Fence, Payload, Seq, fork};
 const BUSY_WRITE: usize = 256;
 /// Runs of which is written at once.
 const WRITTEN_AT_ONCE: usize = 64;
+/// How many runs are remembered whose end was stored last, and how long.
+const ENDED: usize = 256;
+const END_AGE: Duration = Duration::from_secs(3);
 /// Mirrors of which is asked at once.
 const FILLED_AT_ONCE: usize = 100;
 /// How long readers wait for events that cannot be read from the store, before they are told of a gap.
@@ -135,8 +138,11 @@ impl Worker {
                 owned.record.last = append.last;
                 owned.is_ready |= more;
                 self.shared.health.lock().events_lost += lost;
-                if append.end.is_some() {
-                    self.drop_owned(key);
+                if let Some(end) = &append.end {
+                    let owned = self.drop_owned(key);
+                    self.ended.extend(owned.map(|owned| (Instant::now(), owned, end.clone())));
+                    let excess = self.ended.len().saturating_sub(ENDED);
+                    self.ended.drain(..excess);
                 }
             }
             Fate::Unknown => {
@@ -158,7 +164,7 @@ impl Worker {
             "Run {run_id} was ended or replaced by another process, so its events are no longer stored and it is cancelled"
         ));
         cancel(manager, run_id, Some(LOST));
-        self.drop_owned(key);
+        drop(self.drop_owned(key));
     }
 
     /// See what the store has of the runs that are open here. What it lost is stored again, as far as memory holds it: a
@@ -189,11 +195,33 @@ impl Worker {
         Ok(())
     }
 
-    fn drop_owned(&mut self, key: Key) {
-        if let Some(owned) = self.owned.remove(&key) {
-            self.last_owned = Some(Instant::now());
-            self.shared.outcomes.lock().remove(&owned.record.fence);
+    fn drop_owned(&mut self, key: Key) -> Option<Owned> {
+        let owned = self.owned.remove(&key)?;
+        self.last_owned = Some(Instant::now());
+        self.shared.outcomes.lock().remove(&owned.record.fence);
+        Some(owned)
+    }
+
+    /// Store again how runs ended that a server, which is back without its newest data, has as running.
+    pub(super) fn review_ends(&mut self) -> Result<()> {
+        let wanted: Vec<_> = self.ended.iter().map(|(_, owned, _)| (owned.record.fence, Seq(u64::MAX))).collect();
+        if wanted.is_empty() {
+            return Ok(());
         }
+        let found = self.ask(|store| store.follow(&wanted))?;
+        for ((_, mut owned, end), progress) in std::mem::take(&mut self.ended).into_iter().zip(found) {
+            if let Progress::Running(last, _) = progress {
+                (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
+                self.shared.outcomes.lock().insert(owned.record.fence, end);
+                self.owned.insert(owned.run.key, owned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forget the ends of runs that a server has written to its disk by now, if it does that each second.
+    pub(super) fn forget_ends(&mut self) {
+        self.ended.retain(|(at, ..)| at.elapsed() < END_AGE);
     }
 
     /// Store all that has been published.

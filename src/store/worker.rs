@@ -98,6 +98,8 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub archive: Arc<dyn Archive>,
     pub owned: HashMap<Key, Owned>,
+    /// Runs whose end was stored last, when, and how they ended: a server that is killed may lose that.
+    pub ended: Vec<(Instant, Owned, Outcome)>,
     /// When a run was stored to its end last.
     pub last_owned: Option<Instant>,
     pub followed: Vec<Followed>,
@@ -147,6 +149,7 @@ impl Worker {
             store: None,
             archive,
             owned: HashMap::new(),
+            ended: Vec::new(),
             last_owned: None,
             followed: Vec::new(),
             sent: Vec::new(),
@@ -330,7 +333,7 @@ impl Worker {
                     let _ = self.ask(|store| store.keep_alive());
                 }
                 // If this fails, so did the connection.
-                self.review().is_ok()
+                self.review().and_then(|()| self.review_ends()).is_ok()
             }
             Err(error) => {
                 self.failed(error);
@@ -510,6 +513,7 @@ impl Worker {
                 "{ended} runs that the store had as this process's own, and it did not, have been ended"
             ));
         }
+        self.forget_ends();
         let more = self.ask(|store| store.tidy());
         if more.is_ok() && !self.owned.values().any(|owned| owned.is_ready) {
             self.recovered();

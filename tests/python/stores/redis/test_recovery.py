@@ -55,6 +55,26 @@ def test_a_run_whose_beginning_was_never_told_to_its_owner_ran_for_ever(redis_ur
     place.close()
 
 
+def test_an_end_that_the_server_lost_was_not_stored_again(redis_server: Start) -> None:
+    server = redis_server()
+    place = Place("redis", f"{server.url}#ends")
+    here = place.manager()
+    here.open_run(7, key="book")
+    here.publish(7, {"n": 1})
+    wait_until(lambda: stored(here) == 1)
+    server.ask("SAVE")
+    here.finish_run(7, {"complete": True, "status": "completed"})
+    wait_until(lambda: stored(here) == 2)
+    server.kill()
+    server.start()
+    wait_until(lambda: here.stats()["store"]["error"] is None)
+    wait_until(lambda: here.run_record(7)["status"] != "running")
+    assert here.run_record(7)["status"] == "completed"
+    assert check_complete(place.worker().ask("read", 7, "0")) == (2, 0)
+    here.open_run(8, key="book")
+    place.close()
+
+
 def test_after_an_outage_everything_was_sent_before_a_sign_of_life(redis_server: Start) -> None:
     server = redis_server()
     place = Place("redis", f"{server.url}#backlog")
