@@ -276,7 +276,14 @@ fn a_command_to_a_run_that_has_ended_has_an_empty_reply() {
     let run = begin(&mut owner, 7);
     let number = other.send(run.fence, &Command::Finish(json("{}"))).unwrap();
     finish(&mut owner, &run, 1);
-    assert_eq!(other.take_reply(number).unwrap().as_deref(), Some(""));
+    // Its owner, which may have ended it as this command says, is yet to reply.
+    assert_eq!(other.take_reply(number).unwrap(), None);
+    assert_eq!(owner.commands().unwrap().len(), 1);
+    owner.reply(number, Some("finished")).unwrap();
+    assert_eq!(other.take_reply(number).unwrap().as_deref(), Some("finished"));
+    let late = other.send(run.fence, &Command::Finish(json("{}"))).unwrap();
+    assert!(owner.commands().unwrap().is_empty());
+    assert_eq!(other.take_reply(late).unwrap().as_deref(), Some(""));
 }
 
 #[test]

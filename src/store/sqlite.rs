@@ -284,7 +284,8 @@ impl Store for SqliteStore {
         };
         self.change(|tx| {
             tx.prepare_cached(
-                "INSERT INTO commands (fence, sent, kind, name, json) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING number",
+                "INSERT INTO commands (fence, sent, kind, name, json, replied) VALUES (?1, ?2, ?3, ?4, ?5, \
+                 NOT EXISTS (SELECT 1 FROM runs WHERE fence = ?1 AND status = 'running')) RETURNING number",
             )?
             .query_row(params![fence.0, now(), kind, name, json], |row| row.get(0))
         })
@@ -292,9 +293,10 @@ impl Store for SqliteStore {
 
     fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>> {
         self.query(|db| {
+            // Also for runs that their owner has just ended: who sent them is told so.
             let mut select = db.prepare_cached(
                 "SELECT c.number, c.fence, c.kind, c.name, c.json FROM commands c JOIN runs r ON r.fence = c.fence \
-                 WHERE r.owner = ?1 AND r.status = 'running' AND NOT c.replied ORDER BY c.number",
+                 WHERE r.owner = ?1 AND r.end_fence IS NULL AND NOT c.replied ORDER BY c.number",
             )?;
             let found = select.query_map([self.owner.name()], |row| {
                 let event = || payload(row.get_ref(3)?, row.get_ref(4)?);
@@ -325,7 +327,7 @@ impl Store for SqliteStore {
         let found: Option<Option<String>> = self.query(|db| {
             db.prepare_cached(
                 "SELECT reply FROM commands c WHERE number = ?1 AND (replied OR NOT EXISTS \
-                 (SELECT 1 FROM runs r WHERE r.fence = c.fence AND r.status = 'running'))",
+                 (SELECT 1 FROM runs r WHERE r.fence = c.fence AND r.end_fence IS NULL))",
             )?
             .query_row([number], |row| row.get(0))
             .optional()
