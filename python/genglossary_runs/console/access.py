@@ -21,11 +21,20 @@ class Access:
         """Make it of the application's `allow`; None allows everything."""
         self._allow = allow
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everything is allowed."""
+        return self._allow is None
+
     async def check(self, request: Request, action: Action, run_id: str | None = None) -> None:
         """Refuse with 403 what is not allowed."""
-        if self._allow is not None and not await call(self._allow, request, action, run_id):
+        if not await self.allows(request, action, run_id):
             what = f"{action} runs" if run_id is None else f"{action} run {run_id}"
             raise HTTPException(403, f"You may not {what}")
+
+    async def allows(self, request: Request, action: Action, run_id: str | None = None) -> bool:
+        """Say whether the request may do it."""
+        return self._allow is None or bool(await call(self._allow, request, action, run_id))
 
     async def readable(self, request: Request, run_ids: Sequence[str]) -> list[bool]:
         """Say which of these runs the request may read, for a list that shows no others."""

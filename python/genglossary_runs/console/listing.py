@@ -66,14 +66,14 @@ class Listing:
             return record_of(row, position=self._positions().get(row.run_id))
         return record_of(row, seen=await self._watch.caught_up(row))
 
-    async def page(self, which: Filter, after: int | None, limit: int, readable: Readable) -> Page:
+    async def page(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
         """Show some runs.
 
         Args:
             which: the runs that are listed.
             after: only runs that began before the one with this fence.
             limit: how many at most, 1 or more.
-            readable: says of ids which of the runs may be shown.
+            readable: says of ids which of the runs may be shown; None for all of them.
         """
         if self._runner.manager.store is None:
             return await self._page_here(which, after, limit, readable)
@@ -83,16 +83,16 @@ class Listing:
             page = await self._page_here(which, after, limit, readable)
             return page.model_copy(update={"store_error": str(error)})
 
-    async def _page_here(self, which: Filter, after: int | None, limit: int, readable: Readable) -> Page:
+    async def _page_here(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
         rows = [run for run in reversed(self._runner.runs()) if which.takes(run)]
         taken = _Taken(limit, readable)
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             part = rows[start : start + _ROWS_AT_A_TIME]
             if await taken.add(row for row in part if after is None or row.fence < after):
                 break
-        return self._shown(taken, None if taken.hidden else len(rows))
+        return self._shown(taken, len(rows) if readable is None else taken.total(after))
 
-    async def _page_of_store(self, which: Filter, after: int | None, limit: int, readable: Readable) -> Page:
+    async def _page_of_store(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
         # The status of a run of this process is its handle's, and to a store a queued run is a running one.
         statuses = {"running" if status == "queued" else status for status in which.statuses}
         status = next(iter(statuses)) if len(statuses) == 1 else None
@@ -108,9 +108,11 @@ class Listing:
             if searched >= _MOST_SEARCHED:
                 taken.go_on_after(before)
                 break
-        is_all = which == Filter(None, frozenset(), "") and not taken.hidden
-        store = self._runner.manager.stats().get("store")
-        return self._shown(taken, store["runs"] if is_all and store is not None else None)
+        total = taken.total(after)
+        if total is None and readable is None and which == Filter(None, frozenset(), ""):
+            store = self._runner.manager.stats().get("store")
+            total = None if store is None else store["runs"]
+        return self._shown(taken, total)
 
     def _shown(self, taken: "_Taken", total: int | None) -> Page:
         positions = self._positions()
@@ -132,10 +134,9 @@ def _newer(stored: StoredRun, run: Run | None) -> Row:
 class _Taken:
     """The rows of a page, and whether there are more."""
 
-    def __init__(self, limit: int, readable: Readable) -> None:
+    def __init__(self, limit: int, readable: Readable | None) -> None:
         self.rows: list[Row] = []
         self.next: str | None = None
-        self.hidden = False
         self._limit = limit
         self._readable = readable
 
@@ -145,16 +146,24 @@ class _Taken:
         while waiting:
             # No more than are wanted: each may cost the application a query.
             part, waiting = waiting[: self._limit + 1], waiting[self._limit + 1 :]
-            answers = await self._readable([str(row.run_id) for row in part])
+            answers = [True] * len(part)
+            if self._readable is not None:
+                answers = await self._readable([str(row.run_id) for row in part])
             for row, may_be_shown in zip(part, answers, strict=True):
                 if not may_be_shown:
-                    self.hidden = True
-                elif len(self.rows) == self._limit:
+                    continue
+                if len(self.rows) == self._limit:
                     self.go_on_after(self.rows[-1].fence)
                     return True
-                else:
-                    self.rows.append(row)
+                self.rows.append(row)
         return False
+
+    def total(self, after: int | None) -> int | None:
+        """Return how many runs there are on all pages if they are all on this one, else None.
+
+        Runs that may not be shown are never counted, or a search would tell what is in them.
+        """
+        return len(self.rows) if after is None and self.next is None else None
 
     def go_on_after(self, fence: int) -> None:
         """Say where the next page begins."""

@@ -5,11 +5,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from .texts import Text
+
 
 class Progress(BaseModel):
     """How far a run is, or was when it ended."""
 
-    step: str | None = Field(None, description="What is being done")
+    step: Text | None = Field(None, description="What is being done")
     current: float = Field(description="Units of work done in this step")
     total: float | None = Field(None, description="Units of work in this step; null if nobody knows")
 
@@ -17,21 +19,21 @@ class Progress(BaseModel):
 class Record(BaseModel):
     """What is known of a run."""
 
-    id: str
-    key: str | None = Field(description="At most one run with this key is active")
-    name: str | None = Field(description="What people call it; null if another process has it")
-    status: str = Field(description="queued, running, completed, failed or cancelled")
+    id: Text
+    key: Text | None = Field(description="At most one run with this key is active")
+    name: Text | None = Field(description="What people call it; null if another process has it")
+    status: Text = Field(description="queued, running, completed, failed or cancelled")
     cancel_requested: bool = Field(description="Whether a cancel was requested, as far as this process knows")
     started: datetime
     finished: datetime | None
     duration: float = Field(description="Seconds from the start to the end, or until now")
     queue_position: int | None = Field(description="1 for the next to run; null if it is not queued in this process")
     progress: Progress | None
-    message: str | None = Field(description="The newest log message")
-    error: str | None = Field(description="Why it failed")
-    traceback: str | None = Field(description="Of a failure, if the runner sends tracebacks")
+    message: Text | None = Field(description="The newest log message")
+    error: Text | None = Field(description="Why it failed")
+    traceback: Text | None = Field(description="Of a failure, if the runner sends tracebacks")
     result_kind: Literal["json", "text", "link"] | None = Field(description="What `result` answers; null if nothing")
-    owner: str | None = Field(description="The process that executes it, or did")
+    owner: Text | None = Field(description="The process that executes it, or did")
     local: bool = Field(description="Whether that is the process which answers")
 
 
@@ -45,16 +47,16 @@ class Page(BaseModel):
     """Some of the runs, the newest first."""
 
     runs: list[Record]
-    next: str | None = Field(description="For `after`, to get the next page; null if this is the last")
+    next: Text | None = Field(description="For `after`, to get the next page; null if this is the last")
     total: int | None = Field(description="Runs that match, on all pages; null where a store would have to count them")
-    store_error: str | None = Field(None, description="Why only the runs of one process are listed")
+    store_error: Text | None = Field(None, description="Why only the runs of one process are listed")
 
 
 class Event(BaseModel):
     """One event of a run."""
 
-    id: str = Field(description="For `after`, and for `Last-Event-ID`")
-    name: str | None = Field(description="The `event:` of the stream; `complete` for the last one")
+    id: Text = Field(description="For `after`, and for `Last-Event-ID`")
+    name: Text | None = Field(description="The `event:` of the stream; `complete` for the last one")
     data: dict[str, Any]
 
 
@@ -70,7 +72,7 @@ class Log(BaseModel):
     """Some of a run's events, in order."""
 
     events: list[Event]
-    next: str = Field(description="For `after`, to get what comes then")
+    next: Text = Field(description="For `after`, to get what comes then")
     more: bool = Field(description="Whether there is more at once")
     ended: bool = Field(description="Whether these are the last there will be")
     gaps: list[Gap] = Field(description="What is missing among these events")
@@ -85,7 +87,7 @@ class Cancelled(BaseModel):
 class Stats(BaseModel):
     """What this process and the store hold."""
 
-    process: str = Field(description="The process that answers; each has counters of its own")
+    process: Text = Field(description="The process that answers; each has counters of its own")
     runs: dict[str, int] = Field(description="The runs of this process by status, those of the last hours included")
     manager: dict[str, int] = Field(description="What `RunManager.stats` counts")
     streams: dict[str, int] = Field(description="What `genglossary_runs.sse.stats` counts")
@@ -95,10 +97,10 @@ class Stats(BaseModel):
 class Refusal(BaseModel):
     """Why a request is refused."""
 
-    detail: str
+    detail: Text
 
 
 class StartRefusal(Refusal):
     """Why a start is refused."""
 
-    run_id: str | None = Field(None, description="The run that is in the way")
+    run_id: Text | None = Field(None, description="The run that is in the way")

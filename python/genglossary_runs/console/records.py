@@ -1,6 +1,7 @@
 """A run as the API shows it, whether this process executes it or a store knows it."""
 
 import os
+import sys
 from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -61,10 +62,21 @@ def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None
 
 
 def progress_of(event: dict[str, Any] | None) -> Progress | None:
-    """The progress that an event tells."""
-    if event is None:
+    """The progress that an event tells; None if it tells of none in numbers."""
+    current = None if event is None else _amount(event.get("progress_current"))
+    if event is None or current is None:
         return None
-    return Progress(step=event.get("step"), current=event["progress_current"], total=event.get("progress_total"))
+    step = event.get("step")
+    return Progress(
+        step=None if step is None else str(step), current=current, total=_amount(event.get("progress_total"))
+    )
+
+
+def _amount(value: Any) -> float | None:
+    # Applications may publish anything under these names, also integers that no float can hold.
+    if not isinstance(value, int | float):
+        return None
+    return float(max(-sys.float_info.max, min(value, sys.float_info.max)))
 
 
 def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:

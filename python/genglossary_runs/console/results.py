@@ -8,6 +8,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from pydantic_core import PydanticSerializationError, to_json
 
+from .texts import sendable
+
 Kind: TypeAlias = Literal["json", "text", "link"]
 
 _LINK = re.compile(r"https?://[^\s\x00-\x20]+", re.IGNORECASE)
@@ -32,9 +34,9 @@ async def answer(run_id: str, result: Any) -> Response:
         case None:
             raise HTTPException(404, f"Run {run_id} has no result")
         case "link":
-            return RedirectResponse(result)
+            return RedirectResponse(sendable(result))
         case "text":
-            return PlainTextResponse(result, headers={"X-Content-Type-Options": "nosniff"})
+            return PlainTextResponse(sendable(result), headers={"X-Content-Type-Options": "nosniff"})
         case "json":
             try:
                 # It may be large.

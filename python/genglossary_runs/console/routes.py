@@ -3,22 +3,24 @@
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from genglossary_runs.errors import StoreError, UnknownRunError
 from genglossary_runs.runner import Runner
 from genglossary_runs.sse import stats as stream_stats
 
-from . import log, results
+from . import bodies, log, results
 from .access import Access, Allow
 from .listing import Filter, Listing
 from .models import Cancelled, Event, Gap, Log, Page, Record, Refusal, StartRefusal, Stats, Waited
 from .records import Row
 from .starts import Start, Starts
+from .texts import sendable
 from .waiting import Wait
 
 RunId = Annotated[str, Path(description="The id of a run")]
@@ -31,7 +33,8 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = _FORBIDDEN | {
 }
 _NOT_STARTED: dict[int | str, dict[str, Any]] = _FORBIDDEN | {
     409: {"model": StartRefusal, "description": "A run is in the way, or this very request is still being answered"},
-    422: {"model": Refusal, "description": "The key was used for another request"},
+    413: {"model": Refusal, "description": "The body is too long"},
+    422: {"model": Refusal, "description": "The body is no JSON object, or the key was used for another request"},
     429: {"model": StartRefusal, "description": "Too many runs wait for their turn"},
     503: {"model": StartRefusal, "description": "The store cannot be used, or the server is stopping"},
 }
@@ -43,6 +46,7 @@ def router(
     allow: Allow | None = None,
     start: Start | None = None,
     max_queued: int | None = 1000,
+    max_body: int = 1_048_576,
     idempotency_keys: int = 1000,
     idempotency_age: float = 86_400.0,
     stream_options: dict[str, Any] | None = None,
@@ -65,6 +69,8 @@ def router(
             cannot be started here.
         max_queued: runs that may wait for their turn, 0 or more; at this number starts are refused with 429. None sets
             no limit.
+        max_body: bytes of a start's body, 0 or more; a longer one is refused with 413, and only read where `allow`
+            allows the start.
         idempotency_keys: how many values of `Idempotency-Key` this process remembers, 1 or more.
         idempotency_age: seconds for which it does, more than 0.
         stream_options: options of `genglossary_runs.sse.run_stream` for the streams of events.
@@ -72,15 +78,16 @@ def router(
     Raises:
         ValueError: a number is out of its bounds.
     """
-    if idempotency_keys < 1 or not idempotency_age > 0 or (max_queued is not None and max_queued < 0):
+    if idempotency_keys < 1 or not idempotency_age > 0 or (max_queued is not None and max_queued < 0) or max_body < 0:
         raise ValueError(
-            "'idempotency_keys' must be 1 or more, 'idempotency_age' more than 0, and 'max_queued' not negative"
+            "'idempotency_keys' must be 1 or more, 'idempotency_age' more than 0, and 'max_queued' and 'max_body' not "
+            "negative"
         )
     access, listing = Access(allow), Listing(runner)
     routes = APIRouter(tags=["runs"])
     if start is not None:
-        starts = Starts(runner, start, keys=idempotency_keys, key_age=idempotency_age, max_queued=max_queued)
-        _add_start(routes, access, starts)
+        starts = Starts(runner, start, access, keys=idempotency_keys, key_age=idempotency_age, max_queued=max_queued)
+        _add_start(routes, access, starts, max_body)
     _add_lists(routes, runner, access, listing)
     # An id may have slashes in it, so what asks for a part of a run comes before what asks for the run.
     _add_events(routes, runner, access, listing, stream_options or {})
@@ -88,11 +95,10 @@ def router(
     return routes
 
 
-def _add_start(routes: APIRouter, access: Access, starts: Starts) -> None:
-    @routes.post("/runs", status_code=201, response_model=Record, responses=_NOT_STARTED)
+def _add_start(routes: APIRouter, access: Access, starts: Starts, max_body: int) -> None:
+    @routes.post("/runs", status_code=201, response_model=Record, responses=_NOT_STARTED, openapi_extra=bodies.OPENAPI)
     async def start_run(
         request: Request,
-        body: Annotated[dict[str, Any] | None, Body(description="What to start, as the application defines it")] = None,
         idempotency_key: Annotated[
             str | None,
             Header(description="Requests with the same key start one run", min_length=1, max_length=255),
@@ -100,7 +106,8 @@ def _add_start(routes: APIRouter, access: Access, starts: Starts) -> None:
     ) -> Response:
         """Start a run. `Location` is where it is shown."""
         await access.check(request, "start")
-        return await starts.answer(request, body or {}, idempotency_key)
+        request, body = await bodies.read_object(request, max_body)
+        return await starts.answer(request, body, idempotency_key)
 
 
 def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listing) -> None:
@@ -113,13 +120,14 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
         ] = None,
         key: Annotated[str | None, Query(description="Only runs with this key")] = None,
         q: Annotated[str, Query(description="Only runs that have this text in id, key, name, error or message")] = "",
-        after: Annotated[int | None, Query(description="The `next` of the page before")] = None,
+        after: Annotated[int | None, Query(description="The `next` of the page before", ge=0, le=2**63 - 1)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Page:
         """List runs, the newest first."""
         await access.check(request, "list")
         which = Filter(key, frozenset(status or ()), q.strip().casefold())
-        return await listing.page(which, after, limit, lambda run_ids: access.readable(request, run_ids))
+        readable = None if access.is_open else partial(access.readable, request)
+        return await listing.page(which, after, limit, readable)
 
     @routes.get("/stats", responses=_FORBIDDEN)
     async def stats(request: Request) -> Stats:
@@ -262,4 +270,4 @@ def _unknown(run_id: str) -> HTTPException:
 
 
 def _no_store(error: StoreError) -> HTTPException:
-    return HTTPException(503, str(error), {"Retry-After": "5"})
+    return HTTPException(503, sendable(str(error)), {"Retry-After": "5"})

@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse
 from genglossary_runs.errors import AlreadyRunningError, RunExistsError, RunnerShutDownError, StoreError
 from genglossary_runs.runner import Run, Runner
 
-from .access import call
+from .access import Access, call
 from .models import StartRefusal
 from .records import record_of
 
@@ -44,17 +44,20 @@ class _Attempt:
 class Starts:
     """Starts runs, and remembers the answers of this process by their keys."""
 
-    def __init__(self, runner: Runner, start: Start, *, keys: int, key_age: float, max_queued: int | None) -> None:
+    def __init__(
+        self, runner: Runner, start: Start, access: Access, *, keys: int, key_age: float, max_queued: int | None
+    ) -> None:
         """Make it.
 
         Args:
             runner: the runner of the runs that `start` starts.
             start: the application's.
+            access: says which runs a request may be shown that it did not start.
             keys: how many keys are remembered; the oldest are forgotten first.
             key_age: seconds for which they are.
             max_queued: runs that may wait for their turn; at this number starts are refused with 429.
         """
-        self._runner, self._start = runner, start
+        self._runner, self._start, self._access = runner, start, access
         self._most_keys, self._key_age, self._max_queued = keys, key_age, max_queued
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
 
@@ -84,8 +87,9 @@ class Starts:
             run = await call(self._start, request, body)
         except RunExistsError as error:
             # The application makes ids of keys: another process may have started it for an earlier request.
-            if attempt is None or error.run is None:
-                return _refused(409, str(error), run_id=str(error.run_id))
+            run_id = str(error.run_id)
+            if attempt is None or error.run is None or not await self._access.allows(request, "read", run_id):
+                return _refused(409, str(error), run_id=run_id)
             run = error.run
         except AlreadyRunningError as error:
             return _refused(409, str(error), run_id=None if error.run_id is None else str(error.run_id))

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from fastapi import Request
-from genglossary_runs.runner import Runner
+from genglossary_runs.runner import RunContext, Runner
 from runner.support import ended
+from stores.kinds import KINDS
 
+from .conftest import Side
 from .support import Client, make_app
 
 REFUSED = [
@@ -71,6 +73,26 @@ async def test_a_list_shows_only_what_may_be_read(runner: Runner, is_async: bool
     await client.http.aclose()
 
 
+@pytest.mark.parametrize("side", ["memory", *(f"{kind}-here" for kind in KINDS)], indirect=True)
+async def test_a_total_does_not_tell_what_is_in_hidden_runs(side: Side) -> None:
+    def fail(context: RunContext) -> None:
+        raise ValueError("the password is swordfish")
+
+    for number in range(3):
+        ended(side.runner.start(fail, run_id=f"hidden {number}"))
+    ended(side.runner.start(lambda context: None, run_id="shown"))
+    client = Client(make_app(side.runner, allow=lambda request, action, run_id: run_id is None or run_id == "shown"))
+    queries: list[dict[str, Any]] = [{"q": "swordfish"}, {"q": "no run has this"}, {"q": "swordfish", "after": 2**62}]
+    for query in queries:
+        page = await client.get("/runs", **query)
+        assert (page["runs"], page["next"], page["total"]) == ([], None, None if "after" in query else 0)
+    queries = [{}, {"status": "completed"}, {"limit": 1}]
+    for query in queries:
+        page = await client.get("/runs", **query)
+        assert ([run["id"] for run in page["runs"]], page["next"], page["total"]) == (["shown"], None, 1)
+    await client.http.aclose()
+
+
 async def test_openapi_shows_every_route_with_its_types(runner: Runner) -> None:
     app = make_app(runner, start=lambda request, body: runner.start(lambda context: None))
     schema = app.openapi()
@@ -83,7 +105,8 @@ async def test_openapi_shows_every_route_with_its_types(runner: Runner) -> None:
     assert models <= set(schema["components"]["schemas"])
     start = schema["paths"]["/api/runs"]["post"]
     assert [parameter["name"] for parameter in start["parameters"]] == ["idempotency-key"]
-    assert {"201", "403", "409", "422", "429", "503"} <= set(start["responses"])
+    assert {"201", "403", "409", "413", "422", "429", "503"} <= set(start["responses"])
+    assert start["requestBody"]["content"]["application/json"]["schema"]["type"] == "object"
 
 
 def test_one_sentence_says_that_fastapi_is_missing() -> None:

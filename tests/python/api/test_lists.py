@@ -54,6 +54,13 @@ async def test_lists_by_status_key_and_text(side: Side) -> None:
     await side.client.get("/runs", expected=422, status="odd")
 
 
+@pytest.mark.parametrize("side", ["memory", *(f"{kind}-here" for kind in KINDS)], indirect=True)
+async def test_a_page_after_a_number_that_no_run_has_is_refused(side: Side) -> None:
+    for after in (-1, 2**63, 10**30):
+        await side.client.get("/runs", expected=422, after=after)
+    assert await side.client.ids(after=2**63 - 1) == []
+
+
 async def test_the_total_counts_all_pages(client: Client, runner: Runner) -> None:
     for _ in range(3):
         ended(runner.start(lambda context: None))

@@ -1,7 +1,9 @@
 """One run: shown, waited for, cancelled, and its result, wherever it is executed."""
 
 import asyncio
+import sys
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -54,6 +56,47 @@ async def test_a_failure_is_shown_with_its_traceback_and_how_far_it_came(side: S
     assert record["progress"] == {"step": None, "current": 1, "total": 2}
     assert record["duration"] >= 0
     assert record["finished"] is not None
+
+
+async def test_texts_with_lone_surrogates_are_shown(side: Side) -> None:
+    def work(context: RunContext) -> None:
+        context.progress(1, 2, step="page \udcff")
+        context.log("report \udcff.pdf")
+
+    key = "key \ud800" if side.runner.manager.store is None else None
+    run = ended(side.runner.start(work, key=key, name="name \udcff"))
+    record = await side.client.get(f"/runs/{run.run_id}/wait")
+    assert record["message"] == "report \ufffd.pdf"
+    assert record["progress"]["step"] == "page \ufffd"
+    assert record["key"] == (None if key is None else "key \ufffd")
+    assert record["name"] == (None if side.is_elsewhere else "name \ufffd")
+    assert await side.client.get(f"/runs/{run.run_id}")
+    assert await side.client.ids() == [run.run_id]
+
+
+async def test_progress_that_no_float_can_hold_is_shown(side: Side) -> None:
+    def work(context: RunContext) -> None:
+        context.progress(10**400, 10**401)
+
+    run = ended(side.runner.start(work))
+    progress = (await side.client.get(f"/runs/{run.run_id}/wait"))["progress"]
+    assert progress["current"] == progress["total"] == sys.float_info.max
+    assert await side.client.ids() == [run.run_id]
+
+
+async def test_results_with_lone_surrogates_are_answered(client: Client, runner: Runner) -> None:
+    def work(result: str) -> Callable[[RunContext], str]:
+        def give(context: RunContext) -> str:
+            return result
+
+        return give
+
+    text = ended(runner.start(work("report \udcff.pdf")))
+    link = ended(runner.start(work("https://example.com/\udcff")))
+    answer = await client.http.get(f"/runs/{text.run_id}/result")
+    assert (answer.status_code, answer.text) == (200, "report \ufffd.pdf")
+    answer = await client.http.get(f"/runs/{link.run_id}/result")
+    assert (answer.status_code, answer.headers["location"]) == (307, "https://example.com/%EF%BF%BD")
 
 
 async def test_a_wait_ends_with_the_run(side: Side, gate: Gate) -> None:

@@ -153,6 +153,65 @@ async def test_ids_made_of_keys_start_one_run_over_all_processes(runner: Runner)
         assert (await other.post("/runs", {}, key="key"))["id"] == first["id"]
 
 
+async def test_a_key_does_not_show_a_run_that_may_not_be_read(runner: Runner) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(nothing, run_id=request.headers["idempotency-key"])
+
+    def allow(request: Request, action: str, run_id: str | None) -> bool:
+        return run_id != "secret"
+
+    runner.start(nothing, run_id="secret", name="A secret")
+    async with serving(runner, start, allow=allow) as client:
+        assert "name" not in await client.post("/runs", {}, 409, key="secret")
+        await client.post("/runs", {}, 409, key="secret")
+        runner.start(nothing, run_id="known", name="Known")
+        assert (await client.post("/runs", {}, key="known"))["name"] == "Known"
+
+
+async def test_a_body_is_not_read_before_the_start_is_allowed_nor_beyond_its_limit(runner: Runner) -> None:
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 1
+            yield b"[" * 1000
+
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        raise AssertionError("started although the body is too long")
+
+    headers = {"Content-Type": "application/json"}
+    async with serving(runner, start, allow=lambda *asked: False) as client:
+        assert (await client.http.post("/runs", content=body(), headers=headers)).status_code == 403
+        assert taken == 0
+    async with serving(runner, start, max_body=5000) as client:
+        assert (await client.http.post("/runs", content=body(), headers=headers)).status_code == 413
+        assert taken == 6
+    async with serving(runner, start) as client:
+        assert (await client.http.post("/runs", content=b" " * 2**20 + b"{", headers=headers)).status_code == 413
+
+
+async def test_what_is_no_json_object_is_422(runner: Runner) -> None:
+    bodies = []
+
+    async def start(request: Request, body: dict[str, Any]) -> Run:
+        # As one does that checks a signature.
+        assert not await request.is_disconnected()
+        bodies.append((body, await request.body()))
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        for content in (b"[1]", b"null", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000):
+            answer = await client.http.post("/runs", content=content, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, type(answer.json()["detail"])) == (422, str), content[:10]
+        # A browser sends these to another site without asking.
+        for kind in ({}, {"Content-Type": "text/plain"}):
+            assert (await client.http.post("/runs", content=b"{}", headers=kind)).status_code == 422
+        kind = {"Content-Type": "application/vnd.example+json; charset=utf-8"}
+        assert (await client.http.post("/runs", content=b'{"a": 1}', headers=kind)).status_code == 201
+    assert bodies == [({"a": 1}, b'{"a": 1}')]
+
+
 async def test_a_queue_that_is_full_is_429(gate: Gate) -> None:
     runner = Runner(RunManager(), max_active=1)
 
@@ -181,6 +240,6 @@ async def test_a_server_that_stops_or_has_no_store_is_503(runner: Runner) -> Non
 
 
 def test_numbers_out_of_their_bounds_are_refused(runner: Runner) -> None:
-    for options in ({"idempotency_keys": 0}, {"idempotency_age": 0}, {"max_queued": -1}):
+    for options in ({"idempotency_keys": 0}, {"idempotency_age": 0}, {"max_queued": -1}, {"max_body": -1}):
         with pytest.raises(ValueError, match="idempotency_keys"):
             router(runner, **options)  # type: ignore[arg-type]
