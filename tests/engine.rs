@@ -436,7 +436,7 @@ fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked()
     // It stays two seconds for what it has to write, and as long as it is read for that.
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
-        assert!(engine::is_running(&name), "nobody fills the mirror any more");
+        assert!(engine::is_open(&name), "nobody fills the mirror any more");
         std::thread::sleep(Duration::from_millis(10));
     }
     locked.execute_batch("ROLLBACK").unwrap();
@@ -444,7 +444,7 @@ fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked()
     assert_eq!(read_all(&reader, 2), (3, 0));
     drop(reader);
     let deadline = Instant::now() + PATIENCE;
-    while engine::is_running(&name) {
+    while engine::is_open(&name) {
         assert!(Instant::now() < deadline, "the engine stays with nobody to use it");
         std::thread::sleep(Duration::from_millis(10));
     }

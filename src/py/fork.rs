@@ -37,7 +37,7 @@ fn before_fork(py: Python<'_>) {
         gate::detach(py, || thread::sleep(NEXT_TURN));
     }
     // Without the GIL, which the engine may need to write a log record.
-    let closed = gate::detach(py, || engine::any_is_running().then(engine::close_all));
+    let closed = gate::detach(py, || engine::any_is_open().then(engine::close_all));
     close_gate();
     CLOSED.set(Closed::check(closed));
 }

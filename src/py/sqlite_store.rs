@@ -94,7 +94,7 @@ impl SqliteStore {
         };
         let make = || {
             // Refused now, rather than when the first run is started.
-            if !engine::is_running(&path.display().to_string()) {
+            if !engine::is_open(&path.display().to_string()) {
                 // Another process that is making the file is waited for.
                 gate::detach(py, || connection::briefly(|| SqliteFile::alone(&path, limits).check()))?;
             }

@@ -61,7 +61,9 @@ impl Engine {
             std::mem::take(&mut *engines).into_iter().partition(|running| running.shared.generation == here);
         std::mem::forget(parents);
         *engines = own;
-        engines.retain(|running| running.shared.is_alive());
+        engines.retain(|running| !running.shared.is_closed());
+        let predecessor =
+            engines.iter().rfind(|running| running.shared.name == name).map(|running| running.shared.clone());
         for running in engines.iter().filter(|running| running.shared.name == name) {
             let mut users = running.shared.users.lock();
             if let Some(users) = users.as_mut() {
@@ -82,6 +84,7 @@ impl Engine {
             left: Mutex::default(),
             users: Mutex::new(Some(1)),
             has_news: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             bell,
             survives_fork: source.survives_fork(),
             generation: fork::generation(),
@@ -89,7 +92,16 @@ impl Engine {
         let archive: Arc<dyn Archive> = shared.clone();
         let worker = Worker::new(source, shared.clone(), archive.clone(), asked, rung, report);
         let thread = std::thread::Builder::new().name("run-store".to_owned());
-        let started = thread.spawn(move || fork::detached(|| worker.run()));
+        let closing = Closing(shared.clone());
+        let started = thread.spawn(move || {
+            fork::detached(|| {
+                // Dropped after the worker and its connection, however the worker ends.
+                let _closing = closing;
+                predecessor.iter().for_each(|engine| engine.wait_closed());
+                drop(predecessor);
+                worker.run();
+            });
+        });
         started.map_err(|error| Error::Failed(format!("the thread of {name} cannot be started: {error}")))?;
         engines.push(Running { shared: shared.clone(), questions: questions.clone() });
         Ok(Self { shared, archive, questions, manager })
@@ -195,14 +207,31 @@ impl Drop for Engine {
     }
 }
 
-/// Whether the engine of the store called `name` runs in this process.
-pub fn is_running(name: &str) -> bool {
-    running().iter().any(|(shared, _)| shared.name == name)
+/// Notes that an engine has closed its connection, when dropped.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
+    }
 }
 
-/// Whether any engine runs in this process.
-pub fn any_is_running() -> bool {
-    !running().is_empty()
+/// Whether this process has the store called `name` open: its engine runs, or is about to close its connection.
+pub fn is_open(name: &str) -> bool {
+    open().iter().any(|shared| shared.name == name)
+}
+
+/// Whether this process has any store open.
+pub fn any_is_open() -> bool {
+    !open().is_empty()
+}
+
+/// The engines that have not closed their connections.
+fn open() -> Vec<Arc<Shared>> {
+    let here = fork::generation();
+    let engines = ENGINES.lock();
+    let known = engines.iter().map(|running| running.shared.clone());
+    known.filter(|shared| shared.generation == here && !shared.is_closed()).collect()
 }
 
 /// The engines whose threads have not ended, and do not until these references are dropped.
@@ -262,6 +291,8 @@ pub fn close_all() -> Closed {
         answer.wait(Some(deadline));
         closed.is_complete &= matches!(answer.take(), Ok(Ok(()))) || survives;
     }
+    // Those that were about to end; whatever is open after all is noticed once the gate is closed.
+    open().iter().filter(|shared| !shared.is_alive()).for_each(|shared| shared.wait_closed());
     closed
 }
 

@@ -18,6 +18,9 @@ use crate::core::{CancelEvent, Fence, Port, RunId, RunManager, Start, Subscripti
 /// How long the engine stays closed for a fork, if nobody says that it is over.
 const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an engine that starts waits for the one before it to close its connection.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Severity of a log record of the engine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -97,6 +100,8 @@ pub struct Shared {
     pub users: Mutex<Option<usize>>,
     /// The store has told that there is news.
     pub has_news: AtomicBool,
+    /// Its thread has closed the connection, and ends.
+    pub closed: AtomicBool,
     /// Wakes the thread.
     pub bell: Sender<()>,
     /// Whether a fork may copy its connection.
@@ -115,6 +120,19 @@ impl Shared {
     /// Whether its thread can answer: it has not ended, and is of this process.
     pub fn is_alive(&self) -> bool {
         self.generation == fork::generation() && self.users.lock().is_some()
+    }
+
+    /// Whether its connection is closed for good.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Wait until its connection is closed for good, for some seconds at most. A process has a file open once only.
+    pub fn wait_closed(&self) {
+        let deadline = Instant::now() + CLOSING_TIMEOUT;
+        while !self.is_closed() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Have nobody wait for what nobody can read.

@@ -47,9 +47,9 @@ pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many questions are answered before anything else is done again.
 const QUESTIONS_A_TURN: usize = 64;
 
-/// References to what is shared that are the engine's own: two of the worker, one of its end, one of the list of engines.
+/// References to what is shared that are the engine's own: two of the worker, two of its end, one of the list of engines.
 /// Any other is a manager's, or that of a run that somebody reads.
-const OWN_REFERENCES: usize = 4;
+const OWN_REFERENCES: usize = 5;
 
 /// A run that is open here.
 pub(super) struct Owned {
