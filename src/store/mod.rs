@@ -2,12 +2,15 @@
 //!
 //! [`store`] says what a store does; [`sqlite`] does it for the processes of one host, [`redis`] for those of many. The
 //! [`engine`] is the one thread of a process that talks to it: [`worker`] says in which order, [`questions`] what it is
-//! asked, [`flow`] how events move.
+//! asked, [`asking`] how it asks and what it does while the store fails, [`writing`] how events get into the store,
+//! [`mirrors`] how they get out of it, [`commands`] what processes ask of each other's runs.
 
 pub mod answer;
+mod asking;
+mod commands;
 pub mod connection;
 pub mod engine;
-mod flow;
+mod mirrors;
 mod questions;
 pub mod record;
 #[cfg(feature = "redis")]
@@ -18,6 +21,7 @@ pub mod sqlite;
 #[expect(clippy::module_inception, reason = "the trait is what the room is about")]
 pub mod store;
 mod worker;
+mod writing;
 
 pub use answer::Answer;
 pub use engine::Engine;

@@ -41,6 +41,8 @@ pub enum Error {
 pub const PAGE: usize = 1000;
 /// The most bytes of them.
 pub const PAGE_BYTES: usize = 1 << 20;
+/// How many runs are asked about at once with [`Store::follow`].
+pub const FOLLOWED_AT_ONCE: usize = 100;
 
 /// The result of asking a store.
 pub type Result<T> = std::result::Result<T, Error>;

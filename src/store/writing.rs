@@ -1,0 +1,243 @@
+//! What the engine's thread writes into the store: the events of the runs that are open here, and how they ended.
+
+use std::time::{Duration, Instant};
+
+use super::commands::cancel;
+use super::record::Outcome;
+use super::store::{Append, Error, FOLLOWED_AT_ONCE, Fate, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
+use super::worker::{Owned, WRITE_INTERVAL, Worker};
+use crate::core::log::Lookup;
+use crate::core::wake::Key;
+use crate::core::{Fence, Seq};
+
+/// So many events make the next write come at once.
+const BUSY_WRITE: usize = 256;
+/// Runs of which is written at once.
+const WRITTEN_AT_ONCE: usize = 64;
+/// How many runs are remembered whose end was stored last, and how long.
+const ENDED: usize = 256;
+const END_AGE: Duration = Duration::from_secs(3);
+
+/// Why a run is cancelled that another process ended.
+const LOST: &str = "the store took this process for dead and ended its runs";
+
+/// What is to be stored of one run.
+struct Batch {
+    key: Key,
+    append: Append,
+    /// Events that were evicted before they could be stored.
+    lost: u64,
+    /// There may be more.
+    more: bool,
+}
+
+impl Worker {
+    /// Note which of the runs that are open here have something new.
+    pub(super) fn note_ready(&mut self) {
+        for key in self.port.take_ready() {
+            if let Some(owned) = self.owned.get_mut(&key) {
+                owned.is_ready = true;
+            }
+        }
+    }
+
+    /// Store what is new of the runs that are open here.
+    pub(super) fn write(&mut self) {
+        self.note_ready();
+        let ready: Vec<Key> = self.owned.iter().filter(|(_, owned)| owned.is_ready).map(|(key, _)| *key).collect();
+        let mut written = 0;
+        for some in ready.chunks(WRITTEN_AT_ONCE) {
+            match self.write_some(some) {
+                Ok(events) => written += events,
+                Err(_) => break,
+            }
+            // After an outage there may be so much that it takes longer than others wait for a sign of life.
+            self.keep_alive();
+        }
+        let pause = if written >= BUSY_WRITE { Duration::ZERO } else { WRITE_INTERVAL };
+        self.next_write = Instant::now() + pause;
+    }
+
+    /// Store what is new of these runs; returns how many events that were.
+    fn write_some(&mut self, ready: &[Key]) -> Result<usize> {
+        let batches: Vec<Batch> = ready.iter().filter_map(|key| self.batch(*key)).collect();
+        if batches.is_empty() {
+            return Ok(0);
+        }
+        let written: usize = batches.iter().map(|batch| batch.append.events.len()).sum();
+        let (appends, rest): (Vec<_>, Vec<_>) =
+            batches.into_iter().map(|batch| (batch.append, (batch.key, batch.lost, batch.more))).unzip();
+        match self.ask(|store| store.append(&appends)) {
+            Ok(fates) => {
+                self.wrote.extend(appends.iter().map(|append| append.fence));
+                self.recovered();
+                for ((append, (key, lost, more)), fate) in appends.iter().zip(rest).zip(fates) {
+                    if fate == Fate::Stored {
+                        self.shared.health.lock().events_stored += append.events.len() as u64;
+                    }
+                    self.settle(key, append, lost, more, fate);
+                }
+                Ok(written)
+            }
+            Err(error) => {
+                for (key, ..) in rest {
+                    self.owned.entry(key).and_modify(|owned| owned.is_ready = true);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What is new of one run. Its log wakes the engine at the next event, if this is all.
+    fn batch(&mut self, key: Key) -> Option<Batch> {
+        let owned = self.owned.get_mut(&key)?;
+        let (mut events, mut bytes, mut lost, mut next) = (Vec::new(), 0, 0, owned.next);
+        let mut ended = false;
+        let state = owned.run.lock();
+        let more = loop {
+            match state.log.at(next) {
+                Lookup::Gap(gap) => {
+                    lost += gap.missed();
+                    next = gap.to.next();
+                }
+                Lookup::Event(payload, terminal) => {
+                    bytes += payload.encoded_len();
+                    events.push(StoredEvent { seq: next, payload: payload.clone() });
+                    next = next.next();
+                    ended = terminal;
+                }
+                Lookup::Pending | Lookup::Ended => break false,
+            }
+            if events.len() >= PAGE || bytes >= PAGE_BYTES {
+                break true;
+            }
+        };
+        let epoch = state.epoch();
+        drop(state);
+        let armed = more || owned.run.arm(epoch, &self.port);
+        owned.is_ready = more || !armed;
+        if next == owned.next {
+            return None;
+        }
+        let end = ended.then(|| {
+            let noted = self.shared.outcomes.lock().get(&owned.record.fence).cloned();
+            let json = events.last().map(|event| event.payload.json()).unwrap_or_default();
+            noted.unwrap_or_else(|| Outcome::of_event(json))
+        });
+        let append = Append { fence: owned.record.fence, events, last: next.previous(), end };
+        Some(Batch { key, append, lost, more: more || !armed })
+    }
+
+    /// Note what became of a run's batch.
+    fn settle(&mut self, key: Key, append: &Append, lost: u64, more: bool, fate: Fate) {
+        let Some(owned) = self.owned.get_mut(&key) else { return };
+        match fate {
+            Fate::Stored => {
+                owned.next = append.last.next();
+                owned.record.last = append.last;
+                owned.is_ready |= more;
+                self.shared.health.lock().events_lost += lost;
+                if let Some(end) = &append.end {
+                    let owned = self.drop_owned(key);
+                    self.ended.extend(owned.map(|owned| (Instant::now(), owned, end.clone())));
+                    let excess = self.ended.len().saturating_sub(ENDED);
+                    self.ended.drain(..excess);
+                }
+            }
+            Fate::Unknown => {
+                let record = owned.begin_again();
+                // If this fails, so does the next write, and it is tried again.
+                if matches!(self.ask(|store| store.restore(&record)), Ok(false)) {
+                    self.lose(key);
+                }
+            }
+            Fate::Refused => self.lose(key),
+        }
+    }
+
+    /// Stop storing a run that another process ended, since it took this one for dead, and cancel it.
+    fn lose(&mut self, key: Key) {
+        let Some(owned) = self.owned.get(&key) else { return };
+        let (manager, run_id) = (owned.manager.clone(), owned.run.id.clone());
+        self.say(&format!(
+            "Run {run_id} was ended or replaced by another process, so its events are no longer stored and it is cancelled"
+        ));
+        cancel(manager, run_id, Some(LOST));
+        drop(self.drop_owned(key));
+    }
+
+    /// See what the store has of the runs that are open here. What it lost is stored again, as far as memory holds it: a
+    /// server that was away may be back without its newest data, or without any. What others ended is lost here.
+    pub(super) fn review(&mut self) -> Result<()> {
+        let owned: Vec<(Key, Fence)> = self.owned.iter().map(|(key, owned)| (*key, owned.record.fence)).collect();
+        for some in owned.chunks(FOLLOWED_AT_ONCE) {
+            // Records alone: no event has such a seq.
+            let wanted: Vec<_> = some.iter().map(|(_, fence)| (*fence, Seq(u64::MAX))).collect();
+            let found = self.ask(|store| store.follow(&wanted))?;
+            for ((key, _), progress) in some.iter().zip(found) {
+                let Some(owned) = self.owned.get_mut(key) else { continue };
+                match progress {
+                    Progress::Missing => {
+                        let record = owned.begin_again();
+                        if !self.ask(|store| store.restore(&record))? {
+                            self.lose(*key);
+                        }
+                    }
+                    Progress::Running(last, _) if last < owned.next.previous() => {
+                        (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
+                    }
+                    Progress::Ended(record, _) if record.end_fence.is_some() => self.lose(*key),
+                    Progress::Running(..) | Progress::Ended(..) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_owned(&mut self, key: Key) -> Option<Owned> {
+        let owned = self.owned.remove(&key)?;
+        self.last_owned = Some(Instant::now());
+        self.shared.outcomes.lock().remove(&owned.record.fence);
+        Some(owned)
+    }
+
+    /// Store again how runs ended that a server, which is back without its newest data, has as running.
+    pub(super) fn review_ends(&mut self) -> Result<()> {
+        let wanted: Vec<_> = self.ended.iter().map(|(_, owned, _)| (owned.record.fence, Seq(u64::MAX))).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let found = self.ask(|store| store.follow(&wanted))?;
+        for ((_, mut owned, end), progress) in std::mem::take(&mut self.ended).into_iter().zip(found) {
+            if let Progress::Running(last, _) = progress {
+                (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
+                self.shared.outcomes.lock().insert(owned.record.fence, end);
+                self.owned.insert(owned.run.key, owned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forget the ends of runs that a server has written to its disk by now, if it does that each second.
+    pub(super) fn forget_ends(&mut self) {
+        self.ended.retain(|(at, ..)| at.elapsed() < END_AGE);
+    }
+
+    /// Store all that has been published.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            self.write();
+            if !self.owned.values().any(|owned| owned.is_ready) {
+                return Ok(());
+            }
+            let health = self.shared.health.lock().error.clone();
+            if let Some(error) = health {
+                return Err(Error::Failed(error));
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Busy);
+            }
+        }
+    }
+}
