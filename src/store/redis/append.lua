@@ -59,6 +59,6 @@ for number = 1, tonumber(ARGV[3]) do
 end
 if #changed > 0 then
   redis.call('HINCRBY', clock, 'bytes', all_bytes)
-  ring('runs ' .. owner .. ' ' .. table.concat(changed, ' '))
+  ring_runs(owner, changed)
 end
 return fates

@@ -32,6 +32,13 @@ local function ring(message)
   redis.call('PUBLISH', key('bell'), text(number) .. ' ' .. message)
 end
 
+-- Tell of the runs that an owner, or whoever acts for one, has changed.
+local function ring_runs(owner, fences)
+  if #fences > 0 then
+    ring('runs ' .. owner .. ' ' .. table.concat(fences, ' '))
+  end
+end
+
 local function is_running(fence)
   return redis.call('HGET', key('run', fence), 'status') == 'running'
 end
@@ -71,11 +78,12 @@ local function finish(fence, fields, finished, age)
   end
 end
 
--- End a run whose owner does not. `head` and `tail` are the terminal event before and after the run id, `why` the error.
--- Returns whether it was running.
-local function interrupt(fence, head, tail, why, age)
+-- End a run of an owner that does not. `head` and `tail` are the terminal event before and after the run id, `why` the
+-- error. Returns whether it was running; if not, it is no longer listed as the owner's.
+local function interrupt(owner, fence, head, tail, why, age)
   local record = redis.call('HMGET', key('run', fence), 'status', 'run_id', 'last')
   if record[1] ~= 'running' then
+    redis.call('SREM', key('runs-of', owner), fence)
     return false
   end
   -- The owner may have given the next seq to an event that it could not store any more. The fence of its own keeps the two

@@ -5,13 +5,9 @@ local owner, age, head, tail, why = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local ended = {}
 for at = 6, #ARGV do
   local fence = ARGV[at]
-  if interrupt(fence, head, tail, why, age) then
+  if interrupt(owner, fence, head, tail, why, age) then
     ended[#ended + 1] = fence
-  else
-    redis.call('SREM', key('runs-of', owner), fence)
   end
 end
-if #ended > 0 then
-  ring('runs ' .. owner .. ' ' .. table.concat(ended, ' '))
-end
+ring_runs(owner, ended)
 return #ended

@@ -46,10 +46,8 @@ for _, owner in ipairs(owners) do
       if #ended == most then
         break
       end
-      if interrupt(fence, head, tail, why, age) then
+      if interrupt(owner, fence, head, tail, why, age) then
         ended[#ended + 1] = fence
-      else
-        redis.call('SREM', key('runs-of', owner), fence)
       end
     end
     -- The records may be gone when the owner goes on: what it had begun by now is not to come back with it.
@@ -60,7 +58,5 @@ for _, owner in ipairs(owners) do
     end
   end
 end
-if #ended > 0 then
-  ring('runs ' .. self .. ' ' .. table.concat(ended, ' '))
-end
+ring_runs(self, ended)
 return #ended
