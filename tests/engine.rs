@@ -485,6 +485,22 @@ fn what_a_reader_lacked_was_never_refused_when_the_thread_ended() {
 }
 
 #[test]
+fn questions_that_waited_when_the_thread_ended_had_no_answer() {
+    let (unstick, stuck) = crossbeam_channel::bounded(1);
+    let report = Box::new(|_: Level, _: &str| ());
+    let manager = RunManager::new(limits(10, 1 << 20, 100, 1 << 20));
+    let engine = Engine::of("broken too", manager, || Box::new(Broken(stuck)), report).unwrap();
+    let waiting: Vec<_> = (0..3).map(|number| engine.find(RunId::Int(number))).collect();
+    unstick.send(()).unwrap();
+    let later = engine.find(RunId::Int(9));
+    let deadline = Instant::now() + PATIENCE;
+    for answer in waiting.iter().chain([&later]) {
+        answer.wait(Some(deadline));
+        assert!(matches!(answer.take(), Ok(Err(Error::Failed(_)))), "the asker waits for its timeout");
+    }
+}
+
+#[test]
 fn constant_questions_kept_mirrors_from_being_filled() {
     let folder = Folder::new();
     let (owner, other) = (folder.process("a"), folder.process("b"));
