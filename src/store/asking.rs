@@ -54,8 +54,8 @@ impl Worker {
         match question(&mut **store) {
             Ok(answer) => {
                 // What can be read may still refuse to be written.
-                if !self.refuses_writes && !self.owned.values().any(|owned| owned.is_ready) {
-                    self.recovered();
+                if !self.refuses_writes {
+                    self.recover_if_stored();
                 }
                 Ok(answer)
             }
@@ -77,6 +77,15 @@ impl Worker {
         let answer = self.ask(&question);
         let is_lost = was_connected && self.store.is_none() && self.retry_at.is_some_and(|at| at <= Instant::now());
         if answer.is_err() && is_lost { self.ask(question) } else { answer }
+    }
+
+    /// Note that the store answers, and so works again unless it has yet to take something.
+    pub fn recover_if_stored(&mut self) {
+        let has_failed = self.retry_at.is_some() || self.locked_since.is_some();
+        // In this order: every question comes by here, and the runs may be many.
+        if has_failed && !self.has_unstored() {
+            self.recovered();
+        }
     }
 
     /// Note that the store can be written.

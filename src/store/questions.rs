@@ -72,8 +72,8 @@ impl Worker {
 
     fn begin_record(&mut self, new: &NewRun) -> Result<Begun> {
         let begun = self.begin_or_find(new)?;
-        if matches!(begun, Begun::Started(_)) && !self.owned.values().any(|owned| owned.is_ready) {
-            self.recovered();
+        if matches!(begun, Begun::Started(_)) {
+            self.recover_if_stored();
         }
         Ok(begun)
     }

@@ -60,10 +60,9 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    /// Store everything again that its log holds, in a store that knows nothing of it; returns the record to write.
-    pub fn begin_again(&mut self) -> Record {
-        (self.next, self.record.last, self.is_ready) = (Seq::FIRST, Seq::ZERO, true);
-        self.record.clone()
+    /// Store what its log holds after `last`, in a store that has no more.
+    pub fn store_after(&mut self, last: Seq) {
+        (self.next, self.record.last, self.is_ready) = (last.next(), last, true);
     }
 }
 
@@ -253,13 +252,18 @@ impl Worker {
         if self.store.is_none() {
             due = due.min(self.retry_at.unwrap_or(now));
         }
-        if self.owned.values().any(|owned| owned.is_ready) {
+        if self.has_unstored() {
             due = due.min(self.retry_at.unwrap_or(self.next_write));
         }
         if self.polls() {
             due = due.min(self.retry_at.map_or(self.next_poll, |at| at.max(self.next_poll)));
         }
         due
+    }
+
+    /// Whether a run that is open here may have events that are not stored.
+    pub fn has_unstored(&self) -> bool {
+        self.owned.values().any(|owned| owned.is_ready)
     }
 
     /// Whether news of other processes matter.
@@ -381,8 +385,8 @@ impl Worker {
         }
         self.forget_ends();
         let more = self.ask(|store| store.tidy());
-        if more.is_ok() && !self.owned.values().any(|owned| owned.is_ready) {
-            self.recovered();
+        if more.is_ok() {
+            self.recover_if_stored();
         }
         if let Ok(usage) = self.ask(|store| store.usage()) {
             self.shared.health.lock().usage = usage;

@@ -145,14 +145,22 @@ impl Worker {
                 }
             }
             Fate::Unknown => {
-                let record = owned.begin_again();
                 // If this fails, so does the next write, and it is tried again.
-                if matches!(self.ask(|store| store.restore(&record)), Ok(false)) {
-                    self.lose(key);
-                }
+                let _ = self.restore(key);
             }
             Fate::Refused => self.lose(key),
         }
+    }
+
+    /// Store a run anew, of which the store knows nothing; one that another process ended is lost.
+    fn restore(&mut self, key: Key) -> Result<()> {
+        let Some(owned) = self.owned.get_mut(&key) else { return Ok(()) };
+        owned.store_after(Seq::ZERO);
+        let record = owned.record.clone();
+        if !self.ask(|store| store.restore(&record))? {
+            self.lose(key);
+        }
+        Ok(())
     }
 
     /// Stop storing a run that another process ended, since it took this one for dead, and cancel it.
@@ -177,14 +185,9 @@ impl Worker {
             for ((key, _), progress) in some.iter().zip(found) {
                 let Some(owned) = self.owned.get_mut(key) else { continue };
                 match progress {
-                    Progress::Missing => {
-                        let record = owned.begin_again();
-                        if !self.ask(|store| store.restore(&record))? {
-                            self.lose(*key);
-                        }
-                    }
+                    Progress::Missing => self.restore(*key)?,
                     Progress::Running(last, _) if last < owned.next.previous() => {
-                        (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
+                        owned.store_after(last);
                     }
                     Progress::Ended(record, _) if record.end_fence.is_some() => self.lose(*key),
                     Progress::Running(..) | Progress::Ended(..) => {}
@@ -210,7 +213,7 @@ impl Worker {
         let found = self.ask(|store| store.follow(&wanted))?;
         for ((_, mut owned, end), progress) in std::mem::take(&mut self.ended).into_iter().zip(found) {
             if let Progress::Running(last, _) = progress {
-                (owned.next, owned.record.last, owned.is_ready) = (last.next(), last, true);
+                owned.store_after(last);
                 self.shared.outcomes.lock().insert(owned.record.fence, end);
                 self.owned.insert(owned.run.key, owned);
             }
@@ -228,7 +231,7 @@ impl Worker {
         let deadline = Instant::now() + Duration::from_secs(2);
         loop {
             self.write();
-            if !self.owned.values().any(|owned| owned.is_ready) {
+            if !self.has_unstored() {
                 return Ok(());
             }
             let health = self.shared.health.lock().error.clone();
