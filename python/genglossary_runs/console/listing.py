@@ -7,7 +7,7 @@ from genglossary_runs.errors import StoreError
 from genglossary_runs.runner import Run, Runner, StoredRun
 
 from .models import Page, Record
-from .records import Row, matches, record_of
+from .records import Row, matches, queue_positions, record_of
 from .watch import Watch
 
 Readable = Callable[[Sequence[str]], Awaitable[list[bool]]]
@@ -63,7 +63,7 @@ class Listing:
     async def show(self, row: Row) -> Record:
         """Show a run with all that is known of it."""
         if isinstance(row, Run):
-            return record_of(row, position=self._positions().get(row.run_id))
+            return record_of(row, position=queue_positions(self._runner).get(row.run_id))
         return record_of(row, seen=await self._watch.caught_up(row))
 
     async def page(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
@@ -115,15 +115,12 @@ class Listing:
         return self._shown(taken, total)
 
     def _shown(self, taken: "_Taken", total: int | None) -> Page:
-        positions = self._positions()
+        positions = queue_positions(self._runner)
         runs = []
         for row in taken.rows:
             seen = self._watch.seen(row) if isinstance(row, StoredRun) and row.finished_at is None else None
             runs.append(record_of(row, position=positions.get(row.run_id), seen=seen))
         return Page(runs=runs, next=taken.next, total=total, store_error=None)
-
-    def _positions(self) -> dict[int | str, int]:
-        return {run.run_id: number for number, run in enumerate(self._runner.queued(), start=1)}
 
 
 def _newer(stored: StoredRun, run: Run | None) -> Row:

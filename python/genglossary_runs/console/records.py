@@ -6,13 +6,18 @@ from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from genglossary_runs.runner import Run, StoredRun
+from genglossary_runs.runner import Run, Runner, StoredRun
 
 from .models import Progress, Record
 from .results import kind_of
 from .watch import Seen
 
 Row: TypeAlias = Run | StoredRun
+
+
+def queue_positions(runner: Runner) -> dict[int | str, int]:
+    """The places of the runs that wait for their turn, the next one at 1."""
+    return {run.run_id: number for number, run in enumerate(runner.queued(), start=1)}
 
 
 def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None) -> Record:

@@ -23,7 +23,7 @@ from genglossary_runs.runner import Run, Runner
 
 from .access import Access, call
 from .models import StartRefusal
-from .records import record_of
+from .records import queue_positions, record_of
 
 Start: TypeAlias = Callable[[Request, dict[str, Any]], Run | Awaitable[Run]]
 """Starts a run for a request, from its body."""
@@ -97,8 +97,7 @@ class Starts:
             return _refused(503, "The server is stopping and starts no more runs", retry=True)
         except StoreError as error:
             return _refused(503, str(error), retry=True)
-        waiting = {each.run_id: number for number, each in enumerate(self._runner.queued(), start=1)}
-        content = record_of(run, position=waiting.get(run.run_id)).model_dump_json().encode()
+        content = record_of(run, position=queue_positions(self._runner).get(run.run_id)).model_dump_json().encode()
         if attempt is not None:
             attempt.run_id, attempt.content = str(run.run_id), content
         return _started(str(run.run_id), content)
