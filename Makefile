@@ -35,9 +35,9 @@ test-rust:
 	cargo test --quiet
 
 test-python: dev
-	@sh scripts/install-browser.sh
-	@sh scripts/install-redis.sh
-	@sh scripts/install-nginx.sh
+	@sh scripts/install-package.sh chromium chromium
+	@sh scripts/install-package.sh redis-server redis-server valkey-server
+	@sh scripts/install-package.sh nginx-light nginx
 	@# Most tests wait for servers, browsers and processes. Those of a file share them, so a file stays in one process.
 	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
@@ -70,7 +70,7 @@ bench: dev
 	$(BIN)/python benches/stores.py
 	$(BIN)/python benches/lists.py
 	$(BIN)/python benches/console.py
-	@sh scripts/install-redis.sh
+	@sh scripts/install-package.sh redis-server redis-server valkey-server
 	$(BIN)/python benches/redis.py
 
 loom:

@@ -129,7 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
-        sys.exit("Chromium is needed; scripts/install-browser.sh installs it")
+        sys.exit("Chromium is needed; install Debian's package chromium")
     runner = Runner(RunManager(history=2 * options.lines))
     runner.start(lambda context: write(options.lines, context), name="long").wait()
     runner.start(lambda context: write(1, context), name="short", run_id="short").wait()

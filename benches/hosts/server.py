@@ -16,9 +16,7 @@ class RedisServer:
 
     def __init__(self) -> None:
         if COMMAND is None:
-            sys.exit(
-                "This needs a Redis server: run scripts/install-redis.sh, or install redis-server or valkey-server."
-            )
+            sys.exit("This needs a Redis server: install redis-server or valkey-server.")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]

@@ -76,7 +76,7 @@ def speaker() -> Iterator[Speaker]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("Chromium is not installed; scripts/install-browser.sh installs it")
+        pytest.skip("Chromium is not installed; make test installs it on Debian")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser

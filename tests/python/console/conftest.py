@@ -27,7 +27,7 @@ window.setTimeout = (call, after, ...rest) => set(call, after > 1000 ? after / 1
 """
 
 CHROMIUM = shutil.which("chromium")
-WITHOUT = "Chromium is not installed, so the run console is not tested; scripts/install-browser.sh installs it"
+WITHOUT = "Chromium is not installed, so the run console is not tested; make test installs it on Debian"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,8 +17,8 @@ COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 def need_redis() -> str:
     """The command that starts a server. Without one the test is skipped, but never where checks must be complete."""
     if COMMAND is None:
-        assert "CI" not in os.environ, "these checks need a Redis server: run scripts/install-redis.sh"
-        pytest.skip("no redis-server is installed; see scripts/install-redis.sh")
+        assert "CI" not in os.environ, "these checks need a Redis server: install redis-server"
+        pytest.skip("no redis-server is installed; make test installs it on Debian")
     return COMMAND
 
 

@@ -31,9 +31,7 @@ http {{
 }}
 """
 
-pytestmark = pytest.mark.skipif(
-    NGINX is None, reason="nginx is not installed; scripts/install-nginx.sh installs it on Debian"
-)
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; make test installs it on Debian")
 
 
 @contextmanager
