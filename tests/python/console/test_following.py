@@ -371,6 +371,23 @@ def test_a_result_may_be_text_or_a_link(page: Page, served: Served) -> None:
     expect(page.locator("#result a")).to_have_attribute("href", f"api/runs/{link.run_id}/result")
 
 
+def test_what_was_unfolded_in_a_result_was_folded_again_with_the_next_look_at_the_runs(page: Page, served: Served) -> None:
+    live = served.live_run()
+    live.end({"one": {"two": {"three": {"four": "deep inside"}}}})
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("tab", name="Result").click()
+    page.locator("#result summary").first.click()
+    expect(page.locator("#result")).to_contain_text("deep inside")
+    # Each of these is seen with a look at the runs.
+    later = served.live_run("later")
+    expect(runs_of(page)).to_have_count(2)
+    later.end()
+    expect(runs_of(page).filter(has_text="later")).to_contain_text("completed")
+    expect(page.locator("#result")).to_contain_text("deep inside")
+    page.get_by_role("button", name="日本語").click()
+    expect(page.locator("#result summary").first).to_contain_text("件")
+
+
 def test_each_run_shows_its_own_result(page: Page, served: Served) -> None:
     done, running = served.live_run("done"), served.live_run("going on")
     done.end()

@@ -3,13 +3,14 @@
 import { ask, runPath } from "./api.js";
 import { attempt } from "./connection.js";
 import { $, element, visible } from "./dom.js";
-import { number, text } from "./texts.js";
+import { language, number, text } from "./texts.js";
 
 const MOST_ITEMS = 200; // shown at once
 const DEEPEST_TABLE = 2;
 
 let shown = null; // { runId, kind, value }
 let asking = null;
+let onPage = null; // what of `shown` is there already, and in which language
 
 export function clearResult() {
   shown = null;
@@ -38,19 +39,19 @@ export function showResult(run) {
   $("no-result").textContent = text(isActive ? "noResultYet" : "noResult");
   $("result-tools").hidden = !shown;
   $("open-result").hidden = !shown;
-  if (!shown) return $("result").replaceChildren();
-  const { runId, kind, value } = shown;
+  // What stays the same is left alone: somebody may have unfolded or selected a part of it.
+  if (onPage && onPage.shown === shown && onPage.language === language) return;
+  onPage = { shown, language };
+  $("result").replaceChildren(...(shown ? [resultElement(shown)] : []));
+}
+
+function resultElement({ runId, kind, value }) {
   const href = runPath(runId, "/result");
   $("save-result").hidden = kind === "link";
   $("save-result").href = href;
   $("save-result").download = `${runId}.${kind === "text" ? "txt" : "json"}`;
-  return $("result").replaceChildren(
-    kind === "link"
-      ? element("a", { href, target: "_blank", rel: "noreferrer" }, text("openResult"))
-      : kind === "text"
-        ? element("pre", { dir: "auto" }, visible(value))
-        : valueElement(value),
-  );
+  if (kind === "link") return element("a", { href, target: "_blank", rel: "noreferrer" }, text("openResult"));
+  return kind === "text" ? element("pre", { dir: "auto" }, visible(value)) : valueElement(value);
 }
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
