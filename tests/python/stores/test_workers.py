@@ -84,10 +84,13 @@ def test_any_worker_serves_any_run(server: str) -> None:
         assert stream(server, 7, whole[-1][0]) == []
 
 
-def test_streams_end_when_the_worker_that_ran_a_run_is_killed(server: str) -> None:
+def test_streams_end_when_the_worker_that_ran_a_run_is_killed(server: str, place: Place) -> None:
     owner = httpx.post(f"{server}/7/start", timeout=DEADLINE).json()
     for number in range(5):
-        httpx.post(f"{server}/7/publish?n={number}", timeout=DEADLINE)
+        httpx.post(f"{server}/7/publish?n={number}", timeout=DEADLINE).raise_for_status()
+    # A process that is killed loses what it has yet to store, and what is seen here is stored.
+    stored = place.manager().subscribe(7, "0", must_exist=True)
+    wait_until(lambda: stored.qsize() == 5)
     os.kill(owner, signal.SIGKILL)
 
     def ended() -> bool:
