@@ -103,4 +103,4 @@ class Refusal(BaseModel):
 class StartRefusal(Refusal):
     """Why a start is refused."""
 
-    run_id: Text | None = Field(None, description="The run that is in the way")
+    run_id: Text | None = Field(None, description="The run in the way; null if there is none that this client may read")

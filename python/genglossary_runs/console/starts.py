@@ -2,7 +2,7 @@
 
 As draft-ietf-httpapi-idempotency-key-header describes it: a repeated request gets the answer of the first; with another
 body it is refused with 422, and while the first is being answered with 409. A start that was refused may be tried again
-with its key.
+with its key. Whether a request may read a run is asked before any answer tells of a run that it did not start.
 """
 
 import asyncio
@@ -73,6 +73,9 @@ class Starts:
         if earlier is not None and earlier.content is None:
             return _refused(409, "The first request with this Idempotency-Key is still being answered", retry=True)
         if earlier is not None and earlier.content is not None:
+            # Keys are no secrets: another client may have sent this one, or this client may have lost its rights since.
+            if not await self._access.allows(request, "read", earlier.run_id):
+                return _refused(403, "You may not read the run that this Idempotency-Key started")
             return _started(earlier.run_id, earlier.content)
         attempt = self._attempts[key] = _Attempt(fingerprint, time.monotonic())
         # A client that goes away stops its request, and not the start: its next try is to get the answer of this one.
@@ -85,14 +88,14 @@ class Starts:
             return _refused(429, f"{self._max_queued} runs are waiting for their turn", retry=True)
         try:
             run = await call(self._start, request, body)
-        except RunExistsError as error:
+        except (RunExistsError, AlreadyRunningError) as error:
+            run_id = None if error.run_id is None else str(error.run_id)
+            if run_id is not None and not await self._access.allows(request, "read", run_id):
+                return _refused(409, "A run that you may not read is in the way")
             # The application makes ids of keys: another process may have started it for an earlier request.
-            run_id = str(error.run_id)
-            if attempt is None or error.run is None or not await self._access.allows(request, "read", run_id):
+            if attempt is None or error.run is None or isinstance(error, AlreadyRunningError):
                 return _refused(409, str(error), run_id=run_id)
             run = error.run
-        except AlreadyRunningError as error:
-            return _refused(409, str(error), run_id=None if error.run_id is None else str(error.run_id))
         except RunnerShutDownError:
             return _refused(503, "The server is stopping and starts no more runs", retry=True)
         except StoreError as error:

@@ -168,6 +168,38 @@ async def test_a_key_does_not_show_a_run_that_may_not_be_read(runner: Runner) ->
         assert (await client.post("/runs", {}, key="known"))["name"] == "Known"
 
 
+async def test_a_key_repeats_its_answer_only_to_those_who_may_start_and_read_that_run(runner: Runner) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(nothing, name="A secret")
+
+    def allow(request: Request, action: str, run_id: str | None) -> bool:
+        return action in request.headers["rights"].split()
+
+    async with serving(runner, start, allow=allow) as client:
+        client.http.headers["rights"] = "start read"
+        first = await client.post("/runs", {}, key="one")
+        for rights in ("start", "read"):
+            client.http.headers["rights"] = rights
+            refusal = await client.post("/runs", {}, 403, key="one")
+            assert "secret" not in str(refusal)
+            assert first["id"] not in str(refusal)
+        client.http.headers["rights"] = "start read"
+        assert await client.post("/runs", {}, key="one") == first
+    assert len(runner.runs()) == 1
+
+
+async def test_a_refusal_does_not_tell_of_a_run_in_the_way_that_may_not_be_read(runner: Runner, gate: Gate) -> None:
+    def start(request: Request, body: dict[str, Any]) -> Run:
+        return runner.start(nothing, **body)
+
+    hidden = runner.start(gate, run_id="hidden", key="book")
+    async with serving(runner, start, allow=lambda request, action, run_id: run_id is None) as client:
+        for body in ({"key": "book"}, {"run_id": hidden.run_id}):
+            refusal = await client.post("/runs", body, 409)
+            assert refusal == {"detail": "A run that you may not read is in the way", "run_id": None}
+    gate.opened.set()
+
+
 async def test_a_body_is_not_read_before_the_start_is_allowed_nor_beyond_its_limit(runner: Runner) -> None:
     taken = 0
 
