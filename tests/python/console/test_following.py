@@ -371,7 +371,7 @@ def test_a_result_may_be_text_or_a_link(page: Page, served: Served) -> None:
     expect(page.locator("#result a")).to_have_attribute("href", f"api/runs/{link.run_id}/result")
 
 
-def test_what_was_unfolded_in_a_result_was_folded_again_with_the_next_look_at_the_runs(page: Page, served: Served) -> None:
+def test_what_was_unfolded_in_a_result_was_folded_again_with_the_next_look(page: Page, served: Served) -> None:
     live = served.live_run()
     live.end({"one": {"two": {"three": {"four": "deep inside"}}}})
     open_run(page, served.url, live.run_id, "completed")
