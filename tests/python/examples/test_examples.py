@@ -3,7 +3,6 @@
 import importlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from types import ModuleType
 import httpx
 import pytest
 from genglossary_runs.client import follow
+from ports import held_port
 from runner.support import DEADLINE, until
 from streams.servers import Site
 
@@ -69,10 +69,13 @@ def test_the_example_with_async_work(served: tuple[ModuleType, Site], monkeypatc
     assert len(site.client.get(f"/api/runs/{second['id']}/result").text.splitlines()) == 30
 
 
-def test_the_example_with_two_workers(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@pytest.fixture
+def port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
+
+
+def test_the_example_with_two_workers(port: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "--workers", "2", "--port", str(port)]
     environment = {**os.environ, "RUNS_STORE": str(tmp_path / "runs.db")}
     server = subprocess.Popen([*command, "--log-level", "warning", "workers.app:app"], env=environment)

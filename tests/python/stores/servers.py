@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from ports import held_port
 
 COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -20,13 +22,6 @@ def need_redis() -> str:
         assert "CI" not in os.environ, "these checks need a Redis server: install redis-server"
         pytest.skip("no redis-server is installed; make test installs it on Debian")
     return COMMAND
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def ask(port: int, *words: object) -> Any:
@@ -63,7 +58,9 @@ class RedisServer:
     """A server on a port of its own, which it keeps when it is started again."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.folder, self.options, self.port = folder, options, free_port()
+        self.folder, self.options = folder, options
+        self._held = ExitStack()
+        self.port = self._held.enter_context(held_port())
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
@@ -106,3 +103,4 @@ class RedisServer:
         if self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.kill()
+        self._held.close()

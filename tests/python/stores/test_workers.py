@@ -3,14 +3,15 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from ports import held_port
 
 from .support import DEADLINE, INTERRUPTED, Place, wait_until
 
@@ -18,9 +19,12 @@ from .support import DEADLINE, INTERRUPTED, Place, wait_until
 @pytest.fixture
 def server(place: Place) -> Iterator[str]:
     """The address of four workers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with held_port() as port, serving(place, port) as address:
+        yield address
+
+
+@contextmanager
+def serving(place: Place, port: int) -> Iterator[str]:
     command = [
         sys.executable,
         "-m",

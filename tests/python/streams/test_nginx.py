@@ -3,13 +3,13 @@
 import select
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from core.support import DEADLINE, wait_until
+from ports import held_port
 
 from .commands import Command, start, start_server
 from .servers import SMALL
@@ -46,8 +46,14 @@ def serving() -> Iterator[Command]:
 def proxying(folder: Path, *servers: Command, read_timeout: str = "60s") -> Iterator[Command]:
     """nginx in front of some servers. Nothing in the configuration differs but its addresses and the timeout."""
     assert NGINX is not None
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with held_port() as port:
+        configure(folder, port, servers, read_timeout)
+        command = [NGINX, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
+        with start(command, port) as proxy:
+            yield proxy
+
+
+def configure(folder: Path, port: int, servers: tuple[Command, ...], read_timeout: str) -> None:
     replacements = {
         "    server 127.0.0.1:8000;": "".join(f"server 127.0.0.1:{server.port};" for server in servers),
         "listen 80;": f"listen 127.0.0.1:{port};",
@@ -62,9 +68,6 @@ def proxying(folder: Path, *servers: Command, read_timeout: str = "60s") -> Iter
     # Its workers are another user's when it is started by root.
     for reached in (folder, *folder.parents[:2]):
         reached.chmod(0o755)
-    command = [NGINX, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
-    with start(command, port) as proxy:
-        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """The ways to a server: TLS, users and passwords, databases, sockets of Unix, and nodes of a cluster."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 from genglossary_runs import RedisStore, RunManager, StoreError
+from ports import held_port
 
-from ..servers import RedisServer, free_port
+from ..servers import RedisServer
 from ..support import check_complete, read_to_end, wait_until
 
 Start = Callable[..., RedisServer]
@@ -25,13 +26,19 @@ def check(store: RedisStore) -> None:
     assert here.stats()["store"]["error"] is None
 
 
-def test_tls(redis_server: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port besides a server's usual one, or without one."""
+    with held_port() as port:
+        yield port
+
+
+def test_tls(redis_server: Start, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    port = free_port()
     options: list[str] = []
     for name, file in (("cert", "cert.pem"), ("key", "key.pem"), ("ca-cert", "ca.pem")):
         options += [f"--tls-{name}-file", str(tmp_path / file)]
@@ -67,13 +74,20 @@ def test_a_socket_of_unix(redis_server: Start, tmp_path: Path) -> None:
     check(RedisStore(f"unix://{tmp_path}/redis.sock"))
 
 
-def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_project(redis_server: Start, tmp_path: Path) -> None:
-    nodes, buses = [], []
-    for number in range(2):
+@pytest.fixture
+def buses() -> Iterator[list[int]]:
+    """Ports for the buses of two nodes: the usual one, 10,000 higher, may not exist."""
+    with held_port() as one, held_port() as two:
+        yield [one, two]
+
+
+def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_project(
+    redis_server: Start, buses: list[int], tmp_path: Path
+) -> None:
+    nodes = []
+    for number, bus in enumerate(buses):
         (tmp_path / str(number)).mkdir()
-        # The usual port of the bus, 10,000 higher, may be none.
-        buses.append(free_port())
-        options = ("--cluster-enabled", "yes", "--cluster-port", str(buses[-1]))
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
         nodes.append(redis_server(*options, "--dir", str(tmp_path / str(number))))
     nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
     nodes[1].ask("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
@@ -91,8 +105,8 @@ def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_project(redis_serve
     assert all(node.ask("DBSIZE") > 0 for node in nodes)
 
 
-def test_a_server_that_is_not_there_is_named_within_seconds() -> None:
-    store = RedisStore(f"redis://127.0.0.1:{free_port()}")
+def test_a_server_that_is_not_there_is_named_within_seconds(port: int) -> None:
+    store = RedisStore(f"redis://127.0.0.1:{port}")
     manager = RunManager(store=store)
     with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
         manager.open_run(7)
