@@ -34,8 +34,9 @@ def console(
     `router` describes, is at `api/` below it.
 
     Unless `allow` is given, everyone who reaches it may do everything; it then answers only to IP addresses, localhost
-    and `hosts`, so that no foreign site can reach it through a browser, and a warning in the log says when it was asked
-    from beyond loopback. Requests of other sites that would change something are refused in any case.
+    and `hosts`, so that no foreign site can reach it through a browser. The log says so when it is made, as a warning
+    if `hosts` has a name beyond loopback, and warns once more when the first request comes from there. Requests of
+    other sites that would change something are refused in any case.
 
     Args:
         runner: starts, lists and cancels the runs.

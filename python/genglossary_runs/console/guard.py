@@ -51,11 +51,21 @@ class Guard:
             app: what it guards.
             hosts: names of the server, besides localhost and every IP address; None for any name, where something else
                 tells who is asking.
-            is_open: nothing tells who is asking; the log says so once, when a request does not come over loopback.
+            is_open: nothing tells who is asking. The log says so at once, as a warning if `hosts` has a name beyond
+                loopback, and else for information; and as a warning with the first request that does not come over
+                loopback.
         """
         self._app = app
         self._hosts = None if hosts is None else {"localhost", *(host.lower() for host in hosts)}
         self._warns = is_open
+        if is_open:
+            # No server tells an application where it listens, so only names show at this time what is meant.
+            is_local = all(name == "localhost" or _is_loopback(name) is True for name in self._hosts or ())
+            logger.log(
+                logging.INFO if is_local else logging.WARNING,
+                "The run console has no allow=, so that everyone who can reach this server may read, start and cancel "
+                "runs: give it allow=, or serve it on loopback only",
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -97,14 +107,16 @@ class Guard:
 
 
 def _is_over_loopback(scope: Scope) -> bool:
-    return all(_is_loopback(end[0]) for end in (scope.get("server"), scope.get("client")) if end)
+    # What is no address is a UNIX socket, or a name that a test made up.
+    return all(_is_loopback(end[0]) is not False for end in (scope.get("server"), scope.get("client")) if end)
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool | None:
+    """Returns whether an address is this machine's own; None if it is no address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return True  # a UNIX socket, or a name that a test made up
+        return None
 
 
 def _is_cross_site(headers: Headers) -> bool:

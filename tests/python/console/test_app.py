@@ -204,6 +204,25 @@ def test_it_says_once_that_it_is_open_to_everyone(
     ] * said
 
 
+@pytest.mark.parametrize(
+    ("hosts", "allow", "level"),
+    [
+        (None, None, "INFO"),
+        (["localhost", "127.0.0.1", "::1"], None, "INFO"),
+        (["runs.example.com"], None, "WARNING"),
+        (["0.0.0.0"], None, "WARNING"),
+        (["runs.example.com"], lambda request, action, run_id: True, None),
+    ],
+)
+def test_it_says_at_start_up_that_it_is_open_to_everyone(
+    runner: Runner, caplog: pytest.LogCaptureFixture, hosts: Any, allow: Any, level: str | None
+) -> None:
+    caplog.set_level(logging.INFO)
+    console(runner, hosts=hosts, allow=allow)
+    said = [record.levelname for record in caplog.records if "everyone who can reach" in record.getMessage()]
+    assert said == ([] if level is None else [level])
+
+
 # Its files
 
 
