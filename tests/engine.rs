@@ -322,7 +322,7 @@ fn the_runs_of_a_manager_that_is_dropped_end_as_interrupted() {
     let reader = other.subscribe(Start::After(None));
     drop(owner);
     assert_eq!(read_all(&reader, 1), (3, 0));
-    let record = ask(&other.engine.find(RunId::Int(7))).unwrap().unwrap();
+    let (record, _) = ask(&other.engine.find(RunId::Int(7), false)).unwrap().unwrap();
     assert_eq!((record.status.word(), record.error.is_some()), ("failed", true));
 }
 
@@ -490,9 +490,9 @@ fn questions_that_waited_when_the_thread_ended_had_no_answer() {
     let report = Box::new(|_: Level, _: &str| ());
     let manager = RunManager::new(limits(10, 1 << 20, 100, 1 << 20));
     let engine = Engine::of("broken too", manager, || Box::new(Broken(stuck)), report).unwrap();
-    let waiting: Vec<_> = (0..3).map(|number| engine.find(RunId::Int(number))).collect();
+    let waiting: Vec<_> = (0..3).map(|number| engine.find(RunId::Int(number), false)).collect();
     unstick.send(()).unwrap();
-    let later = engine.find(RunId::Int(9));
+    let later = engine.find(RunId::Int(9), false);
     let deadline = Instant::now() + PATIENCE;
     for answer in waiting.iter().chain([&later]) {
         answer.wait(Some(deadline));
@@ -511,12 +511,12 @@ fn constant_questions_kept_mirrors_from_being_filled() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
-                    other.engine.find(RunId::Int(7));
+                    other.engine.find(RunId::Int(7), false);
                 }
             });
         }
         // The questions are many by now.
-        while other.engine.find(RunId::Int(7)).take().is_err() {
+        while other.engine.find(RunId::Int(7), false).take().is_err() {
             std::thread::yield_now();
         }
         owner.publish(1..=3);

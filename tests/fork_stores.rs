@@ -22,7 +22,7 @@ fn an_engine_that_started_after_all_were_closed_was_copied_open_by_the_fork() {
         Engine::of(name, manager, source, Box::new(|_: Level, _: &str| ())).unwrap()
     };
     let find = |engine: &Engine| {
-        let answer = engine.find(RunId::Int(1));
+        let answer = engine.find(RunId::Int(1), false);
         answer.wait(Some(Instant::now() + PATIENCE));
         assert!(matches!(answer.take(), Ok(Ok(None))));
     };

@@ -27,7 +27,7 @@ fn a_child_took_a_store_for_closed_that_could_not_even_be_asked_to_close() {
     let engine = Engine::of("stuck", manager(10), || Box::new(Stuck(stuck)), Box::new(|_, _| ())).unwrap();
     // Until the engine can be asked nothing more.
     let deadline = Instant::now() + PATIENCE;
-    while !matches!(engine.find(RunId::Int(1)).take(), Ok(Err(_))) {
+    while !matches!(engine.find(RunId::Int(1), false).take(), Ok(Err(_))) {
         assert!(Instant::now() < deadline);
     }
     let closed = close_all();

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NotRequired, Self, TypedDict, final, type_check_only
+from typing import Any, Literal, NotRequired, Self, TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -23,6 +23,7 @@ __all__ = [
     "StreamGroup",
     "Subscription",
     "__version__",
+    "result_kind",
     "stream_stats",
 ]
 
@@ -193,6 +194,7 @@ class RunManager:
             run_id: the run.
             event: as for `publish`.
             unless_active: leave a run that is open alone.
+            result: what the run returned, as JSON, for its record in the store; what is no JSON is left out.
 
         Returns:
             Whether this call finished the run. False if it had finished before: its first terminal event stays.
@@ -244,12 +246,17 @@ class RunManager:
     def store(self) -> SqliteStore | RedisStore | None:
         """The store that was given to the manager, or None."""
 
-    def run_record(self, run_id: RunId) -> dict[str, Any] | None:
+    def run_record(self, run_id: RunId, *, with_result: bool = True) -> dict[str, Any] | None:
         """What the store knows of a run, wherever it was executed. Waits for the store.
+
+        Args:
+            run_id: the run.
+            with_result: read its result, too, which may be large. Without it `result` is None.
 
         Returns:
             A dict with `run_id`, `fence` (which life of the id), `key`, `status` (`running`, or how it finished),
-            `owner`, `started_at` and `finished_at` (seconds since 1970), `error` and `result`; None if unknown.
+            `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind` (`text`,
+            `link`, `json`, or None where there is no result); None if unknown.
 
         Raises:
             StoreError: the store cannot be used.
@@ -257,7 +264,13 @@ class RunManager:
         """
 
     def run_records(
-        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        key: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        with_results: bool = True,
     ) -> list[dict[str, Any]]:
         """What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
 
@@ -265,6 +278,7 @@ class RunManager:
             key, status: only runs with these.
             before: only runs that began before the one with this `fence`, the last of the page before.
             limit: how many at most.
+            with_results: read their results, too, which may be large. Without them each `result` is None.
 
         Raises:
             StoreError: the store cannot be used.
@@ -314,11 +328,17 @@ class RunManager:
     def aowns_run(self, run_id: RunId) -> Awaitable[bool]:
         """Await what `owns_run` returns."""
 
-    def arun_record(self, run_id: RunId) -> Awaitable[dict[str, Any] | None]:
+    def arun_record(self, run_id: RunId, *, with_result: bool = True) -> Awaitable[dict[str, Any] | None]:
         """Await what `run_record` returns."""
 
     def arun_records(
-        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        key: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        with_results: bool = True,
     ) -> Awaitable[list[dict[str, Any]]]:
         """Await what `run_records` returns."""
 
@@ -635,6 +655,9 @@ class StreamGroup:
     @property
     def open(self) -> int:
         """How many of the streams have not ended."""
+
+def result_kind(result: object, /) -> Literal["text", "link", "json"] | None:
+    """What a result is to whoever shows it: a `text`, a text that is a `link`, or `json`. None for no result."""
 
 def stream_stats() -> HandedOver:
     """Count the streams that have been handed over in this process.

@@ -215,6 +215,7 @@ impl RunManager {
     ///     run_id: the run.
     ///     event: as for `publish`.
     ///     unless_active: leave a run that is open alone.
+    ///     result: what the run returned, as JSON, for its record in the store; what is no JSON is left out.
     ///
     /// Returns:
     ///     Whether this call finished the run. False if it had finished before: its first terminal event stays.
@@ -370,15 +371,21 @@ impl RunManager {
 
     /// What the store knows of a run, wherever it was executed. Waits for the store.
     ///
+    /// Args:
+    ///     run_id: the run.
+    ///     with_result: read its result, too, which may be large. Without it `result` is None.
+    ///
     /// Returns:
     ///     A dict with `run_id`, `fence` (which life of the id), `key`, `status` (`running`, or how it finished),
-    ///     `owner`, `started_at` and `finished_at` (seconds since 1970), `error` and `result`; None if unknown.
+    ///     `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind` (`text`,
+    ///     `link`, `json`, or None where there is no result); None if unknown.
     ///
     /// Raises:
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
-    fn run_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
-        self.looking_up(py, &run_id)?.wait(py)
+    #[pyo3(signature = (run_id, *, with_result=true))]
+    fn run_record(&self, py: Python<'_>, run_id: AnyRun<'_>, with_result: bool) -> PyResult<Py<PyAny>> {
+        self.looking_up(py, &run_id, with_result)?.wait(py)
     }
 
     /// What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
@@ -387,11 +394,12 @@ impl RunManager {
     ///     key, status: only runs with these.
     ///     before: only runs that began before the one with this `fence`, the last of the page before.
     ///     limit: how many at most.
+    ///     with_results: read their results, too, which may be large. Without them each `result` is None.
     ///
     /// Raises:
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
-    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100))]
+    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100, with_results=true))]
     fn run_records(
         &self,
         py: Python<'_>,
@@ -399,8 +407,9 @@ impl RunManager {
         status: Option<String>,
         before: Option<u64>,
         limit: usize,
+        with_results: bool,
     ) -> PyResult<Py<PyAny>> {
-        self.listing(key, status, before, limit)?.wait(py)
+        self.listing(key, status, before, limit, with_results)?.wait(py)
     }
 
     /// Await what `open_run` returns. For event loops: only the caller waits for the store.
@@ -478,20 +487,22 @@ impl RunManager {
     }
 
     /// Await what `run_record` returns.
-    fn arun_record(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
-        Ok(self.looking_up(py, &run_id)?.awaited())
+    #[pyo3(signature = (run_id, *, with_result=true))]
+    fn arun_record(&self, py: Python<'_>, run_id: AnyRun<'_>, with_result: bool) -> PyResult<Awaitable> {
+        Ok(self.looking_up(py, &run_id, with_result)?.awaited())
     }
 
     /// Await what `run_records` returns.
-    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100))]
+    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100, with_results=true))]
     fn arun_records(
         &self,
         key: Option<String>,
         status: Option<String>,
         before: Option<u64>,
         limit: usize,
+        with_results: bool,
     ) -> PyResult<Awaitable> {
-        Ok(self.listing(key, status, before, limit)?.awaited())
+        Ok(self.listing(key, status, before, limit, with_results)?.awaited())
     }
 
     // For the GenGlossary application

@@ -48,6 +48,8 @@ mod _core {
     #[pymodule_export]
     use super::sqlite_store::SqliteStore;
     #[pymodule_export]
+    use super::store::result_kind;
+    #[pymodule_export]
     use super::streams::{StreamGroup, stream_stats};
     #[pymodule_export]
     use super::subscription::Subscription;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use super::asked::{ANSWER_TIMEOUT, Asked, late};
 use super::awaitable::{Awaitable, Wish};
@@ -17,7 +17,7 @@ use super::{TARGET, gate, json, run_id};
 use crate::core::sync::{Mutex, is_past};
 use crate::core::{self, Epoch, Key, Payload, Port, RunId, fork};
 use crate::store::record::interrupted_event;
-use crate::store::{Answer, Engine, Error, Level, Opened, Record, engine};
+use crate::store::{Answer, Engine, Error, Found, Level, Opened, Record, ResultKind, engine};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -208,7 +208,7 @@ pub fn awaited(asked: Box<dyn Asked>) -> Awaitable {
 }
 
 /// A record as a dict.
-pub fn record<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>> {
+pub fn record<'py>(py: Python<'py>, (record, result): &Found) -> PyResult<Bound<'py, PyDict>> {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
     let seconds = |milliseconds: u64| milliseconds as f64 / 1e3;
     let dict = PyDict::new(py);
@@ -220,10 +220,25 @@ pub fn record<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDi
     dict.set_item("started_at", seconds(record.started))?;
     dict.set_item("finished_at", record.finished.map(seconds))?;
     dict.set_item("error", &record.error)?;
+    dict.set_item("result_kind", record.result_kind.map(ResultKind::word))?;
     // One that cannot be read costs its run the result, and not every list the run.
-    let result = record.result.as_ref().and_then(|result| json::decode(py, result.as_bytes()).ok());
+    let result = result.as_ref().and_then(|result| json::decode(py, result.as_bytes()).ok());
     dict.set_item("result", result)?;
     Ok(dict)
+}
+
+/// What a result is to whoever shows it: a `text`, a text that is a `link`, or `json`. None for no result.
+#[pyfunction]
+#[pyo3(signature = (result, /))]
+pub fn result_kind(result: &Bound<'_, PyAny>) -> Option<&'static str> {
+    if result.is_none() {
+        return None;
+    }
+    let kind = match result.cast::<PyString>() {
+        Ok(text) => ResultKind::of_text(&text.to_string_lossy()),
+        Err(_) => ResultKind::Json,
+    };
+    Some(kind.word())
 }
 
 /// Have what is published stored before the interpreter ends.

@@ -131,6 +131,7 @@ impl RunManager {
                 return Ok(Outcome::Asked(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
             }
             if !unless_active {
+                let result = result.and_then(store::RunResult::of_json);
                 let outcome = store::Outcome { result, ..store::Outcome::of_event(payload.json()) };
                 engine.note_outcome(&run_id.into(), outcome);
             }
@@ -171,10 +172,10 @@ impl RunManager {
         })))
     }
 
-    pub fn looking_up(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
+    pub fn looking_up(&self, py: Python<'_>, run_id: &AnyRun<'_>, with_result: bool) -> PyResult<Outcome> {
         let engine = self.need_engine()?;
         let Some(run_id) = run_id.get() else { return Outcome::now(py, py.None()) };
-        Ok(Outcome::Asked(ask(engine.find(run_id.into()), |py, found: Option<store::Record>| {
+        Ok(Outcome::Asked(ask(engine.find(run_id.into(), with_result), |py, found: Option<store::Found>| {
             found.map(|found| record(py, &found)).transpose()?.into_py_any(py)
         })))
     }
@@ -194,9 +195,10 @@ impl RunManager {
         status: Option<String>,
         before: Option<u64>,
         limit: usize,
+        with_results: bool,
     ) -> PyResult<Outcome> {
         let query = store::Query { key, status, before: before.map(Fence), limit };
-        Ok(Outcome::Asked(ask(self.need_engine()?.list(query), |py, found: Vec<store::Record>| {
+        Ok(Outcome::Asked(ask(self.need_engine()?.list(query, with_results), |py, found: Vec<store::Found>| {
             let found: Vec<_> = found.iter().map(|found| record(py, found)).collect::<PyResult<_>>()?;
             found.into_py_any(py)
         })))

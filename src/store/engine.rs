@@ -12,7 +12,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::answer::{Answer, Promise};
 use super::connection;
-use super::record::{Outcome, Record};
+use super::record::{Found, Outcome};
 use super::shared::{Health, Opened, Question, Report, Shared};
 use super::store::{Command, Error, NewRun, Query, Result, Source};
 use super::worker::Worker;
@@ -167,13 +167,13 @@ impl Engine {
     }
 
     /// Look for a run.
-    pub fn find(&self, run_id: RunId) -> Arc<Answer<Option<Record>>> {
-        self.ask(|answer| Question::Find(run_id, answer))
+    pub fn find(&self, run_id: RunId, with_result: bool) -> Arc<Answer<Option<Found>>> {
+        self.ask(|answer| Question::Find(run_id, with_result, answer))
     }
 
     /// Look for runs.
-    pub fn list(&self, query: Query) -> Arc<Answer<Vec<Record>>> {
-        self.ask(|answer| Question::List(query, answer))
+    pub fn list(&self, query: Query, with_results: bool) -> Arc<Answer<Vec<Found>>> {
+        self.ask(|answer| Question::List(query, with_results, answer))
     }
 
     fn ask<T>(&self, question: impl FnOnce(Promise<T>) -> Question) -> Arc<Answer<T>> {

@@ -25,7 +25,7 @@ mod writing;
 
 pub use answer::Answer;
 pub use engine::Engine;
-pub use record::{Outcome, Record, Status};
+pub use record::{Found, Outcome, Record, ResultKind, RunResult, Status};
 pub use shared::{Health, Level, Opened};
 pub use store::{
     Append, Begun, Command, Error, Fate, Limits, NewRun, News, Progress, Query, Source, Store, StoredEvent, Usage, Wake,

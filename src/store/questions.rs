@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::answer::Promise;
-use super::record::{Outcome, Record, interrupted_event};
+use super::record::{Found, Outcome, Record, interrupted_event};
 use super::shared::{Opened, Question, wait_for_fork};
 use super::store::{Append, Begun, Command, Error, NewRun, Result, StoredEvent};
 use super::worker::{Followed, Owned, REPLY_TIMEOUT, Sent, Worker};
@@ -25,11 +25,14 @@ impl Worker {
             }
             Question::Command(run_id, command, answer) => self.command(&run_id, command, answer),
             Question::Owns(manager, run_id, answer) => drop(answer.give(self.owns(&manager, &run_id))),
-            Question::Find(run_id, answer) => drop(answer.give(self.find(&run_id))),
-            Question::List(query, answer) => {
+            Question::Find(run_id, with_result, answer) => {
+                let found = self.find(&run_id).and_then(|found| self.add_results(found, with_result));
+                drop(answer.give(found.map(|found| found.into_iter().next())));
+            }
+            Question::List(query, with_results, answer) => {
                 self.write();
                 let records = self.ask_twice(|store| store.list(&query));
-                drop(answer.give(records));
+                drop(answer.give(records.and_then(|records| self.add_results(records, with_results))));
             }
             Question::Flush(answer) => {
                 let flushed = self.flush();
@@ -138,6 +141,19 @@ impl Worker {
             Some(record) if record.is_running() && self.reap_run(record.fence)? => self.ask(|store| store.find(run_id)),
             found => Ok(found),
         }
+    }
+
+    /// The records, with their results if these are wanted.
+    fn add_results(&mut self, records: impl IntoIterator<Item = Record>, are_wanted: bool) -> Result<Vec<Found>> {
+        let mut found: Vec<Found> = records.into_iter().map(|record| (record, None)).collect();
+        let mut with_result: Vec<_> =
+            found.iter_mut().filter(|(record, _)| are_wanted && record.result_kind.is_some()).collect();
+        let fences: Vec<Fence> = with_result.iter().map(|(record, _)| record.fence).collect();
+        if !fences.is_empty() {
+            let results = self.ask_twice(|store| store.results(&fences))?;
+            with_result.iter_mut().zip(results).for_each(|((_, result), read)| *result = read);
+        }
+        Ok(found)
     }
 
     /// End the runs of the owner of a run, if it died; returns whether it did.

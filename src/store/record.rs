@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use serde::de::IgnoredAny;
+
 use crate::core::id::{Fence, RunId, Seq};
 
 /// Why a run ended whose process did.
@@ -27,8 +29,10 @@ pub struct Record {
     pub finished: Option<u64>,
     /// Why it failed.
     pub error: Option<String>,
-    /// What it returned, as JSON.
-    pub result: Option<String>,
+    /// What kind of result it has, if any. The result itself may be large, and is read by [`Store::results`] only.
+    ///
+    /// [`Store::results`]: super::Store::results
+    pub result_kind: Option<ResultKind>,
     /// The newest event stored; 0 if there is none.
     pub last: Seq,
     /// The fence in the id of its terminal event, where that is not the run's own.
@@ -93,6 +97,71 @@ impl fmt::Display for Status {
     }
 }
 
+/// A record, and the result as JSON where that was asked for.
+pub type Found = (Record, Option<String>);
+
+/// What a result is to whoever shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultKind {
+    /// A text.
+    Text,
+    /// A text that is the address of a page.
+    Link,
+    /// Anything else.
+    Json,
+}
+
+impl ResultKind {
+    /// The kind of a result that is a text: one of `http://` or `https://` without spaces is a link.
+    pub fn of_text(text: &str) -> Self {
+        let rest = ["http://", "https://"].iter().find_map(|scheme| {
+            let (head, rest) = text.split_at_checked(scheme.len())?;
+            head.eq_ignore_ascii_case(scheme).then_some(rest)
+        });
+        let is_part = |letter: char| letter > ' ' && !letter.is_whitespace();
+        if rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(is_part)) { Self::Link } else { Self::Text }
+    }
+
+    /// The kind of a result as JSON; `None` for `null`, and for what is no JSON.
+    pub fn of_json(json: &str) -> Option<Self> {
+        match json.trim_start().as_bytes().first()? {
+            b'"' => serde_json::from_str::<String>(json).ok().map(|text| Self::of_text(&text)),
+            b'n' => None,
+            _ => serde_json::from_str::<IgnoredAny>(json).ok().map(|_| Self::Json),
+        }
+    }
+
+    /// The kind that a word of the store names.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Text, Self::Link, Self::Json].into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// The word that names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Link => "link",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// What a run returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunResult {
+    /// What it is.
+    pub kind: ResultKind,
+    /// As JSON.
+    pub json: String,
+}
+
+impl RunResult {
+    /// The result that is this JSON; `None` for `null`, and for what is no JSON.
+    pub fn of_json(json: String) -> Option<Self> {
+        Some(Self { kind: ResultKind::of_json(&json)?, json })
+    }
+}
+
 /// How a run ended, for its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -100,8 +169,8 @@ pub struct Outcome {
     pub status: String,
     /// Why it failed.
     pub error: Option<String>,
-    /// What it returned, as JSON.
-    pub result: Option<String>,
+    /// What it returned.
+    pub result: Option<RunResult>,
     /// When, in milliseconds since 1970.
     pub finished: u64,
 }

@@ -173,8 +173,9 @@ impl ToRedisArgs for Part<'_> {
         (self.fence.0, self.last.0).write_redis_args(out);
         match self.end {
             Some(end) => {
-                let (error, result) = (end.error.as_deref().unwrap_or(""), end.result.as_deref().unwrap_or(""));
-                (1, &end.status, error, result).write_redis_args(out);
+                let (error, result) = (end.error.as_deref().unwrap_or(""), end.result.as_ref());
+                let (json, kind) = result.map_or(("", ""), |result| (&result.json, result.kind.word()));
+                (1, &end.status, error, json, kind).write_redis_args(out);
             }
             None => 0.write_redis_args(out),
         }
@@ -267,12 +268,6 @@ impl Store for RedisStore {
         Ok(found.and_then(|(fence, fields)| codec::record(Fence(fence), &fields)))
     }
 
-    fn record(&mut self, fence: Fence) -> Result<Option<Record>> {
-        let key = self.server.key(&["run", &fence.to_string()]);
-        let fields: codec::Fields = self.server.query(|server| redis::cmd("HGETALL").arg(key).query(server))?;
-        Ok(codec::record(fence, &fields))
-    }
-
     fn list(&mut self, query: &Query) -> Result<Vec<Record>> {
         let (mut found, mut before) = (Vec::new(), query.before.map(|fence| fence.to_string()).unwrap_or_default());
         while found.len() < query.limit {
@@ -289,6 +284,14 @@ impl Store for RedisStore {
             }
         }
         Ok(found)
+    }
+
+    fn results(&mut self, fences: &[Fence]) -> Result<Vec<Option<String>>> {
+        let mut ask = redis::pipe();
+        for fence in fences {
+            ask.cmd("HGET").arg(self.server.key(&["run", &fence.to_string()])).arg("result");
+        }
+        self.server.query(|server| ask.query(server))
     }
 
     fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>> {

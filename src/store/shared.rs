@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::answer::Promise;
-use super::record::{Outcome, Record};
+use super::record::{Found, Outcome, Record};
 use super::store::{Command, NewRun, Query, Usage, Wake};
 use crate::core::archive::{Archive, Wanted};
 use crate::core::fork;
@@ -45,10 +45,10 @@ pub enum Question {
     Command(RunId, Command, Promise<Option<String>>),
     /// Whether this process is the owner of a run that is open in this manager.
     Owns(RunManager, RunId, Promise<bool>),
-    /// The newest life of a run.
-    Find(RunId, Promise<Option<Record>>),
-    /// Records.
-    List(Query, Promise<Vec<Record>>),
+    /// The newest life of a run, and whether with its result.
+    Find(RunId, bool, Promise<Option<Found>>),
+    /// Records, and whether with their results.
+    List(Query, bool, Promise<Vec<Found>>),
     /// Store all that was published before.
     Flush(Promise<()>),
     /// Close the connection until the fork is over.

@@ -22,7 +22,8 @@ use self::rows::{
 use super::Outcome;
 use super::record::{Record, Status, interrupted_event, now};
 use super::store::{
-    Append, Begun, Command, Error, Fate, Limits, NewRun, News, Query, Result, Source, Store, StoredEvent, Usage, Wake,
+    Append, Begun, Command, Error, Fate, Limits, NewRun, News, PAGE, PAGE_BYTES, Progress, Query, Result, Source,
+    Store, StoredEvent, Usage, Wake,
 };
 use crate::core::{Fence, RunId, Seq};
 
@@ -109,6 +110,15 @@ impl SqliteStore {
     /// The name of this process as an owner of runs.
     pub fn owner(&self) -> &str {
         self.owner.name()
+    }
+
+    /// The record of this life of a run.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn record(&self, fence: Fence) -> Result<Option<Record>> {
+        self.query(|db| find_record(db, "fence = ?1", fence.0))
     }
 
     fn check_identity(&self) -> Result<()> {
@@ -202,7 +212,7 @@ impl Store for SqliteStore {
                 started: now(),
                 finished: None,
                 error: None,
-                result: None,
+                result_kind: None,
                 last: Seq::ZERO,
                 end_fence: None,
             };
@@ -230,10 +240,6 @@ impl Store for SqliteStore {
         self.query(|db| find_record(db, "run_id = ?1 ORDER BY fence DESC LIMIT 1", StoredId(run_id.clone())))
     }
 
-    fn record(&mut self, fence: Fence) -> Result<Option<Record>> {
-        self.query(|db| find_record(db, "fence = ?1", fence.0))
-    }
-
     fn list(&mut self, query: &Query) -> Result<Vec<Record>> {
         let sql = format!(
             "{RECORD} WHERE superseded = 0 AND (:key IS NULL OR key = :key) AND (:status IS NULL OR status = :status) \
@@ -246,6 +252,13 @@ impl Store for SqliteStore {
                 ":key": query.key, ":status": query.status, ":before": query.before.map(|fence| fence.0), ":limit": limit,
             };
             select.query_map(wanted, record)?.collect()
+        })
+    }
+
+    fn results(&mut self, fences: &[Fence]) -> Result<Vec<Option<String>>> {
+        self.query(|db| {
+            let mut select = db.prepare_cached("SELECT json FROM results WHERE fence = ?1")?;
+            fences.iter().map(|fence| select.query_row([fence.0], |row| row.get(0)).optional()).collect()
         })
     }
 
@@ -274,6 +287,22 @@ impl Store for SqliteStore {
             self.query(|db| db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
         let has_changed = std::mem::replace(&mut self.data_version, version) != version;
         Ok(if has_changed { News::anything() } else { News::nothing() })
+    }
+
+    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
+        let mut found = Vec::with_capacity(runs.len());
+        for (fence, from) in runs {
+            let Some(record) = self.record(*fence)? else {
+                found.push(Progress::Missing);
+                continue;
+            };
+            let events = if record.last < *from { Vec::new() } else { self.read(*fence, *from, PAGE, PAGE_BYTES)? };
+            found.push(match record.is_running() {
+                true => Progress::Running(record.last, events),
+                false => Progress::Ended(record, events),
+            });
+        }
+        Ok(found)
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {

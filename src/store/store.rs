@@ -235,19 +235,19 @@ pub trait Store: Send {
     /// The store cannot be read.
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>>;
 
-    /// The record of this life of a run.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    fn record(&mut self, fence: Fence) -> Result<Option<Record>>;
-
     /// The newest lives of runs, the newest first.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn list(&mut self, query: &Query) -> Result<Vec<Record>>;
+
+    /// What runs returned, as JSON, in the order of `fences`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn results(&mut self, fences: &[Fence]) -> Result<Vec<Option<String>>>;
 
     /// The events of a run from `from` on, in rising order: `events` of them and `bytes` of JSON at most, but one at
     /// least if there is one.
@@ -277,21 +277,7 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// The store cannot be read.
-    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
-        let mut found = Vec::with_capacity(runs.len());
-        for (fence, from) in runs {
-            let Some(record) = self.record(*fence)? else {
-                found.push(Progress::Missing);
-                continue;
-            };
-            let events = if record.last < *from { Vec::new() } else { self.read(*fence, *from, PAGE, PAGE_BYTES)? };
-            found.push(match record.is_running() {
-                true => Progress::Running(record.last, events),
-                false => Progress::Ended(record, events),
-            });
-        }
-        Ok(found)
-    }
+    fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>>;
 
     /// Leave a command for the owner of a run; returns the number by which its reply is asked for.
     ///

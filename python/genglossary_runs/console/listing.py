@@ -43,8 +43,8 @@ class Listing:
         self._runner = runner
         self._watch = Watch(runner)
 
-    async def find(self, run_id: str) -> Row | None:
-        """Return the handle of a run if this process has it, else what the store knows.
+    async def find(self, run_id: str, *, with_result: bool = False) -> Row | None:
+        """Return the handle of a run if this process has it, else what the store knows, and its result if wanted.
 
         Raises:
             StoreError: the store cannot be used.
@@ -53,7 +53,7 @@ class Listing:
         if self._runner.manager.store is None or (run is not None and run.finished_at is None):
             return run
         try:
-            stored = await self._runner.afind(run_id)
+            stored = await self._runner.afind(run_id, with_result=with_result)
         except StoreError:
             if run is None:
                 raise
@@ -100,7 +100,9 @@ class Listing:
         here = {run.run_id: run for run in self._runner.runs()}
         taken, before, searched = _Taken(limit, readable), after, 0
         while True:
-            rows = await self._runner.ahistory(key=which.key, status=status, before=before, limit=at_a_time)
+            rows = await self._runner.ahistory(
+                key=which.key, status=status, before=before, limit=at_a_time, with_results=False
+            )
             found = [_newer(row, here.get(row.run_id)) for row in rows]
             if await taken.add(row for row in found if which.takes(row)) or len(rows) < at_a_time:
                 break

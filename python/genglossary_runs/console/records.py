@@ -6,10 +6,10 @@ from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from genglossary_runs._core import result_kind
 from genglossary_runs.runner import Run, Runner, StoredRun
 
 from .models import Progress, Record
-from .results import kind_of
 from .watch import Seen
 
 Row: TypeAlias = Run | StoredRun
@@ -36,7 +36,7 @@ def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None
         "finished": finished,
         "duration": max(0.0, ((finished or datetime.now(UTC)) - row.started_at).total_seconds()),
         "error": row.error,
-        "result_kind": kind_of(row.result),
+        "result_kind": result_kind(row.result) if isinstance(row, Run) else row.result_kind,
     }
     if isinstance(row, Run):
         return Record(

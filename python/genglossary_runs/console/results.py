@@ -1,27 +1,15 @@
 """The result of a run: JSON, a text, or a link to where it is."""
 
-import re
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from fastapi import HTTPException, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from pydantic_core import PydanticSerializationError, to_json
 
+from genglossary_runs._core import result_kind
+
 from .texts import sendable
-
-Kind: TypeAlias = Literal["json", "text", "link"]
-
-_LINK = re.compile(r"https?://[^\s\x00-\x20]+", re.IGNORECASE)
-
-
-def kind_of(result: Any) -> Kind | None:
-    """What a result is answered as; None for no result."""
-    if result is None:
-        return None
-    if not isinstance(result, str):
-        return "json"
-    return "link" if _LINK.fullmatch(result) else "text"
 
 
 async def answer(run_id: str, result: Any) -> Response:
@@ -30,7 +18,7 @@ async def answer(run_id: str, result: Any) -> Response:
     Raises:
         HTTPException: 404, there is none; 406, it has no JSON form.
     """
-    match kind_of(result):
+    match result_kind(result):
         case None:
             raise HTTPException(404, f"Run {run_id} has no result")
         case "link":

@@ -235,7 +235,7 @@ def _add_run(routes: APIRouter, runner: Runner, access: Access, listing: Listing
     async def show_result(request: Request, run_id: RunId) -> Response:
         """Answer with a run's result: JSON, a text, or a redirect where the result is a link."""
         await access.check(request, "read", run_id)
-        row = await _find(listing, run_id)
+        row = await _find(listing, run_id, with_result=True)
         if row.finished_at is None:
             raise HTTPException(409, f"Run {run_id} is {row.status} and has no result yet")
         return await results.answer(run_id, row.result)
@@ -255,9 +255,9 @@ class _LogFile(Response):
     media_type = "text/plain"
 
 
-async def _find(listing: Listing, run_id: str) -> Row:
+async def _find(listing: Listing, run_id: str, *, with_result: bool = False) -> Row:
     try:
-        row = await listing.find(run_id)
+        row = await listing.find(run_id, with_result=with_result)
     except StoreError as error:
         raise _no_store(error) from error
     if row is None:

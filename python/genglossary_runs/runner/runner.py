@@ -315,7 +315,9 @@ class Runner(Records):
         if run_id is not None:
             run = self.get(run_id)
             known = run is not None or self.manager.terminal_event(run_id) is not None
-            if known or (self.manager.store is not None and self.manager.run_record(run_id) is not None):
+            if known or (
+                self.manager.store is not None and self.manager.run_record(run_id, with_result=False) is not None
+            ):
                 raise run_exists(run_id, run)
 
     def _open(self, run_id: RunId | None, key: Hashable, name: str, *, waits_for_key: bool) -> Run:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from genglossary_runs._core import RunManager, Subscription
 from genglossary_runs.types import RunId
@@ -21,7 +21,8 @@ class StoredRun:
         key: what `Runner.start` was given.
         status: `running` (queued ones are, too), `completed`, `failed` or `cancelled`.
         error: what readers were told, when failed; `Interrupted: …` if the process of the run ended.
-        result: what the work returned, if that has a JSON form of 1 MiB at most.
+        result: what the work returned, if that has a JSON form of 1 MiB at most, and was asked for.
+        result_kind: `text`, `link` (a text that is an address of the web) or `json`; None where there is no result.
         started_at: when it was started (UTC).
         finished_at: when it ended (UTC), or None.
         fence: which life of the id; for the next page of `Runner.history`.
@@ -33,6 +34,7 @@ class StoredRun:
     status: str
     error: str | None
     result: Any
+    result_kind: Literal["text", "link", "json"] | None
     started_at: datetime
     finished_at: datetime | None
     fence: int
@@ -53,18 +55,28 @@ class Records:
 
     manager: RunManager
 
-    def find(self, run_id: RunId) -> StoredRun | None:
+    def find(self, run_id: RunId, *, with_result: bool = True) -> StoredRun | None:
         """Return what the manager's store knows of a run, wherever it was executed. Waits for the store.
+
+        Args:
+            run_id: the run.
+            with_result: read its result, too, which may be large. Without it `result` is None.
 
         Raises:
             StoreError: the store cannot be used.
             ValueError: the manager has no store.
         """
-        record = self.manager.run_record(run_id)
+        record = self.manager.run_record(run_id, with_result=with_result)
         return None if record is None else stored_run(self.manager, record)
 
     def history(
-        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        key: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        with_results: bool = True,
     ) -> list[StoredRun]:
         """Return what the manager's store knows of runs of all processes, the newest first. Waits for the store.
 
@@ -72,24 +84,36 @@ class Records:
             key, status: only runs with these.
             before: only runs that began before the one with this `fence`, the last of the page before.
             limit: how many at most.
+            with_results: read their results, too, each of 1 MiB at most. A list that only shows runs does without: each
+                `result` is then None, and `result_kind` tells whether there is one, which `find` reads.
 
         Raises:
             StoreError: the store cannot be used.
             ValueError: the manager has no store.
         """
-        records = self.manager.run_records(key=key, status=status, before=before, limit=limit)
+        records = self.manager.run_records(
+            key=key, status=status, before=before, limit=limit, with_results=with_results
+        )
         return [stored_run(self.manager, record) for record in records]
 
-    async def afind(self, run_id: RunId) -> StoredRun | None:
+    async def afind(self, run_id: RunId, *, with_result: bool = True) -> StoredRun | None:
         """Do what `find` does, on an event loop."""
-        record = await self.manager.arun_record(run_id)
+        record = await self.manager.arun_record(run_id, with_result=with_result)
         return None if record is None else stored_run(self.manager, record)
 
     async def ahistory(
-        self, *, key: str | None = None, status: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        key: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        with_results: bool = True,
     ) -> list[StoredRun]:
         """Do what `history` does, on an event loop."""
-        records = await self.manager.arun_records(key=key, status=status, before=before, limit=limit)
+        records = await self.manager.arun_records(
+            key=key, status=status, before=before, limit=limit, with_results=with_results
+        )
         return [stored_run(self.manager, record) for record in records]
 
 
@@ -102,6 +126,7 @@ def stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
         status=record["status"],
         error=record["error"],
         result=record["result"],
+        result_kind=record["result_kind"],
         started_at=datetime.fromtimestamp(record["started_at"], UTC),
         finished_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
         fence=record["fence"],

@@ -1,6 +1,6 @@
 -- Store events of runs. ARGV: owner, ms that a finished run is kept, number of runs, then for each: fence, last seq,
--- 1 if it ended, and if so status, error and result, where an empty error or result is none; number of events, and for
--- each: seq, name or '', JSON.
+-- 1 if it ended, and if so status, error, result and its kind, where an empty error or result is none; number of events,
+-- and for each: seq, name or '', JSON.
 -- Returns for each run: 'stored', 'unknown', or 'refused' if it has ended. What is stored already is left out, so that
 -- everything can be tried again.
 local owner, age, fates, changed, at = ARGV[1], tonumber(ARGV[2]), {}, {}, 4
@@ -13,9 +13,9 @@ end
 
 for number = 1, tonumber(ARGV[3]) do
   local fence, last, ended = take(), tonumber(take()), take() == '1'
-  local end_status, end_error, end_result
+  local end_status, end_error, end_result, end_kind
   if ended then
-    end_status, end_error, end_result = take(), take(), take()
+    end_status, end_error, end_result, end_kind = take(), take(), take(), take()
   end
   local run, events = key('run', fence), key('events', fence)
   local record = redis.call('HMGET', run, 'status', 'owner', 'last', 'end_fence', 'bytes')
@@ -52,6 +52,8 @@ for number = 1, tonumber(ARGV[3]) do
       end
       if end_result ~= '' then
         fields[#fields + 1], fields[#fields + 2] = 'result', end_result
+        fields[#fields + 1], fields[#fields + 2] = 'result_kind', end_kind
+        add_bytes(fence, #end_result)
       end
       finish(fence, fields, text(now()), age)
     end

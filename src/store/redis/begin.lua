@@ -7,11 +7,11 @@ if run_id == '' then
 end
 local before = redis.call('GET', key('id', run_id))
 if before and is_running(before) then
-  return {'run', before, redis.call('HGETALL', key('run', before))}
+  return {'run', before, record_of(before)}
 end
 local active = run_key and redis.call('GET', key('key', run_key))
 if active and is_running(active) then
-  return {'key', active, redis.call('HGETALL', key('run', active))}
+  return {'key', active, record_of(active)}
 end
 
 -- Numbers that Lua cannot count on from are none that it gives.
@@ -30,4 +30,4 @@ if redis.call('EXISTS', key('runs-of', owner)) == 0 then
 end
 insert(fence, run_id, run_key, owner, text(now()), 0)
 ring('began ' .. owner .. ' ' .. fence)
-return {'started', fence, redis.call('HGETALL', key('run', fence))}
+return {'started', fence, record_of(fence)}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::{FromRedisValue, Value, from_redis_value};
 
 use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
-use crate::store::record::{Record, Status};
+use crate::store::record::{Record, ResultKind, Status};
 use crate::store::store::{Command, Error, Fate, Progress, Result, StoredEvent};
 
 /// The fields of a record.
@@ -46,7 +46,7 @@ pub fn record(fence: Fence, fields: &Fields) -> Option<Record> {
         started: number("started")?,
         finished: number("finished"),
         error: text("error"),
-        result: text("result"),
+        result_kind: fields.get("result_kind").and_then(|word| ResultKind::of_word(word)),
         last: Seq(number("last")?),
         end_fence: number("end_fence").map(Fence),
     })

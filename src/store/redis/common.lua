@@ -39,6 +39,20 @@ local function ring_runs(owner, fences)
   end
 end
 
+-- The record of a run, names and values, without its result, which may be large.
+local FIELDS =
+  {'run_id', 'status', 'owner', 'started', 'last', 'key', 'finished', 'error', 'result_kind', 'end_fence'}
+local function record_of(fence)
+  local values, record = redis.call('HMGET', key('run', fence), unpack(FIELDS)), {}
+  for number, name in ipairs(FIELDS) do
+    if values[number] then
+      record[#record + 1] = name
+      record[#record + 1] = values[number]
+    end
+  end
+  return record
+end
+
 local function is_running(fence)
   return redis.call('HGET', key('run', fence), 'status') == 'running'
 end

@@ -3,4 +3,4 @@ local fence = redis.call('GET', key('id', ARGV[1]))
 if not fence then
   return false
 end
-return {fence, redis.call('HGETALL', key('run', fence))}
+return {fence, record_of(fence)}

@@ -9,7 +9,7 @@ for at = 2, #ARGV, 3 do
   if short[1] == 'running' then
     record = short[2]
   elseif short[1] then
-    record = redis.call('HGETALL', run)
+    record = record_of(fence)
   end
   local events, from, wanted = {}, fence .. '-' .. ARGV[at + 1], tonumber(ARGV[at + 2])
   while budget > 0 and wanted > 0 do

@@ -16,7 +16,7 @@ for _, fence in ipairs(fences) do
     and (wanted_status == '' or record[1] == wanted_status)
   then
     found[#found + 1] = fence
-    found[#found + 1] = redis.call('HGETALL', key('run', fence))
+    found[#found + 1] = record_of(fence)
     if #found > 2 * most then
       on = ''
       break

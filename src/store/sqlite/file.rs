@@ -19,9 +19,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::host::owner::OwnerLock;
+use crate::store::record::ResultKind;
 use crate::store::store::{Error, Result};
 
 /// How long SQLite waits for another process's write; the engine then tries again.
@@ -31,7 +33,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `application_id` of a store: "ggrs".
 const APPLICATION_ID: i32 = 0x6767_7273;
 /// What makes version N of the schema of version N - 1.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 /// Bytes of `-wal` that are kept after a checkpoint.
 const WAL_KEPT: i64 = 16 << 20;
 
@@ -223,6 +225,9 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     if usize::try_from(version(connection)?).is_ok_and(|version| version == MIGRATIONS.len()) {
         return Ok(());
     }
+    connection.create_scalar_function("result_kind", 1, FunctionFlags::SQLITE_DETERMINISTIC, |context| {
+        Ok(context.get_raw(0).as_str().ok().and_then(ResultKind::of_json).map(ResultKind::word))
+    })?;
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
     let done = usize::try_from(version(&change)?).unwrap_or(0);

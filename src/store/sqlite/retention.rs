@@ -84,6 +84,7 @@ fn remove(tx: &Connection, excess: &Excess) -> rusqlite::Result<()> {
         ))?
         .execute(params![fence, step])?;
     if matches!(excess, Excess::Run(_)) && i64::try_from(removed).is_ok_and(|removed| removed < step) {
+        tx.prepare_cached("DELETE FROM results WHERE fence = ?1")?.execute([fence])?;
         tx.prepare_cached("DELETE FROM runs WHERE fence = ?1")?.execute([fence])?;
     }
     Ok(())

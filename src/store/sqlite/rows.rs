@@ -4,14 +4,14 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 
 use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
-use crate::store::record::{Record, Status, now};
+use crate::store::record::{Record, ResultKind, Status, now};
 use crate::store::store::{Append, Fate};
 
 /// Adds an event, unless it is there.
 pub const INSERT_EVENT: &str = "INSERT OR IGNORE INTO events (fence, seq, name, json) VALUES (?1, ?2, ?3, ?4)";
 /// Selects records.
 pub const RECORD: &str =
-    "SELECT fence, run_id, key, status, owner, started, finished, error, result, last, end_fence FROM runs ";
+    "SELECT fence, run_id, key, status, owner, started, finished, error, result_kind, last, end_fence FROM runs ";
 
 /// A fence larger than all before it: the time, or one more if the clock did not move on.
 pub fn next_fence(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
@@ -68,7 +68,7 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         started: row.get("started")?,
         finished: row.get("finished")?,
         error: row.get("error")?,
-        result: row.get("result")?,
+        result_kind: row.get_ref("result_kind")?.as_str_or_null()?.and_then(ResultKind::of_word),
         last: Seq(row.get("last")?),
         end_fence: row.get::<_, Option<u64>>("end_fence")?.map(Fence),
     })
@@ -102,8 +102,13 @@ pub fn append_run(tx: &Transaction<'_>, owner: &str, run: &Append) -> rusqlite::
         insert.execute(params![run.fence.0, event.seq.0, event.payload.name(), Text(event.payload.json())])?;
     }
     if let Some(end) = &run.end {
-        tx.prepare_cached("UPDATE runs SET status = ?2, error = ?3, result = ?4, finished = ?5 WHERE fence = ?1")?
-            .execute(params![run.fence.0, end.status, end.error, end.result, end.finished])?;
+        let kind = end.result.as_ref().map(|result| result.kind.word());
+        tx.prepare_cached("UPDATE runs SET status = ?2, error = ?3, result_kind = ?4, finished = ?5 WHERE fence = ?1")?
+            .execute(params![run.fence.0, end.status, end.error, kind, end.finished])?;
+        if let Some(result) = &end.result {
+            tx.prepare_cached("INSERT OR REPLACE INTO results (fence, json) VALUES (?1, ?2)")?
+                .execute(params![run.fence.0, result.json])?;
+        }
     }
     Ok(Fate::Stored)
 }

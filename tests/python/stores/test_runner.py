@@ -47,6 +47,33 @@ def test_a_result_that_cannot_be_read_back_spoils_no_list(place: Place) -> None:
         assert found.result == kept
 
 
+def test_a_list_tells_the_kinds_of_results_that_it_does_not_read(place: Place) -> None:
+    runner = Runner(place.manager())
+    results = {"json": {"pages": 3}, "text": "https://example.org/a b", "link": "HTTPS://example.org/用語", None: None}
+    for result in results.values():
+        assert runner.start(lambda context, result=result: result).wait(30)
+    listed = runner.history(with_results=False)[::-1]
+    assert [run.result_kind for run in listed] == list(results)
+    assert [run.result for run in listed] == [None] * len(results)
+    for run, result in zip(listed, results.values(), strict=True):
+        found, without = runner.find(run.run_id), runner.find(run.run_id, with_result=False)
+        assert found is not None
+        assert without is not None
+        assert (found.result, without.result) == (result, None)
+        assert found.result_kind == without.result_kind == run.result_kind
+    assert [run.result for run in runner.history()[::-1]] == list(results.values())
+
+
+def test_a_result_that_is_no_json_is_left_out(place: Place) -> None:
+    manager = place.manager()
+    for run_id, result in enumerate(("{", '"https://example.org', "", "nothing"), start=1):
+        manager.open_run(run_id)
+        manager.finish_run(run_id, {"complete": True}, result=result)
+        record = manager.run_record(run_id)
+        assert record is not None
+        assert (record["status"], record["result"], record["result_kind"]) == ("finished", None, None)
+
+
 def test_a_failure_is_recorded(place: Place) -> None:
     runner = Runner(place.manager())
 

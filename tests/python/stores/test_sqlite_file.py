@@ -15,6 +15,8 @@ from genglossary_runs._core import OwnerLock
 
 from .support import DEADLINE, Place, Publisher, check_complete, read_to_end, wait_until
 
+SCHEMAS = Path(__file__).parents[3] / "src/store/sqlite"
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
@@ -47,6 +49,30 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
     with pytest.raises(StoreError, match="newer version"):
         SqliteStore(tmp_path / "runs.db")
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    file = sqlite3.connect(tmp_path / "runs.db")
+    file.executescript((SCHEMAS / "schema_1.sql").read_text(encoding="utf-8"))
+    results = ['{"pages": 3}', '"plain"', '"https://example.org/"', "null", "broken", None]
+    file.executemany(
+        "INSERT INTO runs (fence, run_id, status, owner, started, finished, result) "
+        "VALUES (?1, ?1, 'completed', 'o', 1, 2, ?2)",
+        list(enumerate(results, start=1)),
+    )
+    file.executescript(f"PRAGMA user_version = 1; PRAGMA application_id = {0x67677273}")
+    file.close()
+    manager = RunManager(store=SqliteStore(tmp_path / "runs.db", retention=1e9))
+    found = [(record["result_kind"], record["result"]) for record in manager.run_records()[::-1]]
+    nothing = (None, None)
+    assert found == [
+        ("json", {"pages": 3}),
+        ("text", "plain"),
+        ("link", "https://example.org/"),
+        nothing,
+        nothing,
+        nothing,
+    ]
 
 
 def test_a_file_that_python_has_open_is_refused(tmp_path: Path) -> None:
