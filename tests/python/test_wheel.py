@@ -45,6 +45,12 @@ def test_the_wheel_lists_what_it_is_made_of(names: list[PurePosixPath]) -> None:
 
 
 @pytest.mark.timeout(900)
+def test_the_wheel_has_the_licences_of_everything_in_it(names: list[PurePosixPath]) -> None:
+    licences = {name.name for name in names if name.parent.name == "licenses"}
+    assert licences == {"LICENSE", "THIRD_PARTY_LICENSES.txt"}
+
+
+@pytest.mark.timeout(900)
 def test_the_wheel_has_no_demo_and_no_tests(names: list[PurePosixPath]) -> None:
     assert {name.parts[0] for name in names if ".dist-info" not in name.parts[0]} == {"genglossary_runs"}
     assert not {"demo", "glossary", "examples", "tests"} & {part for name in names for part in name.parts}
