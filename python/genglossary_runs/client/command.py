@@ -100,8 +100,14 @@ def _cancel(http: httpx.Client, url: str) -> int:
 
 
 def _list(http: httpx.Client, options: argparse.Namespace) -> int:
-    query = {"status": options.status, "key": options.key, "q": options.search, "limit": options.limit}
-    page = _first_list(http, options.url, {name: value for name, value in query.items() if value is not None})
+    wanted = {"status": options.status, "key": options.key, "q": options.search, "limit": options.limit}
+    query: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    place, page = _first_list(http, options.url, query)
+    # A server that passes over many runs which this client may not read ends a page early.
+    while page.get("next") and len(page["runs"]) < options.limit:
+        query |= {"after": page["next"], "limit": options.limit - len(page["runs"])}
+        more = _checked(http.get(place, params=query)).json()
+        page |= {"runs": page["runs"] + more["runs"], "next": more["next"]}
     if options.json:
         print(json.dumps(page, indent=2))
         return COMPLETED
@@ -118,14 +124,14 @@ def _list(http: httpx.Client, options: argparse.Namespace) -> int:
     return COMPLETED
 
 
-def _first_list(http: httpx.Client, url: str, query: dict[str, Any]) -> dict[str, Any]:
+def _first_list(http: httpx.Client, url: str, query: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     answer = None
     for place in list_urls(url):
         answer = http.get(place, params=query)
         if answer.status_code == 200 and answer.headers.get("content-type", "").startswith("application/json"):
             page: Any = answer.json()
             if isinstance(page, dict) and "runs" in page:
-                return page
+                return place, page
         elif answer.status_code not in (200, 404, 405):
             break
     if answer is not None:

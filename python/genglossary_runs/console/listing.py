@@ -15,6 +15,8 @@ Readable = Callable[[Sequence[str]], Awaitable[list[bool]]]
 _ROWS_AT_A_TIME = 1000
 # Rows of a store that are searched for one page.
 _MOST_SEARCHED = 10_000
+# Runs that a page may pass over because they may not be read: each costs the application a call, and perhaps a query.
+_MOST_HIDDEN = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Listing:
             which: the runs that are listed.
             after: only runs that began before the one with this fence.
             limit: how many at most, 1 or more.
-            readable: says of ids which of the runs may be shown; None for all of them.
+            readable: says of ids which of the runs may be shown; None for all of them. It is asked about
+                2 * `limit` + 501 runs at most. A page that stops there is shorter, or empty, and has a `next`.
         """
         if self._runner.manager.store is None:
             return await self._page_here(which, after, limit, readable)
@@ -138,23 +141,29 @@ class _Taken:
         self.next: str | None = None
         self._limit = limit
         self._readable = readable
+        self._hidden = 0
 
     async def add(self, rows: Iterable[Row]) -> bool:
         """Take those that may be shown. Returns whether the page is full, and `next` said."""
         waiting = list(rows)
         while waiting:
             # No more than are wanted: each may cost the application a query.
-            part, waiting = waiting[: self._limit + 1], waiting[self._limit + 1 :]
+            size = min(self._limit + 1, _MOST_HIDDEN - self._hidden)
+            part, waiting = waiting[:size], waiting[size:]
             answers = [True] * len(part)
             if self._readable is not None:
                 answers = await self._readable([str(row.run_id) for row in part])
             for row, may_be_shown in zip(part, answers, strict=True):
                 if not may_be_shown:
+                    self._hidden += 1
                     continue
                 if len(self.rows) == self._limit:
                     self.go_on_after(self.rows[-1].fence)
                     return True
                 self.rows.append(row)
+            if self._hidden == _MOST_HIDDEN:
+                self.go_on_after(part[-1].fence)
+                return True
         return False
 
     def total(self, after: int | None) -> int | None:

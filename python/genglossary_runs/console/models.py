@@ -46,7 +46,7 @@ class Waited(Record):
 class Page(BaseModel):
     """Some of the runs, the newest first."""
 
-    runs: list[Record]
+    runs: list[Record] = Field(description="May be fewer than `limit`, or none, although there are more: see `next`")
     next: Text | None = Field(description="For `after`, to get the next page; null if this is the last")
     total: int | None = Field(description="Runs that match, on all pages; null where a store would have to count them")
     store_error: Text | None = Field(None, description="Why only the runs of one process are listed")

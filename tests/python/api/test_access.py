@@ -74,6 +74,33 @@ async def test_a_list_shows_only_what_may_be_read(runner: Runner, is_async: bool
 
 
 @pytest.mark.parametrize("side", ["memory", *(f"{kind}-here" for kind in KINDS)], indirect=True)
+async def test_a_page_asked_about_every_hidden_run(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genglossary_runs.console.listing._MOST_HIDDEN", 5)
+    asked: list[str] = []
+
+    def allow(request: Request, action: str, run_id: str | None) -> bool:
+        if run_id is not None:
+            asked.append(run_id)
+        return run_id is None or run_id.startswith("shown")
+
+    names = ["shown 1", *(f"hidden {n}" for n in range(12)), "shown 2", "hidden 12", "shown 3"]
+    for name in names:
+        ended(side.runner.start(lambda context: None, run_id=name))
+    client = Client(make_app(side.runner, allow=allow))
+    pages: list[list[str]] = []
+    after: dict[str, str] = {}
+    while after or not pages:
+        page = await client.get("/runs", limit=2, **after)
+        pages.append([run["id"] for run in page["runs"]])
+        after = {} if page["next"] is None else {"after": page["next"]}
+        assert len(asked) <= 2 * 2 + 1 + 5
+        assert page["total"] is None
+        asked.clear()
+    assert pages == [["shown 3", "shown 2"], [], ["shown 1"]]
+    await client.http.aclose()
+
+
+@pytest.mark.parametrize("side", ["memory", *(f"{kind}-here" for kind in KINDS)], indirect=True)
 async def test_a_total_does_not_tell_what_is_in_hidden_runs(side: Side) -> None:
     def fail(context: RunContext) -> None:
         raise ValueError("the password is swordfish")

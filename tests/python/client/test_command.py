@@ -186,6 +186,19 @@ def test_runs_are_listed(
     assert capsys.readouterr().out == ""
 
 
+def test_a_list_ended_at_the_first_page_that_was_cut_short(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("genglossary_runs.console.listing._MOST_HIDDEN", 2)
+    for run_id in ("mine 1", "mine 2", "theirs 1", "theirs 2", "theirs 3", "mine 3"):
+        assert runner.start(lambda context: None, run_id=run_id).wait(DEADLINE)
+    app = FastAPI()
+    app.include_router(router(runner, allow=lambda request, action, run_id: not (run_id or "").startswith("theirs")))
+    with Site(app) as site:
+        assert main(["list", f"http://127.0.0.1:{site.port}/runs", "--limit", "2"]) == 0
+    assert [line.partition("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["mine 3", "mine 2"]
+
+
 def test_headers_are_sent(runner: Runner, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     runner.start(lambda context: None, run_id="secret")
     url = f"{proxy.url}/api/runs/secret"

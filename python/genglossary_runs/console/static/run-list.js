@@ -112,7 +112,8 @@ export class RunList {
     }
     const count = this.#total ?? this.runs.length;
     $("run-count").textContent = count ? text("runCount", count) + (this.#total === null && this.#next ? "+" : "") : "";
-    $("no-runs").hidden = this.runs.length > 0;
+    // A server that has passed over many runs which may not be read has not looked at all of them.
+    $("no-runs").hidden = this.runs.length > 0 || Boolean(this.#next);
     $("no-runs").textContent = text(this.isFiltered ? "noRunFound" : "noRuns");
     $("more-runs").hidden = !this.#next;
     this.mark();
