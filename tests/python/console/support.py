@@ -126,21 +126,16 @@ def serving(port: int = 0, runner: Runner | None = None, **options: Any) -> Iter
 
 
 class Wire:
-    """A port that leads to another, and that can be cut as by a network that fails."""
+    """A port that leads to another, and that can be cut as by a network that fails. Without another it is cut."""
 
-    def __init__(self, port: int, own_port: int = 0) -> None:
-        self._target = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", own_port))
-        self._own_port = self._listener.getsockname()[1]
+    def __init__(self, port: int | None = None) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._connected: set[socket.socket] = set()
-        self._is_cut = False
-        self.url = f"http://127.0.0.1:{self._own_port}{PATH}"
+        self._is_cut = port is None
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}{PATH}"
         threading.Thread(target=self._accept, daemon=True).start()
-
-    def again(self, port: int) -> "Wire":
-        """Another wire of the same name, once this one is closed, that leads to another port."""
-        return Wire(port, self._own_port)
 
     def cut(self) -> None:
         """Break every connection, and those to come."""
@@ -150,9 +145,10 @@ class Wire:
         for end in connected:
             _shut(end)
 
-    def mend(self) -> None:
-        """Let new connections through."""
+    def mend(self, port: int | None = None) -> None:
+        """Let new connections through, to another port if one is given."""
         with self._lock:
+            self._target = port or self._target
             self._is_cut = False
 
     def close(self) -> None:
@@ -167,10 +163,13 @@ class Wire:
             except OSError:  # closed
                 return
             with self._lock:
-                if self._is_cut:
+                try:
+                    if self._is_cut:
+                        raise ConnectionRefusedError
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
                     near.close()
                     continue
-                far = socket.create_connection(self._target)
                 self._connected |= {near, far}
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
@@ -233,6 +232,22 @@ def open_run(page: Page, url: str, run_id: str, status: str = "running") -> None
 def stat(page: Page, name: str) -> Locator:
     """The value of an entry of the manager's stats."""
     return page.locator("#stats .stats > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
+
+
+NOTE_SCROLL = """over => {
+    const { scrollTop } = over;
+    over.hasScrolled = new Promise(resolve => {
+        over.addEventListener('scrollend', () => { if (over.scrollTop !== scrollTop) resolve(); });
+    });
+}"""
+
+
+def turn_wheel(page: Page, over: Locator, distance: int) -> None:
+    """Turn the wheel over an element, and wait until it has scrolled, which browsers do little by little."""
+    over.hover()
+    over.evaluate(NOTE_SCROLL)
+    page.mouse.wheel(0, distance)
+    over.evaluate("over => over.hasScrolled")
 
 
 def wait_for_end_in_view(page: Page) -> None:

@@ -1,6 +1,7 @@
 """The connection is lost and comes back, to the same server or another: nothing is missed, nothing comes twice."""
 
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -119,54 +120,66 @@ def test_a_proxys_refusal_was_taken_for_the_end_of_the_run(page: Page, served: S
     expect(status_of(page)).to_have_text("running")
 
 
-def test_a_run_that_a_restart_has_lost_keeps_its_lines(page: Page) -> None:
-    with serving() as served, closing(Wire(served.port)) as wire:
+@pytest.fixture
+def loose_wire() -> Iterator[Wire]:
+    """A wire that leads nowhere yet, and so outlives a server."""
+    with closing(Wire()) as wire:
+        yield wire
+
+
+def test_a_run_that_a_restart_has_lost_keeps_its_lines(page: Page, loose_wire: Wire) -> None:
+    with serving() as served:
+        loose_wire.mend(served.port)
         live = served.live_run()
-        open_run(page, wire.url, live.run_id)
+        open_run(page, loose_wire.url, live.run_id)
         live.log("said before")
         expect(lines_of(page)).to_have_text(["said before"])
-        wire.cut()
-    with serving() as served, closing(wire.again(served.port)):
+        loose_wire.cut()
+    with serving() as served:
+        loose_wire.mend(served.port)
         expect(status_of(page)).to_have_text("lost")
         expect(page.locator("#outcome")).to_contain_text("The server no longer has this run")
         expect(lines_of(page)).to_have_text(["said before"])
         expect_connected(page)
 
 
-def test_with_a_store_a_restart_loses_nothing(page: Page, tmp_path: Path) -> None:
+def test_with_a_store_a_restart_loses_nothing(page: Page, loose_wire: Wire, tmp_path: Path) -> None:
     def runner() -> Any:
         return Runner(RunManager(store=SqliteStore(tmp_path / "runs.db")))
 
-    with serving(runner=runner()) as served, closing(Wire(served.port)) as wire:
+    with serving(runner=runner()) as served:
+        loose_wire.mend(served.port)
         live = served.live_run("kept")
-        open_run(page, wire.url, live.run_id)
+        open_run(page, loose_wire.url, live.run_id)
         live.log("said before")
         expect(lines_of(page)).to_have_text(["said before"])
-        wire.cut()
+        loose_wire.cut()
         expect(page.get_by_role("alert").first).to_have_text(RECONNECTING)
         live.log("said meanwhile")
         live.end()
-    with serving(runner=runner()) as served, closing(wire.again(served.port)):
+    with serving(runner=runner()) as served:
+        loose_wire.mend(served.port)
         expect(status_of(page)).to_have_text("completed")
         expect(lines_of(page)).to_have_text(["said before", "said meanwhile"])
         expect_connected(page)
 
 
-def test_another_life_of_a_run_begins_its_log_anew(page: Page) -> None:
+def test_another_life_of_a_run_begins_its_log_anew(page: Page, loose_wire: Wire) -> None:
     """As where an application gives runs ids of its own, and starts one again after a restart."""
-    with serving() as served, closing(Wire(served.port)) as wire:
+    with serving() as served:
+        loose_wire.mend(served.port)
         live = served.live_run("first", run_id="import 7")
-        open_run(page, wire.url, "import 7")
+        open_run(page, loose_wire.url, "import 7")
         live.log("said by the first")
         expect(lines_of(page)).to_have_text(["said by the first"])
-        wire.cut()
+        loose_wire.cut()
         expect(page.get_by_role("alert").first).to_have_text(RECONNECTING)
     with serving() as served:
         live = served.live_run("second", run_id="import 7")
         live.log("said by the second")
-        with closing(wire.again(served.port)):
-            expect(lines_of(page)).to_have_text(["said by the second"])
-            expect(page.locator(".line.remark .text").first).to_contain_text("The run was started anew")
-            expect(page.locator("#run-title")).to_have_text("second")
-            expect(status_of(page)).to_have_text("running")
-            expect_connected(page)
+        loose_wire.mend(served.port)
+        expect(lines_of(page)).to_have_text(["said by the second"])
+        expect(page.locator(".line.remark .text").first).to_contain_text("The run was started anew")
+        expect(page.locator("#run-title")).to_have_text("second")
+        expect(status_of(page)).to_have_text("running")
+        expect_connected(page)

@@ -19,6 +19,7 @@ from .support import (
     serving,
     stat,
     status_of,
+    turn_wheel,
     wait_for_end_in_view,
 )
 
@@ -280,8 +281,7 @@ def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, se
 
     newest = page.locator("#newest")
     expect(newest).to_be_hidden()
-    log_of(page).hover()
-    page.mouse.wheel(0, -2000)
+    turn_wheel(page, log_of(page), -2000)
     expect(newest).to_have_text("Newest ↓")
     before = log_of(page).evaluate("log => log.scrollTop")
     for n in range(301, 304):
@@ -304,9 +304,8 @@ def test_a_run_that_was_just_started_stayed_out_of_sight_in_a_long_list(page: Pa
         served.live_run(f"run {n}").end()
     open_console(page, served.url)
     expect(runs_of(page)).to_have_count(30)
-    page.locator("#runs").hover()
-    page.mouse.wheel(0, 500)
-    page.wait_for_function("() => document.querySelector('#runs').scrollTop > 300")
+    turn_wheel(page, page.locator("#runs"), 500)
+    assert page.locator("#runs").evaluate("runs => runs.scrollTop") > 300
     page.get_by_role("button", name="Start", exact=True).click()
     started = runs_of(page).filter(has_text="from the page")
     expect(started).to_be_in_viewport(ratio=1)
