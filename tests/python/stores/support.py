@@ -165,8 +165,8 @@ class Publisher:
         """Publishing has not waited for the store, and took less than a millisecond."""
         # A thread waits for the GIL, or for a lock of the core, now and then.
         assert self.waits <= len(self.times) // 20, self.waits
-        # The two slowest may have met a garbage collection.
-        assert sorted(self.times)[-3] < 0.001, sorted(self.times)[-10:]
+        # One in a hundred may have met a garbage collection, or a machine that lends its processor to others.
+        assert sorted(self.times)[-1 - len(self.times) // 100] < 0.001, sorted(self.times)[-20:]
 
 
 def read_to_end(subscription: Subscription) -> list[tuple[str, dict[str, Any]]]:
