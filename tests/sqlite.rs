@@ -225,7 +225,7 @@ fn records_come_newest_first_by_key_by_status_and_in_pages() {
     };
     assert_eq!(ids(Query { limit: 2, ..Query::default() }), [6, 5]);
     assert_eq!(ids(Query { limit: 9, key: Some("book".to_owned()), ..Query::default() }), [5, 4, 3, 2, 1]);
-    assert_eq!(ids(Query { limit: 9, status: Some("running".to_owned()), ..Query::default() }), [6, 5]);
+    assert_eq!(ids(Query { limit: 9, statuses: vec!["running".to_owned()], ..Query::default() }), [6, 5]);
     let third = store.find(&RunId::Int(3)).unwrap().unwrap().fence;
     assert_eq!(store.list(&Query { limit: 9, before: Some(third), ..Query::default() }).unwrap().len(), 2,);
 }

@@ -1,6 +1,6 @@
 """The Rust core of genglossary_runs."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -267,7 +267,9 @@ class RunManager:
         self,
         *,
         key: str | None = None,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
+        text: str | None = None,
+        also: Sequence[int] = (),
         before: int | None = None,
         limit: int = 100,
         with_results: bool = True,
@@ -275,7 +277,11 @@ class RunManager:
         """What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
 
         Args:
-            key, status: only runs with these.
+            key: only runs with this key.
+            status: only runs with this status, or one of these.
+            text: only runs that have this text in their id, key or error. ASCII letters match in either case, others
+                only as they are.
+            also: the `fence` of runs that are listed whether they have the text or not.
             before: only runs that began before the one with this `fence`, the last of the page before.
             limit: how many at most.
             with_results: read their results, too, which may be large. Without them each `result` is None.
@@ -335,7 +341,9 @@ class RunManager:
         self,
         *,
         key: str | None = None,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
+        text: str | None = None,
+        also: Sequence[int] = (),
         before: int | None = None,
         limit: int = 100,
         with_results: bool = True,

@@ -10,6 +10,7 @@ use super::awaitable::{Awaitable, Wish};
 use super::cancel::CancelEvent;
 use super::fork::PerProcess;
 use super::json;
+use super::query::{Statuses, query};
 use super::run_id::{self, AnyRun, NewRun};
 use super::store::Link;
 use super::subscription::Subscription;
@@ -391,7 +392,11 @@ impl RunManager {
     /// What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
     ///
     /// Args:
-    ///     key, status: only runs with these.
+    ///     key: only runs with this key.
+    ///     status: only runs with this status, or one of these.
+    ///     text: only runs that have this text in their id, key or error. ASCII letters match in either case, others
+    ///         only as they are.
+    ///     also: the `fence` of runs that are listed whether they have the text or not.
     ///     before: only runs that began before the one with this `fence`, the last of the page before.
     ///     limit: how many at most.
     ///     with_results: read their results, too, which may be large. Without them each `result` is None.
@@ -399,17 +404,20 @@ impl RunManager {
     /// Raises:
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
-    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100, with_results=true))]
+    #[pyo3(signature = (*, key=None, status=None, text=None, also=vec![], before=None, limit=100, with_results=true))]
+    #[allow(clippy::too_many_arguments)]
     fn run_records(
         &self,
         py: Python<'_>,
         key: Option<String>,
-        status: Option<String>,
+        status: Option<Statuses>,
+        text: Option<String>,
+        also: Vec<u64>,
         before: Option<u64>,
         limit: usize,
         with_results: bool,
     ) -> PyResult<Py<PyAny>> {
-        self.listing(key, status, before, limit, with_results)?.wait(py)
+        self.listing(query(key, status, text, &also, before, limit), with_results)?.wait(py)
     }
 
     /// Await what `open_run` returns. For event loops: only the caller waits for the store.
@@ -493,16 +501,19 @@ impl RunManager {
     }
 
     /// Await what `run_records` returns.
-    #[pyo3(signature = (*, key=None, status=None, before=None, limit=100, with_results=true))]
+    #[pyo3(signature = (*, key=None, status=None, text=None, also=vec![], before=None, limit=100, with_results=true))]
+    #[allow(clippy::too_many_arguments)]
     fn arun_records(
         &self,
         key: Option<String>,
-        status: Option<String>,
+        status: Option<Statuses>,
+        text: Option<String>,
+        also: Vec<u64>,
         before: Option<u64>,
         limit: usize,
         with_results: bool,
     ) -> PyResult<Awaitable> {
-        Ok(self.listing(key, status, before, limit, with_results)?.awaited())
+        Ok(self.listing(query(key, status, text, &also, before, limit), with_results)?.awaited())
     }
 
     // For the GenGlossary application

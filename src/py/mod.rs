@@ -16,6 +16,7 @@ mod native;
 mod once;
 mod owner;
 mod place;
+mod query;
 mod reader;
 mod redis_store;
 mod run_id;

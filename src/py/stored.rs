@@ -16,7 +16,7 @@ use super::run_id::{self, AnyRun, NewRun};
 use super::store::{ask, ask_to_open, awaited, block, record};
 use super::subscription::Subscription;
 use super::{TARGET, json};
-use crate::core::{self, EventId, Fence, Payload, RunId, Start};
+use crate::core::{self, EventId, Payload, RunId, Start};
 use crate::store::{self, Engine};
 
 /// What a method returns: at once, or when the store has answered.
@@ -189,16 +189,8 @@ impl RunManager {
         Ok(Outcome::Asked(ask(engine.owns(run_id.into()), |py, owns: bool| owns.into_py_any(py))))
     }
 
-    pub fn listing(
-        &self,
-        key: Option<String>,
-        status: Option<String>,
-        before: Option<u64>,
-        limit: usize,
-        with_results: bool,
-    ) -> PyResult<Outcome> {
-        let query = store::Query { key, status, before: before.map(Fence), limit };
-        Ok(Outcome::Asked(ask(self.need_engine()?.list(query, with_results), |py, found: Vec<store::Found>| {
+    pub fn listing(&self, wanted: store::Query, with_results: bool) -> PyResult<Outcome> {
+        Ok(Outcome::Asked(ask(self.need_engine()?.list(wanted, with_results), |py, found: Vec<store::Found>| {
             let found: Vec<_> = found.iter().map(|found| record(py, found)).collect::<PyResult<_>>()?;
             found.into_py_any(py)
         })))

@@ -271,10 +271,11 @@ impl Store for RedisStore {
     fn list(&mut self, query: &Query) -> Result<Vec<Record>> {
         let (mut found, mut before) = (Vec::new(), query.before.map(|fence| fence.to_string()).unwrap_or_default());
         while found.len() < query.limit {
-            let (rest, status) = (query.limit - found.len(), query.status.as_deref().unwrap_or(""));
+            let (rest, text) = (query.limit - found.len(), query.text.as_deref().unwrap_or(""));
             let mut key = codec::optional(query.key.as_deref());
             key.resize(2, String::new());
-            let arguments = (key, status, &before, rest, LIST_STEP);
+            let also: Vec<u64> = query.also.iter().map(|fence| fence.0).collect();
+            let arguments = (key, text, &before, rest, LIST_STEP, query.statuses.len(), &query.statuses, also);
             let page: Vec<redis::Value> = self.server.call(|scripts| &scripts.list, arguments)?;
             let (next, records) = codec::page(page)?;
             found.extend(records);

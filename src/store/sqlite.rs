@@ -17,7 +17,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 pub use self::file::refuse_if_open;
 use self::owners::Owner;
 use self::rows::{
-    INSERT_EVENT, RECORD, StoredId, Text, append_run, find_record, insert_record, next_fence, payload, record,
+    INSERT_EVENT, RECORD, StoredId, Text, append_run, find_record, insert_record, json_list, next_fence, payload,
+    record,
 };
 use super::Outcome;
 use super::record::{Record, Status, interrupted_event, now};
@@ -242,14 +243,19 @@ impl Store for SqliteStore {
 
     fn list(&mut self, query: &Query) -> Result<Vec<Record>> {
         let sql = format!(
-            "{RECORD} WHERE superseded = 0 AND (:key IS NULL OR key = :key) AND (:status IS NULL OR status = :status) \
+            "{RECORD} WHERE superseded = 0 AND (:key IS NULL OR key = :key) \
+             AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses))) \
+             AND (:text IS NULL OR instr(lower(run_id), lower(:text)) OR instr(lower(key), lower(:text)) \
+                  OR instr(lower(error), lower(:text)) OR fence IN (SELECT value FROM json_each(:also))) \
              AND (:before IS NULL OR fence < :before) ORDER BY fence DESC LIMIT :limit"
         );
+        let also: Vec<u64> = query.also.iter().map(|fence| fence.0).collect();
         self.query(|db| {
             let mut select = db.prepare_cached(&sql)?;
             let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
             let wanted = named_params! {
-                ":key": query.key, ":status": query.status, ":before": query.before.map(|fence| fence.0), ":limit": limit,
+                ":key": query.key, ":statuses": json_list(&query.statuses), ":text": query.text,
+                ":also": json_list(&also), ":before": query.before.map(|fence| fence.0), ":limit": limit,
             };
             select.query_map(wanted, record)?.collect()
         })

@@ -105,8 +105,13 @@ pub enum Fate {
 pub struct Query {
     /// Of this key.
     pub key: Option<String>,
-    /// Of this status.
-    pub status: Option<String>,
+    /// Of one of these; of any if there are none.
+    pub statuses: Vec<String>,
+    /// With this text in their id, key or error. ASCII letters match in either case, others only as they are: that much
+    /// every store can do where the records are.
+    pub text: Option<String>,
+    /// Of these lives, with the text or without.
+    pub also: Vec<Fence>,
     /// Of runs that began before this one.
     pub before: Option<Fence>,
     /// At most so many.

@@ -26,7 +26,8 @@ class Filter:
     Attributes:
         key: of the runs; None for any.
         statuses: of the runs; none of them for any.
-        q: a text that their id, key, name, error or newest message has, in lower case.
+        q: a text that their id, key, name, error or newest message has, ASCII letters in either case; "" for any. Of
+            a run of another process a store knows neither name nor message.
     """
 
     key: str | None
@@ -97,14 +98,21 @@ class Listing:
 
     async def _page_of_store(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
         # The status of a run of this process is its handle's, and to a store a queued run is a running one.
-        statuses = {"running" if status == "queued" else status for status in which.statuses}
-        status = next(iter(statuses)) if len(statuses) == 1 else None
-        at_a_time = min(_ROWS_AT_A_TIME, limit + 1) if not which.q and len(statuses) < 2 else _ROWS_AT_A_TIME
+        statuses = sorted({"running" if status == "queued" else status for status in which.statuses})
+        at_a_time = min(_ROWS_AT_A_TIME, limit + 1)
         here = {run.run_id: run for run in self._runner.runs()}
+        # Their names and messages are unknown to the store.
+        also = [run.fence for run in here.values() if which.takes(run)] if which.q else []
         taken, before, searched = _Taken(limit, readable), after, 0
         while True:
             rows = await self._runner.ahistory(
-                key=which.key, status=status, before=before, limit=at_a_time, with_results=False
+                key=which.key,
+                status=statuses or None,
+                text=which.q or None,
+                also=also,
+                before=before,
+                limit=at_a_time,
+                with_results=False,
             )
             found = [_newer(row, here.get(row.run_id)) for row in rows]
             if await taken.add(row for row in found if which.takes(row)) or len(rows) < at_a_time:

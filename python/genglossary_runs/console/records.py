@@ -85,7 +85,7 @@ def _amount(value: Any) -> float | None:
 
 
 def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:
-    """Whether a list shows the run; `q` is in lower case."""
+    """Whether a list shows the run. It looks for `q` as a store does."""
     if key is not None and (row.key is None or str(row.key) != key):
         return False
     if statuses and row.status not in statuses and not _may_be_queued(row, statuses):
@@ -95,7 +95,12 @@ def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:
     texts = [str(row.run_id), str(row.key or ""), row.error or ""]
     if isinstance(row, Run):
         texts += [row.name, row.message or ""]
-    return q in "\n".join(texts).casefold()
+    return _folded(q) in _folded("\0".join(texts))
+
+
+def _folded(text: str) -> bytes:
+    # Of bytes only ASCII letters have a lower case.
+    return text.encode("utf-8", "surrogatepass").lower()
 
 
 def _may_be_queued(row: Row, statuses: Set[str]) -> bool:

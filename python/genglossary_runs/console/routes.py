@@ -119,13 +119,19 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
             Query(description="Only runs with this status, or one of these"),
         ] = None,
         key: Annotated[str | None, Query(description="Only runs with this key")] = None,
-        q: Annotated[str, Query(description="Only runs that have this text in id, key, name, error or message")] = "",
+        q: Annotated[
+            str,
+            Query(
+                description="Only runs that have this text in id, key or error; those of this process also in name or "
+                "message. A to Z match a to z"
+            ),
+        ] = "",
         after: Annotated[int | None, Query(description="The `next` of the page before", ge=0, le=2**63 - 1)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Page:
         """List runs, the newest first."""
         await access.check(request, "list")
-        which = Filter(key, frozenset(status or ()), q.strip().casefold())
+        which = Filter(key, frozenset(status or ()), q.strip())
         readable = None if access.is_open else partial(access.readable, request)
         return await listing.page(which, after, limit, readable)
 

@@ -1,7 +1,7 @@
 """Runs as a store knows them, wherever they were executed."""
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -73,7 +73,9 @@ class Records:
         self,
         *,
         key: str | None = None,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
+        text: str | None = None,
+        also: Sequence[int] = (),
         before: int | None = None,
         limit: int = 100,
         with_results: bool = True,
@@ -81,7 +83,11 @@ class Records:
         """Return what the manager's store knows of runs of all processes, the newest first. Waits for the store.
 
         Args:
-            key, status: only runs with these.
+            key: only runs with this key.
+            status: only runs with this status, or one of these.
+            text: only runs that have this text in their id, key or error. ASCII letters match in either case, others
+                only as they are.
+            also: the `fence` of runs that are listed whether they have the text or not.
             before: only runs that began before the one with this `fence`, the last of the page before.
             limit: how many at most.
             with_results: read their results, too, each of 1 MiB at most. A list that only shows runs does without: each
@@ -92,7 +98,7 @@ class Records:
             ValueError: the manager has no store.
         """
         records = self.manager.run_records(
-            key=key, status=status, before=before, limit=limit, with_results=with_results
+            key=key, status=status, text=text, also=also, before=before, limit=limit, with_results=with_results
         )
         return [stored_run(self.manager, record) for record in records]
 
@@ -105,14 +111,16 @@ class Records:
         self,
         *,
         key: str | None = None,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
+        text: str | None = None,
+        also: Sequence[int] = (),
         before: int | None = None,
         limit: int = 100,
         with_results: bool = True,
     ) -> list[StoredRun]:
         """Do what `history` does, on an event loop."""
         records = await self.manager.arun_records(
-            key=key, status=status, before=before, limit=limit, with_results=with_results
+            key=key, status=status, text=text, also=also, before=before, limit=limit, with_results=with_results
         )
         return [stored_run(self.manager, record) for record in records]
 

@@ -1,19 +1,36 @@
--- A page of records, the newest first. ARGV: 1 if a key is wanted, the key, status or '', fence before which or '', number
--- of records at most, and of those that are looked at.
+-- A page of records, the newest first. ARGV: 1 if a key is wanted, the key, a text in id, key or error or '', fence before
+-- which or '', number of records at most, and of those that are looked at, number of statuses, the statuses, then fences of
+-- runs that are wanted whether they have the text or not. ASCII letters of the text match in either case.
 -- Returns the fence to go on before, or '' if there are no more, then fence and record of each.
-local wants_key, wanted_key, wanted_status = ARGV[1] == '1', ARGV[2], ARGV[3]
+local wants_key, wanted_key, wanted_text = ARGV[1] == '1', ARGV[2], string.lower(ARGV[3])
 local before = ARGV[4] == '' and '+inf' or '(' .. ARGV[4]
-local most, looks = tonumber(ARGV[5]), tonumber(ARGV[6])
+local most, looks, number_of_statuses = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local statuses, also = {}, {}
+for at = 8, #ARGV do
+  (at < 8 + number_of_statuses and statuses or also)[ARGV[at]] = true
+end
 
-local index = wanted_status == 'running' and key('running') or key('all')
+-- A run id is stored as JSON.
+local function id_text(run_id)
+  return string.find(run_id, '\\', 1, true) and cjson.decode(run_id) or string.match(run_id, '^"(.*)"$') or run_id
+end
+
+local function has_text(value)
+  return value and string.find(string.lower(value), wanted_text, 1, true)
+end
+
+local only_running = number_of_statuses == 1 and statuses.running
+local index = only_running and key('running') or key('all')
 local fences = redis.call('ZREVRANGEBYSCORE', index, before, '-inf', 'LIMIT', 0, looks)
 local found, on = {''}, #fences == looks and fences[looks] or ''
 for _, fence in ipairs(fences) do
-  local record = redis.call('HMGET', key('run', fence), 'status', 'key')
+  local status, run_key, run_id, why =
+    unpack(redis.call('HMGET', key('run', fence), 'status', 'key', 'run_id', 'error'))
   if
-    record[1]
-    and (not wants_key or record[2] == wanted_key)
-    and (wanted_status == '' or record[1] == wanted_status)
+    status
+    and (not wants_key or run_key == wanted_key)
+    and (number_of_statuses == 0 or statuses[status])
+    and (wanted_text == '' or has_text(id_text(run_id)) or has_text(run_key) or has_text(why) or also[fence])
   then
     found[#found + 1] = fence
     found[#found + 1] = record_of(fence)

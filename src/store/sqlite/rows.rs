@@ -2,6 +2,7 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
+use serde::Serialize;
 
 use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
 use crate::store::record::{Record, ResultKind, Status, now};
@@ -54,6 +55,11 @@ impl ToSql for Text<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
     }
+}
+
+/// Values for `json_each`.
+pub fn json_list<T: Serialize>(values: &[T]) -> String {
+    serde_json::to_string(values).unwrap_or_else(|_| "[]".to_owned())
 }
 
 /// A record of the columns that [`RECORD`] selects.
