@@ -387,6 +387,55 @@ def test_what_was_unfolded_in_a_result_was_folded_again_with_the_next_look(page:
     expect(page.locator("#result summary").first).to_contain_text("件")
 
 
+def test_looks_at_the_runs_made_parts_of_the_page_anew_that_had_not_changed(page: Page, served: Served) -> None:
+    live = served.live_run()
+    with live.context.group("Reading"):
+        live.log("a line")
+    for name in ("Reading", "Counting", "Writing"):
+        live.progress(1, 1, step=name)
+    live.end(ValueError("no such page"))
+    open_run(page, served.url, live.run_id, "failed")
+    page.locator("#earlier summary").click()
+    expect(page.locator("#steps li")).to_have_count(2)
+
+    def look() -> None:
+        for path in ("**/api/stats", "**/api/runs?*"):
+            with page.expect_response(path):
+                pass
+
+    # The figures of this very page's connections have come to rest.
+    expect(page.locator("#readers")).to_contain_text("0 peak")
+    look()
+    page.evaluate("""() => {
+        window.made = [];
+        const watch = new MutationObserver((records) => {
+            const nodes = records.flatMap(({ addedNodes }) => [...addedNodes]);
+            window.made.push(...nodes.map((node) => `${node.parentElement?.id} ${node.textContent}`));
+        });
+        watch.observe(document.body, { childList: true, subtree: true });
+    }""")
+    look()
+    look()
+    assert page.evaluate("() => window.made.filter((made) => !made.startsWith('news'))") == []
+
+
+def test_a_step_that_went_on_made_the_list_of_earlier_steps_anew(page: Page, served: Served) -> None:
+    live = served.live_run()
+    for name in ("Reading", "Counting"):
+        live.progress(1, 3, step=name)
+    open_run(page, served.url, live.run_id)
+    page.locator("#earlier summary").click()
+    expect(page.locator("#steps li")).to_have_text([re.compile("Reading")])
+    page.evaluate("() => getSelection().selectAllChildren(document.querySelector('#steps li'))")
+    live.progress(2, 3, step="Counting")
+    expect(page.locator("#amount")).to_contain_text("2")
+    assert "Reading" in page.evaluate("() => String(getSelection())")
+    live.progress(1, 3, step="Writing")
+    expect(page.locator("#steps li")).to_have_text([re.compile("Reading"), re.compile("Counting")])
+    live.progress(3, 3, step="Reading")
+    expect(page.locator("#steps li")).to_have_text([re.compile("Counting"), re.compile("Writing")])
+
+
 def test_each_run_shows_its_own_result(page: Page, served: Served) -> None:
     done, running = served.live_run("done"), served.live_run("going on")
     done.end()

@@ -157,6 +157,36 @@ def test_groups_fold(page: Page, served: Served) -> None:
     expect(lines_of(page)).to_have_text(["two"])
 
 
+def test_a_group_that_was_folded_from_the_keyboard_lost_the_focus(page: Page, served: Served) -> None:
+    live = served.live_run()
+    group = live.context.group("Compiling")
+    group.__enter__()
+    live.log("one")
+    open_run(page, served.url, live.run_id)
+    page.get_by_role("button", name="Fold the group").press("Enter")
+    expect(lines_of(page)).to_have_text([re.compile("^Compiling 1 line")])
+    unfold = page.get_by_role("button", name="Unfold the group")
+    expect(unfold).to_be_focused()
+    # What it hides is counted on.
+    live.log("two")
+    expect(lines_of(page)).to_have_text([re.compile("^Compiling 2 lines")])
+    page.keyboard.press("Enter")
+    expect(lines_of(page)).to_have_text(["Compiling", "one", "two"])
+    expect(page.get_by_role("button", name="Fold the group")).to_be_focused()
+
+
+def test_a_selection_in_the_log_was_lost_with_a_filter_that_kept_its_line(page: Page, served: Served) -> None:
+    live = served.live_run()
+    live.log("fine")
+    live.log("broken", level="error")
+    open_run(page, served.url, live.run_id)
+    expect(lines_of(page)).to_have_text(["fine", "broken"])
+    page.evaluate("() => getSelection().selectAllChildren(document.querySelector('.line.error .text'))")
+    page.locator("#levels [value=error]").evaluate("box => box.click()")
+    expect(lines_of(page)).to_have_text(["broken"])
+    assert page.evaluate("() => String(getSelection())") == "broken"
+
+
 # Search
 
 

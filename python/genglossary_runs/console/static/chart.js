@@ -1,6 +1,6 @@
 // A small chart of the last minute.
 
-import { $, element } from "./dom.js";
+import { $, element, setText } from "./dom.js";
 import { number, text } from "./texts.js";
 
 const SECONDS = 60;
@@ -13,7 +13,9 @@ export class Chart {
   constructor(name) {
     this.svg = $(`${name}-chart`);
     this.hasSteps = this.svg.classList.contains("steps");
-    this.value = this.svg.parentElement.querySelector(".value");
+    this.peak = element("small");
+    this.now = new Text("–");
+    this.svg.parentElement.querySelector(".value").replaceChildren(this.now, this.peak);
   }
 
   push(value) {
@@ -33,6 +35,7 @@ export class Chart {
     this.svg.querySelector(".area").setAttribute("d", `${line}V${HEIGHT}H${first}Z`);
     const now = number(values.at(-1));
     this.svg.ariaLabel = text("chart", now, number(most));
-    this.value.replaceChildren(`${now} `, element("small", {}, text("peak", number(most))));
+    setText(this.now, `${now} `);
+    setText(this.peak, text("peak", number(most)));
   }
 }

@@ -1,7 +1,7 @@
 // Whether the server is there, as its polls and the stream of the run that is shown find out.
 
 import { NoAnswer, Refused } from "./api.js";
-import { $, announce } from "./dom.js";
+import { $, announce, setText } from "./dom.js";
 import { clock, text } from "./texts.js";
 
 let state = "connecting";
@@ -52,7 +52,7 @@ export function showConnection() {
   // The style sheet dims what is old while the server does not answer.
   document.body.dataset.connection = state;
   $("connection").dataset.state = state;
-  $("connection").textContent = text(state);
+  setText($("connection"), text(state));
   $("trouble").hidden = !lostAt;
-  $("trouble").textContent = lostAt ? text("noAnswerSince", clock(lostAt)) : "";
+  setText($("trouble"), lostAt ? text("noAnswerSince", clock(lostAt)) : "");
 }

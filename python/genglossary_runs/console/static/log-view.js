@@ -2,7 +2,7 @@
 
 import { parts } from "./ansi.js";
 import { addressOf } from "./address.js";
-import { $, element } from "./dom.js";
+import { $, element, setText } from "./dom.js";
 import { Heights } from "./heights.js";
 import { clock, text } from "./texts.js";
 
@@ -54,10 +54,11 @@ export class LogView {
   show(rows, words = this.#words, dropped = []) {
     const gone = dropped.reduce((sum, row) => sum + this.#heightOf(row), 0);
     const anchor = gone ? null : this.#anchor();
+    // Elements of rows that look the same stay: the focus or a selection may be in them.
+    if (words !== this.#words) this.#clearDrawn();
     this.#rows = rows;
     this.#words = words;
     this.#heights = new Heights(rows.map((row) => this.#heightOf(row)));
-    this.#clearDrawn();
     if (gone) this.#scrollTo(this.frame.scrollTop - gone, this.#atEnd);
     else if (anchor && !this.#atEnd) this.#keep(anchor);
     this.draw();
@@ -149,6 +150,7 @@ export class LogView {
         drawn = this.#element(row);
         this.#drawn.set(row.id, drawn);
       }
+      if (row.opens) showFold(drawn, row.opens);
       if (drawn === before) before = before.nextSibling;
       else this.window.insertBefore(drawn, before);
     }
@@ -264,10 +266,7 @@ export class LogView {
       return classes ? [element("span", { className: classes }, ...marked)] : marked;
     });
     if (!row.opens) return found;
-    const { isFolded, size } = row.opens;
-    const label = text(isFolded ? "unfold" : "fold");
-    const button = element("button", { type: "button", className: "fold", ariaExpanded: !isFolded, ariaLabel: label });
-    return [button, ...found, isFolded ? element("span", { className: "count" }, ` ${text("allLines", size)}`) : ""];
+    return [element("button", { type: "button", className: "fold" }), ...found, element("span", { className: "count" })];
   }
 
   /** The text with its matches marked. */
@@ -283,6 +282,14 @@ export class LogView {
     }
     return [...found, words.slice(end)];
   }
+}
+
+/** Show on a heading whether its group is folded, and how many lines that hides. */
+function showFold(drawn, { isFolded, size }) {
+  const button = drawn.querySelector(".fold");
+  const isOpen = String(!isFolded);
+  if (button.ariaExpanded !== isOpen) Object.assign(button, { ariaExpanded: isOpen, ariaLabel: text(isFolded ? "unfold" : "fold") });
+  setText(drawn.querySelector(".count"), isFolded ? ` ${text("allLines", size)}` : "");
 }
 
 /** A sign for the eye, which the style sheet draws, and the word for the ear. */

@@ -2,7 +2,7 @@
 
 import { ask, runPath } from "./api.js";
 import { attempt } from "./connection.js";
-import { $, element, visible } from "./dom.js";
+import { $, element, setText, visible } from "./dom.js";
 import { language, number, text } from "./texts.js";
 
 const MOST_ITEMS = 200; // shown at once
@@ -36,7 +36,7 @@ export async function fetchResult(run) {
 export function showResult(run) {
   const isActive = run && ["queued", "running"].includes(run.status);
   $("no-result").hidden = Boolean(shown);
-  $("no-result").textContent = text(isActive ? "noResultYet" : "noResult");
+  setText($("no-result"), text(isActive ? "noResultYet" : "noResult"));
   $("result-tools").hidden = !shown;
   $("open-result").hidden = !shown;
   // What stays the same is left alone: somebody may have unfolded or selected a part of it.

@@ -3,7 +3,7 @@
 import { addressOf, readAddress } from "./address.js";
 import { ask } from "./api.js";
 import { attempt } from "./connection.js";
-import { $, element } from "./dom.js";
+import { $, element, setText } from "./dom.js";
 import { lengthOf, startOf, statusOf, titleOf } from "./run-text.js";
 import { named, text } from "./texts.js";
 
@@ -69,7 +69,7 @@ export class RunList {
       },
       (refusal) => {
         $("no-runs").hidden = false;
-        $("no-runs").textContent = refusal.status === 403 ? text("notAllowed") : refusal.message;
+        setText($("no-runs"), refusal.status === 403 ? text("notAllowed") : refusal.message);
       },
     );
   }
@@ -111,10 +111,10 @@ export class RunList {
       if ($("runs").children[place] !== item) $("runs").insertBefore(item, $("runs").children[place] ?? null);
     }
     const count = this.#total ?? this.runs.length;
-    $("run-count").textContent = count ? text("runCount", count) + (this.#total === null && this.#next ? "+" : "") : "";
+    setText($("run-count"), count ? text("runCount", count) + (this.#total === null && this.#next ? "+" : "") : "");
     // A server that has passed over many runs which may not be read has not looked at all of them.
     $("no-runs").hidden = this.runs.length > 0 || Boolean(this.#next);
-    $("no-runs").textContent = text(this.isFiltered ? "noRunFound" : "noRuns");
+    setText($("no-runs"), text(this.isFiltered ? "noRunFound" : "noRuns"));
     $("more-runs").hidden = !this.#next;
     this.mark();
   }
@@ -147,17 +147,13 @@ function itemOf(run) {
 function fill(item, run) {
   const [name, status, started, length, share] = item.firstChild.children;
   const title = titleOf(run);
-  set(name, "textContent", title);
-  set(name, "title", `${title}\n${run.id}`);
+  setText(name, title);
+  name.title = `${title}\n${run.id}`;
   status.dataset.status = statusOf(run);
-  set(status, "textContent", named("statuses", statusOf(run)));
-  set(started, "textContent", startOf(run));
-  set(length, "textContent", lengthOf(run));
+  setText(status, named("statuses", statusOf(run)));
+  setText(started, startOf(run));
+  setText(length, lengthOf(run));
   const { current, total } = run.progress ?? {};
   share.hidden = run.status !== "running" || !total;
   if (total) Object.assign(share, { max: total, value: current, ariaLabel: text("amount", current, total) });
-}
-
-function set(node, property, value) {
-  if (node[property] !== value) node[property] = value;
 }

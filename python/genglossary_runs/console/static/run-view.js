@@ -2,7 +2,7 @@
 
 import { ask, post, runPath } from "./api.js";
 import { attempt, back, lost, release } from "./connection.js";
-import { $, announce, copyText } from "./dom.js";
+import { $, announce, copyText, setText } from "./dom.js";
 import { RunFeed } from "./feed.js";
 import { addError, addEvents, endLog, openLog, remark, showLine } from "./log.js";
 import { clearResult, fetchResult, showResult } from "./result-view.js";
@@ -199,27 +199,27 @@ export class RunView {
     const { run } = this;
     $("chosen-run").hidden = !run;
     $("no-run").hidden = Boolean(run);
-    $("no-run").textContent = this.#isRefused ? text("noSuchRun", this.missing) : this.missing ? "" : text("noRun");
+    setText($("no-run"), this.#isRefused ? text("noSuchRun", this.missing) : this.missing ? "" : text("noRun"));
     if (!run) return;
     const status = this.#status;
     const isOpen = isActive(run) && !this.#gone;
-    $("run-title").textContent = titleOf(run);
+    setText($("run-title"), titleOf(run));
     $("status").dataset.status = status;
-    $("status").textContent =
-      status === "queued" && run.queue_position ? text("queuedAt", run.queue_position) : named("statuses", status);
-    $("run-id").textContent = run.id;
+    const isWaiting = status === "queued" && run.queue_position;
+    setText($("status"), isWaiting ? text("queuedAt", run.queue_position) : named("statuses", status));
+    setText($("run-id"), run.id);
     $("owner").hidden = !run.owner;
-    $("owner").textContent = run.owner ? text("owner", run.owner) : "";
+    setText($("owner"), run.owner ? text("owner", run.owner) : "");
     this.showTimes();
     if (!isOpen && document.activeElement === $("cancel")) $("run").focus();
     $("cancel").hidden = !isOpen;
     $("cancel").ariaDisabled = run.cancel_requested;
-    $("cancel").textContent = text(run.cancel_requested ? "cancelling" : "cancel");
+    setText($("cancel"), text(run.cancel_requested ? "cancelling" : "cancel"));
     $("again").hidden = isOpen || !("start" in document.documentElement.dataset);
     showSteps(status);
     $("outcome").hidden = isOpen;
     $("outcome").dataset.status = status;
-    $("outcome-text").textContent = this.#gone ? text("gone") : outcomeOf(run);
+    setText($("outcome-text"), this.#gone ? text("gone") : outcomeOf(run));
     this.#showTraceback();
     showResult(run);
   }
@@ -227,13 +227,13 @@ export class RunView {
   #showTraceback() {
     const trace = this.run?.traceback ?? (this.run?.status === "failed" ? this.#traceback : null);
     $("traceback").hidden = !trace;
-    $("traceback-text").textContent = trace ?? "";
+    setText($("traceback-text"), trace ?? "");
   }
 
   showTimes() {
     const { run } = this;
     if (!run) return;
-    $("times").textContent = text("startedAt", startOf(run), lengthOf(run));
+    setText($("times"), text("startedAt", startOf(run), lengthOf(run)));
     $("times").title = wholeTime(new Date(run.started));
   }
 }

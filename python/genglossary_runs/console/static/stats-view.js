@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { Chart } from "./chart.js";
 import { attempt } from "./connection.js";
-import { $, element } from "./dom.js";
+import { $, element, setText } from "./dom.js";
 import { named, number, size, text } from "./texts.js";
 
 const SECTIONS = ["manager", "store", "streams"];
@@ -44,7 +44,7 @@ export function showStats() {
     }
     if (!section) continue;
     section.hidden = values.length === 0;
-    section.firstChild.textContent = named("sections", name);
+    setText(section.firstChild, named("sections", name));
     for (const [each, value] of values) if (!LEFT_OUT.has(each)) showValue(section.lastChild, each, value);
   }
 }
@@ -58,9 +58,9 @@ function showValue(list, name, value) {
   }
   const [label, shown] = row.children;
   const words = valueText(name, value);
-  label.textContent = named("stats", name).replaceAll("_", " ");
+  setText(label, named("stats", name).replaceAll("_", " "));
   if (shown.textContent && shown.textContent !== words) flash(row);
-  shown.textContent = words;
+  setText(shown, words);
 }
 
 function valueText(name, value) {

@@ -1,6 +1,6 @@
 // How far a run is, step by step. It stays when the run has ended: how far did it come?
 
-import { $, announce, element, visible } from "./dom.js";
+import { $, announce, element, setText, visible } from "./dom.js";
 import { text } from "./texts.js";
 
 const NEWS_EVERY = 15_000; // milliseconds between two announcements of progress
@@ -33,8 +33,8 @@ export function showSteps(status, isNews = false) {
   const isActive = ["queued", "running", "stopping"].includes(status);
   $("progress").hidden = !current && !isActive;
   $("progress").dataset.status = status;
-  $("step").textContent = current ? current.name || text("noStep") : text("waiting");
-  $("amount").textContent = current ? amountOf(current) : "";
+  setText($("step"), current ? current.name || text("noStep") : text("waiting"));
+  setText($("amount"), current ? amountOf(current) : "");
   const { done, total } = current ?? { done: 0, total: null };
   $("bar").max = total || 1;
   if (total !== null) $("bar").value = total === 0 ? 1 : done;
@@ -42,7 +42,7 @@ export function showSteps(status, isNews = false) {
   else $("bar").value = status === "completed" ? 1 : 0;
   const earlier = [...steps.values()].slice(0, -1);
   $("earlier").hidden = earlier.length === 0;
-  $("earlier-title").textContent = text("earlierSteps", earlier.length);
+  setText($("earlier-title"), text("earlierSteps", earlier.length));
   if ($("earlier").open) showEarlier(earlier);
   if (isNews) announce(`${$("step").textContent} ${$("amount").textContent}`);
 }
@@ -50,10 +50,14 @@ export function showSteps(status, isNews = false) {
 const amountOf = ({ done, total }) => text("amount", done, total);
 
 function showEarlier(earlier) {
-  const rows = earlier.map((step) =>
-    element("li", {}, element("span", {}, step.name || text("noStep")), element("span", { className: "amount" }, amountOf(step))),
-  );
-  $("steps").replaceChildren(...rows);
+  const rows = $("steps").children;
+  while (rows.length > earlier.length) $("steps").lastChild.remove();
+  for (const [place, step] of earlier.entries()) {
+    if (place === rows.length) $("steps").append(element("li", {}, element("span"), element("span", { className: "amount" })));
+    const [name, amount] = rows[place].children;
+    setText(name, step.name || text("noStep"));
+    setText(amount, amountOf(step));
+  }
 }
 
 $("earlier").addEventListener("toggle", () => showEarlier([...steps.values()].slice(0, -1)));
