@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import genglossary.runs.manager as manager_module
@@ -72,6 +73,11 @@ class Worker:
         """Wait until it has been killed."""
         self._process.join(DEADLINE)
         assert self._process.exitcode == -signal.SIGKILL
+
+    def wait_until_stopped(self) -> None:
+        """Wait until it has stopped itself, as far as the system can tell; what continues it before is in vain."""
+        status = Path(f"/proc/{self._process.pid}/stat")
+        wait_for(lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "T", "its stop")
 
     def wait_until_dead_or_done(self) -> None:
         """Wait until it has answered or died."""

@@ -118,6 +118,7 @@ def test_a_pending_run_is_its_creators(
     """Stopped between the creation of the row and the start of its thread, or between that and the first status."""
     owner.ask(start_and_stop_before, step)
     wait_for(lambda: rows(manager.db_path), "the row")
+    owner.wait_until_stopped()
     assert_refused_and_untouched(manager, make_worker())
     owner.signal(signal.SIGCONT)
     assert owner.answer() == 1
