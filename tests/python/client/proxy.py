@@ -23,6 +23,7 @@ class Proxy:
         self.refused = 0
         self.requests: list[bytes] = []
         self._open: set[socket.socket] = set()
+        self._cuts = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -34,9 +35,10 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """Lose every connection."""
+        """Lose every connection, also one that is about to be passed on."""
         with self._lock:
             lost, self._open = self._open, set()
+            self._cuts += 1
         for each in lost:
             # Wakes those that read from it, which `close` does not.
             with contextlib.suppress(OSError):
@@ -64,11 +66,12 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        cuts = self._cuts
         with contextlib.suppress(OSError), client:
             if self._status is not None:
                 self._refuse(client)
                 return
-            with socket.create_connection(("127.0.0.1", self.upstream)) as server, self._known(client, server):
+            with socket.create_connection(("127.0.0.1", self.upstream)) as server, self._known(cuts, client, server):
                 back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
                 back.start()
                 self._pass(client, server, self.requests)
@@ -81,8 +84,10 @@ class Proxy:
         client.sendall(f"{head}Content-Length: {len(EXCUSE)}\r\nConnection: close\r\n\r\n".encode() + EXCUSE)
 
     @contextlib.contextmanager
-    def _known(self, *sockets: socket.socket) -> Iterator[None]:
+    def _known(self, cuts: int, *sockets: socket.socket) -> Iterator[None]:
         with self._lock:
+            if cuts != self._cuts:
+                raise ConnectionAbortedError
             self._open.update(sockets)
         try:
             yield
