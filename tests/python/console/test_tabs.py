@@ -1,11 +1,10 @@
 """Many tabs of one browser, which has six connections to a server over HTTP/1.1 for all of them."""
 
-import time
-
+from core.support import wait_until
 from genglossary_runs.sse import stats
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .support import PATIENCE, OpenPage, Served, lines_of, open_run
+from .support import OpenPage, Served, lines_of, open_run
 
 # Playwright's tabs are all seen, whichever is in front.
 HIDE = """hidden => {
@@ -41,8 +40,7 @@ def test_tabs_of_eight_runs_leave_connections_for_requests(page: Page, served: S
         live.log("a line")
     for tab in tabs:
         expect(lines_of(tab)).to_have_text(["a line"])
-    streams = stats()
-    assert streams["handed_over"] + streams["asgi"] == 3
+    wait_until(lambda: stats()["handed_over"] + stats()["asgi"] == 3)
 
 
 def test_another_tab_takes_over_the_stream_of_one_that_is_closed(page: Page, served: Served) -> None:
@@ -83,7 +81,4 @@ def test_windows_of_different_browsers_share_nothing(open_page: OpenPage, served
 
 
 def wait_for_readers(served: Served, number: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while served.manager.stats()["subscribers"] != number:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: served.manager.stats()["subscribers"] == number)
