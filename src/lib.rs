@@ -7,5 +7,6 @@ pub mod host;
 #[cfg(not(loom))]
 pub mod store;
 
-#[cfg(feature = "python")]
+// Its documentation is Python's, with Python's examples; `cargo test --doc` would take them for Rust.
+#[cfg(all(feature = "python", not(doctest)))]
 mod py;
