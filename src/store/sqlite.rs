@@ -11,6 +11,7 @@ mod rows;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
@@ -27,6 +28,9 @@ use super::store::{
     Store, StoredEvent, Usage, Wake,
 };
 use crate::core::{Fence, RunId, Seq};
+
+/// A look for news takes some 10 µs, and other processes write every 4 ms at most.
+const EAGER_POLL: Duration = Duration::from_millis(2);
 
 /// A file of SQLite's that keeps runs.
 pub struct SqliteStore {
@@ -309,6 +313,10 @@ impl Store for SqliteStore {
             });
         }
         Ok(found)
+    }
+
+    fn eager_poll(&self) -> Option<Duration> {
+        Some(EAGER_POLL)
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {

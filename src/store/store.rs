@@ -274,6 +274,11 @@ pub trait Store: Send {
         false
     }
 
+    /// The time between two looks for news while events come in, if a look is so cheap that this may be short.
+    fn eager_poll(&self) -> Option<Duration> {
+        None
+    }
+
     /// Have nothing open any more, since the process is about to fork. The store is dropped after that.
     fn close(&mut self) {}
 

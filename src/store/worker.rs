@@ -22,6 +22,8 @@ use crate::core::{Fence, Payload, Port, RunManager, Seq};
 pub(super) const WRITE_INTERVAL: Duration = Duration::from_millis(4);
 /// Between two looks for news while something is read or asked for.
 const BUSY_POLL: Duration = Duration::from_millis(5);
+/// How long after some news more are expected, and a store that is asked cheaply is asked more often.
+const EAGER_FOR: Duration = Duration::from_millis(50);
 /// Between two looks for news when there has been none for `QUIET_AFTER`; also how late a command may be.
 const QUIET_POLL: Duration = Duration::from_millis(40);
 const QUIET_AFTER: Duration = Duration::from_secs(2);
@@ -330,6 +332,7 @@ impl Worker {
         let interval = match self.store.as_ref() {
             Some(store) if store.wakes() => WOKEN_POLL,
             _ if is_quiet => QUIET_POLL,
+            Some(store) if self.last_news.elapsed() < EAGER_FOR => store.eager_poll().unwrap_or(BUSY_POLL),
             _ => BUSY_POLL,
         };
         self.next_poll = Instant::now() + interval;
