@@ -7,6 +7,7 @@
 pub mod memory;
 pub mod model;
 pub mod sse;
+pub mod stores;
 pub mod worker;
 
 use std::time::{Duration, Instant};
