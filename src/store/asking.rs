@@ -34,8 +34,8 @@ impl Worker {
                 if !self.owned.is_empty() {
                     let _ = self.ask(|store| store.keep_alive());
                 }
-                // If this fails, so did the connection.
-                self.review().and_then(|()| self.review_ends()).is_ok()
+                // The ends first: they free keys that other runs have by now. If this fails, so did the connection.
+                self.review_ends().and_then(|()| self.review()).is_ok()
             }
             Err(error) => {
                 self.failed(error);
@@ -71,12 +71,13 @@ impl Worker {
         }
     }
 
-    /// Ask what may be asked twice: that a connection was lost while nothing was asked is often found only now.
+    /// Ask what may be asked twice: that a connection was lost while nothing was asked is often found only now. A server
+    /// that hangs is asked once.
     pub fn ask_twice<T>(&mut self, question: impl Fn(&mut dyn Store) -> Result<T>) -> Result<T> {
-        let was_connected = self.store.is_some();
+        let (was_connected, asked) = (self.store.is_some(), Instant::now());
         let answer = self.ask(&question);
         let is_lost = was_connected && self.store.is_none() && self.retry_at.is_some_and(|at| at <= Instant::now());
-        if answer.is_err() && is_lost { self.ask(question) } else { answer }
+        if answer.is_err() && is_lost && asked.elapsed() < RETRY_INTERVAL { self.ask(question) } else { answer }
     }
 
     /// Note that the store answers, and so works again unless it has yet to take something.
@@ -115,6 +116,7 @@ impl Worker {
                 // What is there now is another store, to which the runs that are open here are new.
                 self.store = None;
                 self.obeyed.clear();
+                self.ended.clear();
                 self.say(&format!(
                     "The run store {} was deleted or replaced; what it held is lost, and runs that are open go on in a new one",
                     self.shared.name

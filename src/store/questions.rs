@@ -84,7 +84,10 @@ impl Worker {
     fn begin_or_find(&mut self, new: &NewRun) -> Result<Begun> {
         // The end of a run with this id or key may be yet to be stored.
         self.write();
-        match self.ask(|store| store.begin(new))? {
+        match self.ask_twice(|store| store.begin(new))? {
+            Begun::RunActive(record) | Begun::KeyActive(record) if self.is_untold(new, &record)? => {
+                Ok(Begun::Started(record))
+            }
             Begun::RunActive(record) | Begun::KeyActive(record) if self.reap_run(record.fence)? => {
                 self.ask(|store| store.begin(new))
             }
@@ -92,11 +95,19 @@ impl Worker {
         }
     }
 
+    /// Whether a record is that of the run to begin: an earlier try began it, and its answer was lost.
+    fn is_untold(&mut self, new: &NewRun, record: &Record) -> Result<bool> {
+        let is_same = record.key == new.key && new.run_id.as_ref().is_none_or(|run_id| *run_id == record.run_id);
+        let is_known = record.last > Seq::ZERO || self.owned.values().any(|owned| owned.record.fence == record.fence);
+        Ok(is_same && !is_known && self.ask(|store| store.owns(record.fence))?)
+    }
+
     /// Store a run from now on.
     fn own(&mut self, manager: &RunManager, run: CoreArc<Run>, record: Record) {
         self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
         let key = run.key;
-        self.owned.insert(key, Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true });
+        let owned = Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true, has_left: false };
+        self.owned.insert(key, owned);
         // Another manager of this process may wait for it.
         self.look |= self.followed.iter().any(|followed| followed.fence.is_none());
         self.tidy_soon();

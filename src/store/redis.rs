@@ -24,8 +24,13 @@ use super::store::{
 use crate::core::{Fence, RunId, Seq};
 use ::redis::{RedisWrite, ToRedisArgs};
 
-/// How long a command waits for its owner, and a reply for who asked.
+/// How long a command waits for its owner, unless it is a cancel, and a reply for who asked.
 const COMMAND_AGE: u64 = 60_000;
+/// How often an owner renews the keys of its runs, which live a day at least; and runs renewed in one call.
+const KEEP_INTERVAL: Duration = Duration::from_secs(3600);
+const KEEP_STEP: usize = 100;
+/// Where a scan begins, and what it says when it is done.
+const DONE: &str = "0";
 /// Between two looks for what the bell may have missed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Events and bytes in one call of a script: the server does nothing else meanwhile.
@@ -97,6 +102,9 @@ pub struct RedisStore {
     /// The changes that the server counted at the last check.
     counted: u64,
     next_renewal: Instant,
+    next_keep: Instant,
+    /// How far the runs of this process have been renewed.
+    kept: String,
 }
 
 impl RedisStore {
@@ -113,7 +121,19 @@ impl RedisStore {
         let (address, channel) = (server.address().clone(), server.key(&["bell"]));
         let bell = Bell::new(address, channel, owner, number.unwrap_or(0), wake.clone());
         let (settings, owner, now) = (settings.clone(), owner.to_owned(), Instant::now());
-        Ok(Self { server, settings, owner, bell, epoch, warning, next_check: now, counted: 0, next_renewal: now })
+        Ok(Self {
+            server,
+            settings,
+            owner,
+            bell,
+            epoch,
+            warning,
+            next_check: now,
+            counted: 0,
+            next_renewal: now,
+            next_keep: now,
+            kept: DONE.to_owned(),
+        })
     }
 
     fn lease(&self) -> u64 {
@@ -148,6 +168,18 @@ impl RedisStore {
         let stop = self.bell.dismiss().to_owned();
         // If the server cannot be asked, the bell finds out by itself.
         let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
+    }
+
+    /// Renew the keys of some of this process's runs, if it is time to. Returns whether there are more.
+    fn keep_runs(&mut self) -> Result<bool> {
+        let now = Instant::now();
+        if self.kept == DONE && now < self.next_keep {
+            return Ok(false);
+        }
+        let arguments = (&self.owner, self.age(), &self.kept, KEEP_STEP);
+        self.kept = self.server.call(|scripts| &scripts.keep, arguments)?;
+        self.next_keep = now + KEEP_INTERVAL;
+        Ok(self.kept != DONE)
     }
 
     /// Store the events of `runs`, which are not too many for one call.
@@ -230,7 +262,7 @@ impl Drop for RedisStore {
 impl Store for RedisStore {
     fn begin(&mut self, run: &NewRun) -> Result<Begun> {
         let run_id = run.run_id.as_ref().map(codec::run_id).unwrap_or_default();
-        let arguments = (&self.owner, self.lease(), run_id, codec::optional(run.key.as_deref()));
+        let arguments = (&self.owner, self.lease(), self.age(), run_id, codec::optional(run.key.as_deref()));
         let (what, fence, fields): (String, u64, codec::Fields) =
             self.server.call(|scripts| &scripts.begin, arguments)?;
         let record = codec::record(Fence(fence), &fields).ok_or_else(|| codec::damaged(fence))?;
@@ -243,7 +275,7 @@ impl Store for RedisStore {
 
     fn restore(&mut self, record: &Record) -> Result<bool> {
         let (run_id, key) = (codec::run_id(&record.run_id), codec::optional(record.key.as_deref()));
-        let arguments = (&self.owner, self.lease(), record.fence.0, run_id, record.started, key);
+        let arguments = (&self.owner, self.lease(), self.age(), record.fence.0, run_id, record.started, key);
         self.server.call(|scripts| &scripts.restore, arguments)
     }
 
@@ -351,13 +383,13 @@ impl Store for RedisStore {
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {
-        let command = codec::command(fence, command);
-        self.server.call(|scripts| &scripts.send, (fence.0, command, COMMAND_AGE))
+        let is_cancel = u8::from(matches!(command, Command::Cancel));
+        let arguments = (fence.0, codec::command(fence, command), is_cancel, COMMAND_AGE, self.age());
+        self.server.call(|scripts| &scripts.send, arguments)
     }
 
     fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>> {
-        let key = self.server.key(&["commands", &self.owner]);
-        let found: Vec<(u64, Vec<u8>)> = self.server.query(|server| redis::cmd("HGETALL").arg(key).query(server))?;
+        let found: Vec<(u64, Vec<u8>)> = self.server.call(|scripts| &scripts.commands, &self.owner)?;
         let mut commands: Vec<_> = found
             .iter()
             .filter_map(|(number, command)| codec::parse_command(command).map(|(fence, it)| (*number, fence, it)))
@@ -427,7 +459,8 @@ impl Store for RedisStore {
 
     fn tidy(&mut self) -> Result<bool> {
         let Limits { runs, bytes, .. } = self.settings.limits;
-        self.server.call(|scripts| &scripts.evict, (self.age(), runs, bytes, EVICT_STEP))
+        let more: bool = self.server.call(|scripts| &scripts.evict, (self.age(), runs, bytes, EVICT_STEP))?;
+        Ok(self.keep_runs()? || more)
     }
 
     fn usage(&mut self) -> Result<Usage> {

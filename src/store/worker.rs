@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::record::{Outcome, Record, interrupted_event};
 use super::shared::{Question, Report, Shared, port, wake};
 use super::store::{News, Source, Wake};
+use super::writing::Ended;
 use crate::core::archive::Archive;
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
@@ -36,6 +37,8 @@ const REAP_ALL_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two clean-ups while runs are open or read, and when not.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_TIDY_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while an end may have to be stored again: others take runs whose end was lost for interrupted before long.
+const ENDED_TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the thread stays to store what is left when nobody uses it any more.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -59,6 +62,8 @@ pub(super) struct Owned {
     pub next: Seq,
     /// It may have events that are not stored.
     pub is_ready: bool,
+    /// Nobody else uses its manager any more.
+    pub has_left: bool,
 }
 
 impl Owned {
@@ -95,8 +100,8 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub archive: Arc<dyn Archive>,
     pub owned: HashMap<Key, Owned>,
-    /// Runs whose end was stored last, when, and how they ended: a server that is killed may lose that.
-    pub ended: Vec<(Instant, Owned, Outcome)>,
+    /// Runs whose end was stored last, the newest last.
+    pub ended: Vec<Ended>,
     /// When a run was stored to its end last.
     pub last_owned: Option<Instant>,
     pub followed: Vec<Followed>,
@@ -394,7 +399,11 @@ impl Worker {
         if let Ok(usage) = self.ask(|store| store.usage()) {
             self.shared.health.lock().usage = usage;
         }
-        let interval = if self.polls() { TIDY_INTERVAL } else { IDLE_TIDY_INTERVAL };
+        let interval = match self.ended.is_empty() {
+            _ if self.polls() => TIDY_INTERVAL,
+            true => IDLE_TIDY_INTERVAL,
+            false => ENDED_TIDY_INTERVAL,
+        };
         self.next_tidy = now + if matches!(more, Ok(true)) { WRITE_INTERVAL } else { interval };
     }
 
@@ -414,7 +423,11 @@ impl Worker {
                     manager.finish(owned.run.id.as_ref(), payload, false);
                 }
                 owned.is_ready = true;
+                owned.has_left = true;
             }
+            let ended = self.ended.iter_mut().map(|ended| &mut ended.owned);
+            ended.filter(|owned| owned.manager.is_same(&manager)).for_each(|owned| owned.has_left = true);
+            self.forget_ends();
         }
     }
 }

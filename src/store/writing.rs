@@ -7,6 +7,7 @@ use super::record::Outcome;
 use super::store::{Append, Error, FOLLOWED_AT_ONCE, Fate, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
 use super::worker::{Owned, WRITE_INTERVAL, Worker};
 use crate::core::log::Lookup;
+use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
 use crate::core::{Fence, Seq};
 
@@ -14,9 +15,12 @@ use crate::core::{Fence, Seq};
 const BUSY_WRITE: usize = 256;
 /// Runs of which is written at once.
 const WRITTEN_AT_ONCE: usize = 64;
-/// How many runs are remembered whose end was stored last, and how long.
+/// How many runs are remembered whose end was stored last: as long as their managers keep finished runs, but so long at
+/// least.
 const ENDED: usize = 256;
 const END_AGE: Duration = Duration::from_secs(3);
+/// How long after its end a run that the store has no record of was lost by it rather than removed.
+const LOST_AGE: Duration = Duration::from_secs(60);
 
 /// Why a run is cancelled that another process ended.
 const LOST: &str = "the store took this process for dead and ended its runs";
@@ -29,6 +33,13 @@ struct Batch {
     lost: u64,
     /// There may be more.
     more: bool,
+}
+
+/// A run that is stored to its end, which a server may lose that is killed, or replaced by another that lags behind.
+pub(super) struct Ended {
+    at: Instant,
+    pub owned: Owned,
+    outcome: Outcome,
 }
 
 impl Worker {
@@ -137,9 +148,9 @@ impl Worker {
                 owned.record.last = append.last;
                 owned.is_ready |= more;
                 self.shared.health.lock().events_lost += lost;
-                if let Some(end) = &append.end {
+                if let Some(outcome) = append.end.clone() {
                     let owned = self.drop_owned(key);
-                    self.ended.extend(owned.map(|owned| (Instant::now(), owned, end.clone())));
+                    self.ended.extend(owned.map(|owned| Ended { at: Instant::now(), owned, outcome }));
                     let excess = self.ended.len().saturating_sub(ENDED);
                     self.ended.drain(..excess);
                 }
@@ -166,11 +177,14 @@ impl Worker {
     /// Stop storing a run that another process ended, since it took this one for dead, and cancel it.
     fn lose(&mut self, key: Key) {
         let Some(owned) = self.owned.get(&key) else { return };
-        let (manager, run_id) = (owned.manager.clone(), owned.run.id.clone());
+        let (manager, run_id, run) = (owned.manager.clone(), owned.run.id.clone(), owned.run.clone());
         self.say(&format!(
             "Run {run_id} was ended or replaced by another process, so its events are no longer stored and it is cancelled"
         ));
-        cancel(manager, run_id, Some(LOST));
+        // It may have ended here, and another life of its id be open.
+        if manager.live_run(run_id.as_ref()).is_some_and(|live| CoreArc::ptr_eq(&live, &run)) {
+            cancel(manager, run_id, Some(LOST));
+        }
         drop(self.drop_owned(key));
     }
 
@@ -204,26 +218,46 @@ impl Worker {
         Some(owned)
     }
 
-    /// Store again how runs ended that a server, which is back without its newest data, has as running.
+    /// Store again how runs ended that a server, which is back without its newest data, has as running or not at all.
     pub(super) fn review_ends(&mut self) -> Result<()> {
-        let wanted: Vec<_> = self.ended.iter().map(|(_, owned, _)| (owned.record.fence, Seq(u64::MAX))).collect();
-        if wanted.is_empty() {
-            return Ok(());
+        let fences: Vec<Fence> = self.ended.iter().map(|ended| ended.owned.record.fence).collect();
+        let mut found = Vec::with_capacity(fences.len());
+        for some in fences.chunks(FOLLOWED_AT_ONCE) {
+            let wanted: Vec<_> = some.iter().map(|fence| (*fence, Seq(u64::MAX))).collect();
+            found.extend(self.ask(|store| store.follow(&wanted))?);
         }
-        let found = self.ask(|store| store.follow(&wanted))?;
-        for ((_, mut owned, end), progress) in std::mem::take(&mut self.ended).into_iter().zip(found) {
-            if let Progress::Running(last, _) = progress {
-                owned.store_after(last);
-                self.shared.outcomes.lock().insert(owned.record.fence, end);
-                self.owned.insert(owned.run.key, owned);
+        let mut lost = Vec::new();
+        for (ended, progress) in std::mem::take(&mut self.ended).into_iter().zip(found) {
+            let last = match progress {
+                Progress::Running(last, _) => last,
+                Progress::Missing if ended.at.elapsed() < LOST_AGE => Seq::ZERO,
+                // It may be lost yet.
+                Progress::Missing | Progress::Ended(..) => {
+                    self.ended.push(ended);
+                    continue;
+                }
+            };
+            let Ended { mut owned, outcome, .. } = ended;
+            owned.store_after(last);
+            self.shared.outcomes.lock().insert(owned.record.fence, outcome);
+            lost.push(owned.run.key);
+            self.owned.insert(owned.run.key, owned);
+        }
+        for key in lost {
+            while self.owned.get(&key).is_some_and(|owned| owned.is_ready) {
+                self.write_some(&[key])?;
             }
         }
         Ok(())
     }
 
-    /// Forget the ends of runs that a server has written to its disk by now, if it does that each second.
+    /// Drop the ends of runs that managers no longer keep. A server that does so each second has them on its disk by now.
     pub(super) fn forget_ends(&mut self) {
-        self.ended.retain(|(at, ..)| at.elapsed() < END_AGE);
+        self.ended.retain(|ended| {
+            let age = ended.at.elapsed();
+            let kept = ended.owned.manager.limits().retention.age;
+            age < END_AGE || (age < kept && !ended.owned.has_left)
+        });
     }
 
     /// Store all that has been published.

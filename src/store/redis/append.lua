@@ -43,6 +43,9 @@ for number = 1, tonumber(ARGV[3]) do
   end
   if is_writable then
     redis.call('HSET', run, 'last', text(math.max(last, stored)), 'bytes', text((record[5] or 0) + bytes))
+    if stored == 0 then
+      redis.call('PEXPIRE', events, text(age + DAY))
+    end
     all_bytes = all_bytes + bytes
     changed[#changed + 1] = fence
     if ended then

@@ -1,6 +1,7 @@
--- Begin a life of a run. ARGV: owner, lease in ms, run id as JSON or '' for a new number, 1 if there is a key, the key.
+-- Begin a life of a run. ARGV: owner, lease in ms, ms that a finished run is kept, run id as JSON or '' for a new number,
+-- 1 if there is a key, the key.
 -- Returns 'started', 'run' or 'key' (has a run that is running already), its fence and its record.
-local owner, lease, run_id, run_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1' and ARGV[5]
+local owner, lease, age, run_id, run_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == '1' and ARGV[6]
 
 if run_id == '' then
   run_id = next_number('run_id')
@@ -28,6 +29,6 @@ end
 if redis.call('EXISTS', key('runs-of', owner)) == 0 then
   renew(owner, lease)
 end
-insert(fence, run_id, run_key, owner, text(now()), 0)
+insert(fence, run_id, run_key, owner, text(now()), 0, age)
 ring('began ' .. owner .. ' ' .. fence)
 return {'started', fence, record_of(fence)}

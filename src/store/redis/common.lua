@@ -66,8 +66,31 @@ local function add_bytes(fence, bytes)
   redis.call('HINCRBY', clock, 'bytes', bytes)
 end
 
+-- How long the keys of a run live that was ended, or renewed by a live owner, with runs kept for `age` ms: a day longer, so
+-- that they are removed by evict.lua unless nobody calls it any more. The indexes live as long after the last clean-up.
+local DAY = 86400000
+
+local function expire_run(fence, age)
+  local run, kept = key('run', fence), text(age + DAY)
+  local record = redis.call('HMGET', run, 'run_id', 'key')
+  redis.call('PEXPIRE', run, kept)
+  redis.call('PEXPIRE', key('events', fence), kept)
+  if record[1] and redis.call('GET', key('id', record[1])) == fence then
+    redis.call('PEXPIRE', key('id', record[1]), kept)
+  end
+  if record[2] and redis.call('GET', key('key', record[2])) == fence then
+    redis.call('PEXPIRE', key('key', record[2]), kept)
+  end
+end
+
+local function expire_indexes(age)
+  for _, name in ipairs({'clock', 'all', 'running', 'finished', 'owners', 'suspects'}) do
+    redis.call('PEXPIRE', key(name), text(age + 2 * DAY))
+  end
+end
+
 -- End a run whose terminal event is stored. `fields` are names and values of its record; `age` is how long the record is
--- kept in milliseconds. Keys live a day longer, so that they are removed by evict.lua unless nobody calls it any more.
+-- kept in milliseconds.
 local function finish(fence, fields, finished, age)
   local run = key('run', fence)
   redis.call('HSET', run, 'finished', finished, unpack(fields))
@@ -77,6 +100,7 @@ local function finish(fence, fields, finished, age)
   if record[3] then
     local runs = key('runs-of', record[3])
     redis.call('SREM', runs, fence)
+    redis.call('HDEL', key('commands', record[3]), fence)
     if redis.call('EXISTS', runs) == 0 then
       redis.call('SREM', key('owners'), record[3])
     end
@@ -84,12 +108,7 @@ local function finish(fence, fields, finished, age)
   if record[2] and redis.call('GET', key('key', record[2])) == fence then
     redis.call('DEL', key('key', record[2]))
   end
-  local kept = text(age + 86400000)
-  redis.call('PEXPIRE', run, kept)
-  redis.call('PEXPIRE', key('events', fence), kept)
-  if record[1] and redis.call('GET', key('id', record[1])) == fence then
-    redis.call('PEXPIRE', key('id', record[1]), kept)
-  end
+  expire_run(fence, age)
 end
 
 -- End a run of an owner that does not. `head` and `tail` are the terminal event before and after the run id, `why` the
@@ -98,6 +117,10 @@ local function interrupt(owner, fence, head, tail, why, age)
   local record = redis.call('HMGET', key('run', fence), 'status', 'run_id', 'last')
   if record[1] ~= 'running' then
     redis.call('SREM', key('runs-of', owner), fence)
+    if not record[1] then
+      redis.call('ZREM', key('running'), fence)
+      redis.call('ZREM', key('all'), fence)
+    end
     return false
   end
   -- The owner may have given the next seq to an event that it could not store any more. The fence of its own keeps the two
@@ -110,8 +133,8 @@ local function interrupt(owner, fence, head, tail, why, age)
   return true
 end
 
--- Write the record of a run that is running, unless it is there.
-local function insert(fence, run_id, run_key, owner, started, last)
+-- Write the record of a run that is running, unless it is there. Its owner renews it now and then, by keep.lua.
+local function insert(fence, run_id, run_key, owner, started, last, age)
   local run = key('run', fence)
   if redis.call('EXISTS', run) == 1 then
     return
@@ -127,6 +150,8 @@ local function insert(fence, run_id, run_key, owner, started, last)
   redis.call('SADD', key('owners'), owner)
   redis.call('SADD', key('runs-of', owner), fence)
   add_bytes(fence, RUN_BYTES)
+  expire_run(fence, age)
+  redis.call('PEXPIRE', key('runs-of', owner), text(age + DAY))
 end
 
 -- Say that an owner is alive. What needs no memory is written first: after that a server whose memory is full lets a script

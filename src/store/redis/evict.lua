@@ -44,6 +44,7 @@ end
 -- Nothing is left to remove. Shows whether the server can be written.
 local function done()
   redis.call('HSET', clock, 'tidied', text(now()))
+  expire_indexes(age)
   return 0
 end
 

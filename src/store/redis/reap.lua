@@ -51,7 +51,7 @@ for _, owner in ipairs(owners) do
       end
     end
     -- The records may be gone when the owner goes on: what it had begun by now is not to come back with it.
-    redis.call('SET', key('dead', owner), redis.call('HGET', clock, 'fence'), 'PX', text(age + 86400000))
+    redis.call('SET', key('dead', owner), redis.call('HGET', clock, 'fence'), 'PX', text(age + DAY))
     if redis.call('EXISTS', key('runs-of', owner)) == 0 then
       redis.call('SREM', key('owners'), owner)
       redis.call('HDEL', key('suspects'), owner)

@@ -1,8 +1,8 @@
--- Write the record of a run again, after the store lost it. ARGV: owner, lease in ms, fence, run id as JSON, started,
--- 1 if there is a key, the key.
+-- Write the record of a run again, after the store lost it. ARGV: owner, lease in ms, ms that a finished run is kept,
+-- fence, run id as JSON, started, 1 if there is a key, the key.
 -- Returns 1, or 0 if the run cannot go on: it ended with its owner's lease, or its id or key is another run's by now.
-local owner, lease, fence, run_id, started = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local run_key = ARGV[6] == '1' and ARGV[7]
+local owner, lease, age, fence, run_id, started = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local run_key = ARGV[7] == '1' and ARGV[8]
 
 if redis.call('EXISTS', key('run', fence)) == 0 then
   local dead, newest = redis.call('GET', key('dead', owner)), redis.call('GET', key('id', run_id))
@@ -15,7 +15,7 @@ if redis.call('EXISTS', key('run', fence)) == 0 then
     return 0
   end
 end
-insert(fence, run_id, run_key, owner, started, 0)
+insert(fence, run_id, run_key, owner, started, 0, age)
 if tonumber(fence) > tonumber(redis.call('HGET', clock, 'fence') or 0) then
   redis.call('HSET', clock, 'fence', fence)
 end

@@ -35,11 +35,13 @@ pub fn evict(db: &mut Connection, limits: Limits) -> rusqlite::Result<bool> {
         change.commit()?;
     }
     let now = now();
-    // A clock that was set back makes commands of the future.
+    // A clock that was set back makes commands of the future. A cancel waits for its owner until the run has ended.
     let window = params![now.saturating_sub(COMMAND_AGE), now + COMMAND_AGE];
-    let stale = "SELECT EXISTS (SELECT 1 FROM commands WHERE sent NOT BETWEEN ?1 AND ?2)";
-    if db.prepare_cached(stale)?.query_row(window, |row| row.get(0))? {
-        db.prepare_cached("DELETE FROM commands WHERE sent NOT BETWEEN ?1 AND ?2")?.execute(window)?;
+    let stale = "FROM commands AS c WHERE sent NOT BETWEEN ?1 AND ?2 AND (kind <> 'cancel' OR replied OR NOT EXISTS \
+                 (SELECT 1 FROM runs AS r WHERE r.fence = c.fence AND r.status = 'running'))";
+    if db.prepare_cached(&format!("SELECT EXISTS (SELECT 1 {stale})"))?.query_row(window, |row| row.get(0))? {
+        let delete = "DELETE FROM commands WHERE number IN (SELECT number ";
+        db.prepare_cached(&format!("{delete}{stale})"))?.execute(window)?;
     }
     let spare: i64 = db.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
     if spare > 2 * SPARE_PAGES {

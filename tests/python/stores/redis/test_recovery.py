@@ -14,7 +14,7 @@ from genglossary_runs import RedisStore, RunManager, StoreError
 
 from ..servers import RedisServer, ask
 from ..support import INTERRUPTED, Place, check_complete, read_to_end, wait_until
-from .test_scripts import LEASE, SCRIPTS
+from .test_scripts import AGE, LEASE, SCRIPTS
 
 Start = Callable[..., RedisServer]
 
@@ -47,7 +47,7 @@ def test_a_run_whose_beginning_was_never_told_to_its_owner_ran_for_ever(redis_ur
     here.open_run(7)
     owner = here.run_record(7)["owner"]
     # As the server does what it was asked after who asked has given up.
-    assert Keys(place).call("begin", owner, LEASE, 8, "1", "book")[0] == "started"
+    assert Keys(place).call("begin", owner, LEASE, AGE, 8, "1", "book")[0] == "started"
     wait_until(lambda: here.run_record(8)["status"] != "running")
     assert here.run_record(8)["error"] == INTERRUPTED
     here.open_run(9, key="book")
@@ -55,7 +55,36 @@ def test_a_run_whose_beginning_was_never_told_to_its_owner_ran_for_ever(redis_ur
     place.close()
 
 
-def test_an_end_that_the_server_lost_was_not_stored_again(redis_server: Start) -> None:
+def test_a_run_whose_beginning_was_never_told_was_refused_as_active(redis_url: str) -> None:
+    place = Place("redis", f"{redis_url}#untold-again")
+    here = place.manager()
+    here.open_run(7)
+    owner = here.run_record(7)["owner"]
+    Keys(place).call("begin", owner, LEASE, AGE, 8, "1", "book")
+    here.open_run(8, key="book")
+    here.finish_run(8, {"complete": True, "status": "completed"})
+    wait_until(lambda: here.run_record(8)["status"] == "completed")
+    place.close()
+
+
+def test_a_cancel_was_lost_that_could_not_be_delivered_for_a_minute(redis_url: str) -> None:
+    place = Place("redis", f"{redis_url}#minute", lease=600.0)
+    owner, here = place.worker(), place.manager()
+    owner.ask("open", 7, None)
+    owner.signal(signal.SIGSTOP)
+    assert here.cancel_run(7)
+    keys = Keys(place)
+    # As if a minute passed.
+    for name in ask(keys.port, "KEYS", f"runs:{{{keys.project}}}:*"):
+        if 0 < ask(keys.port, "PTTL", name) <= 60_000:
+            ask(keys.port, "DEL", name)
+    owner.signal(signal.SIGCONT)
+    assert owner.ask("cancelled", 30.0)[0]
+    place.close()
+
+
+@pytest.mark.parametrize("age", [0.0, 3.5], ids=["new", "old"])
+def test_an_end_that_the_server_lost_was_not_stored_again(redis_server: Start, age: float) -> None:
     server = redis_server()
     place = Place("redis", f"{server.url}#ends")
     here = place.manager()
@@ -65,13 +94,23 @@ def test_an_end_that_the_server_lost_was_not_stored_again(redis_server: Start) -
     server.ask("SAVE")
     here.finish_run(7, {"complete": True, "status": "completed"})
     wait_until(lambda: stored(here) == 2)
+    here.open_run(8, key="book")
+    here.finish_run(8, {"complete": True, "status": "completed"})
+    wait_until(lambda: stored(here) == 3)
+    cancel = here.open_run(9, key="book")
+    here.publish(9, {"n": 1})
+    wait_until(lambda: stored(here) == 4)
+    later = time.monotonic() + age
+    wait_until(lambda: time.monotonic() > later)
     server.kill()
     server.start()
     wait_until(lambda: here.stats()["store"]["error"] is None)
-    wait_until(lambda: here.run_record(7)["status"] != "running")
-    assert here.run_record(7)["status"] == "completed"
-    assert check_complete(place.worker().ask("read", 7, "0")) == (2, 0)
-    here.open_run(8, key="book")
+    for run_id, received in ((7, 2), (8, 1)):
+        wait_until(lambda run_id=run_id: (here.run_record(run_id) or {}).get("status") == "completed")
+        assert check_complete(place.worker().ask("read", run_id, "0")) == (received, 0)
+    # It has the key since, which the server had given back to the first.
+    wait_until(lambda: here.run_record(9) is not None)
+    assert (here.run_record(9)["status"], cancel.is_set()) == ("running", False)
     place.close()
 
 
@@ -112,7 +151,9 @@ def test_the_first_question_after_a_lost_connection_failed(redis_server: Start) 
     for _ in range(5):
         server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         assert here.run_record(7)["status"] == "running"
-    here.open_run(8)
+    for run_id in range(8, 13):
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        here.open_run(run_id)
 
 
 def test_what_could_not_be_read_for_a_moment_was_a_gap(redis_server: Start) -> None:

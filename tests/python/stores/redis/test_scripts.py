@@ -41,7 +41,7 @@ class Project:
 
     def begin(self, run_id: object = 7, owner: str = "me", key: str | None = None, lease: int = LEASE) -> str:
         """The fence of a run that began."""
-        what, fence, _ = self.call("begin", owner, lease, run_id, *(("0",) if key is None else ("1", key)))
+        what, fence, _ = self.call("begin", owner, lease, AGE, run_id, *(("0",) if key is None else ("1", key)))
         assert what == "started"
         return str(fence)
 
@@ -75,9 +75,9 @@ def test_open_names_a_store_once(project: Project) -> None:
 
 def test_begin_has_one_active_run_for_an_id_and_a_key(project: Project) -> None:
     fence = project.begin(7, key="book")
-    what, active, fields = project.call("begin", "you", LEASE, 7, "0")
+    what, active, fields = project.call("begin", "you", LEASE, AGE, 7, "0")
     assert (what, active, "me" in fields) == ("run", fence, True)
-    assert project.call("begin", "you", LEASE, 8, "1", "book")[:2] == ["key", fence]
+    assert project.call("begin", "you", LEASE, AGE, 8, "1", "book")[:2] == ["key", fence]
     assert project.append(fence, 1, end="completed") == "stored"
     again = project.begin(7, key="book")
     assert int(again) > int(fence)
@@ -87,11 +87,11 @@ def test_begin_has_one_active_run_for_an_id_and_a_key(project: Project) -> None:
 
 def test_begin_gives_rising_numbers(project: Project) -> None:
     project.begin(2**51)
-    _, fence, _ = project.call("begin", "me", LEASE, "", "0")
+    _, fence, _ = project.call("begin", "me", LEASE, AGE, "", "0")
     assert project.record(fence)["run_id"] == str(2**51 + 1)
     # A number too large to count on from does not matter.
     project.begin(2**62)
-    _, fence, _ = project.call("begin", "me", LEASE, "", "0")
+    _, fence, _ = project.call("begin", "me", LEASE, AGE, "", "0")
     assert project.record(fence)["run_id"] == str(2**51 + 2)
 
 
@@ -237,12 +237,12 @@ def test_disown_ends_what_is_running(project: Project) -> None:
 
 
 def test_restore_writes_what_was_lost_and_nothing_else(project: Project) -> None:
-    project.call("restore", "me", LEASE, 99, 7, 5, "1", "book")
-    assert project.call("restore", "me", LEASE, 99, 7, 6, "0") == 1
+    project.call("restore", "me", LEASE, AGE, 99, 7, 5, "1", "book")
+    assert project.call("restore", "me", LEASE, AGE, 99, 7, 6, "0") == 1
     record = project.record("99")
     assert (record["started"], record["key"], record["last"]) == ("5", "book", "0")
     assert project.ask("EXISTS", "lease", "me") == 1
-    assert project.call("begin", "you", LEASE, 8, "1", "book")[0] == "key"
+    assert project.call("begin", "you", LEASE, AGE, 8, "1", "book")[0] == "key"
 
 
 def test_restore_brought_back_what_had_ended(project: Project) -> None:
@@ -250,21 +250,21 @@ def test_restore_brought_back_what_had_ended(project: Project) -> None:
     project.ask("DEL", "lease", "me")
     assert (project.reap(fence), project.reap(fence)) == (0, 1)
     assert evict(project, age=0) == 0
-    assert project.call("restore", "me", LEASE, fence, 7, 5, "1", "book") == 0
+    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "1", "book") == 0
     assert project.record(fence) == {}
     # What the owner begins from now on is its own.
     later = project.begin(8)
     project.ask("DEL", "run", later)
-    assert project.call("restore", "me", LEASE, later, 8, 5, "0") == 1
+    assert project.call("restore", "me", LEASE, AGE, later, 8, 5, "0") == 1
 
 
 def test_restore_took_the_id_and_the_key_of_a_run_that_had_begun_since(project: Project) -> None:
     new = project.begin(7, owner="you", key="book")
-    assert project.call("restore", "me", LEASE, int(new) - 1, 7, 5, "0") == 0
-    assert project.call("restore", "me", LEASE, int(new) - 1, 8, 5, "1", "book") == 0
+    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 7, 5, "0") == 0
+    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 8, 5, "1", "book") == 0
     assert (project.ask("GET", "id", 7), project.ask("GET", "key", "book")) == (new, new)
     project.append(new, 1, owner="you", end="completed")
-    assert project.call("restore", "me", LEASE, int(new) - 1, 8, 5, "1", "book") == 1
+    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 8, 5, "1", "book") == 1
 
 
 def test_the_end_of_a_run_was_timed_by_the_clock_of_its_owner(project: Project) -> None:
@@ -292,18 +292,63 @@ def test_evict_freed_nothing_once_memory_was_full(project: Project) -> None:
     assert project.record(fence) == {}
 
 
-def send(project: Project, fence: str) -> str:
-    return str(project.call("send", fence, f"cancel\n{fence}\n\n", LEASE))
+def send(project: Project, fence: str, what: str = "finish") -> str:
+    return str(project.call("send", fence, f"{what}\n{fence}\n\n", int(what == "cancel"), LEASE, AGE))
 
 
 def test_send_reply_and_take_reply(project: Project) -> None:
     fence = project.begin()
     number = send(project, fence)
-    assert project.ask("HGETALL", "commands", "me") == [number, f"cancel\n{fence}\n\n"]
+    assert project.call("commands", "me") == [number, f"finish\n{fence}\n\n"]
     assert project.call("take_reply", number) is None
     project.call("reply", "me", number, LEASE, "1", "done")
     assert project.ask("HLEN", "commands", "me") == 0
     assert project.call("take_reply", number) == "done"
+
+
+def test_commands_lost_a_cancel_that_waited_for_a_minute(project: Project) -> None:
+    fence, other = project.begin(1), project.begin(2)
+    late = send(project, fence)
+    cancels = [send(project, run, "cancel") for run in (fence, fence, other)]
+    assert (cancels, project.ask("PTTL", "commands", "me") > AGE) == ([fence, fence, other], True)
+    # Nobody waits for the other's reply by now.
+    project.ask("DEL", "command", late)
+    assert sorted(project.call("commands", "me")[::2]) == sorted([fence, other])
+    assert project.ask("HLEN", "commands", "me") == 2
+    # With the run, its cancel goes.
+    project.append(fence, 1, end="completed")
+    assert project.call("commands", "me")[::2] == [other]
+    project.call("reply", "me", other, LEASE, "0")
+    assert project.ask("EXISTS", "commands", "me") == 0
+
+
+def test_runs_of_a_project_that_nobody_used_stayed_for_ever(project: Project) -> None:
+    fence = project.begin(7, key="book")
+    project.append(fence, 1)
+    send(project, fence, "cancel")
+    project.call("open", "name")
+    evict(project, age=AGE)
+    names = ask(project.port, "KEYS", f"{project.prefix}:*")
+    assert {name.removeprefix(f"{project.prefix}:").split(":")[0] for name in names} == {
+        *("all", "clock", "commands", "events", "id", "key", "lease", "owners", "run", "running", "runs-of")
+    }
+    assert [name for name in names if ask(project.port, "PTTL", name) < 0] == []
+    # A live owner renews what is its own.
+    for name in names:
+        ask(project.port, "PEXPIRE", name, 1000)
+    while (more := project.call("keep", "me", AGE, "0", 10)) != "0":
+        assert more
+    evict(project, age=AGE)
+    short = [name for name in names if ask(project.port, "PTTL", name) <= AGE]
+    assert sorted(short) == sorted(project.key(*parts) for parts in (("commands", "me"), ("lease", "me")))
+
+
+def test_a_run_that_expired_stayed_in_lists(project: Project) -> None:
+    fence = project.begin()
+    project.ask("DEL", "run", fence)
+    project.ask("DEL", "lease", "me")
+    assert [project.reap() for _ in range(2)] == [0, 0]
+    assert [project.ask("EXISTS", name) for name in ("all", "running", "owners")] == [0, 0, 0]
 
 
 def test_take_reply_has_an_empty_one_where_the_run_ended_without(project: Project) -> None:
