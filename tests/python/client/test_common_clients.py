@@ -62,7 +62,7 @@ def test_clients_from_npm_get_each_event_once(
         if name != "eventsource":
             with proxy.away(503):
                 reader.calls.wait(lambda: proxy.refused >= 1)
-        proxy.cut()
+        proxy.drop()
         speaker.say("late")
         reader.calls.wait(lambda: reader.messages() == [*said, "late"])
         speaker.stop()

@@ -76,7 +76,7 @@ def test_lost_connections_and_a_server_that_is_away_are_no_end(
     reader = read(run.run_id)
     speaker.say("one")
     reader.wait(lambda: reader.messages() == ["one"])
-    proxy.cut()
+    proxy.drop()
     speaker.say("two")
     reader.wait(lambda: reader.messages() == ["one", "two"])
     with proxy.away(502):
@@ -113,7 +113,7 @@ def test_a_run_that_was_started_anew_is_told_apart(runner: Runner, proxy: Proxy,
     second.say("the new one")
     with Site(make_app(other)) as site:
         proxy.upstream = site.port
-        proxy.cut()
+        proxy.drop()
         reader.wait(lambda: reader.messages() == ["the old one", "the new one"])
         second.stop()
         events = reader.end()

@@ -62,7 +62,7 @@ def test_a_lost_connection_resumes_with_each_event_once(
         said.append(f"line {number}")
         speaker.say(said[-1])
         follower.wait(lambda: follower.calls.messages() == said)
-        proxy.cut()
+        proxy.drop()
     speaker.stop()
     follower.wait(lambda: follower.calls.of("onEnd"))
     assert follower.calls.messages() == said
@@ -93,7 +93,7 @@ def test_a_run_that_is_started_anew_is_told_apart(
     with Site(make_app(other)) as site:
         second.say("the new one")
         proxy.upstream = site.port
-        proxy.cut()
+        proxy.drop()
         follower.wait(lambda: follower.calls.messages() == ["the old one", "the new one"])
         (life,) = follower.calls.of("onLife")
         assert int(life["from"]) < int(life["to"])

@@ -1,6 +1,5 @@
 """What the tests of the run console share: a server, runs that say what a test tells them, and a wire to cut."""
 
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from genglossary_runs import RunManager
 from genglossary_runs.console import console
 from genglossary_runs.runner import Run, RunContext, Runner
 from playwright.sync_api import Locator, Page, expect
+from proxy import Proxy
 
 PATIENCE = 30.0
 expect.set_options(timeout=1000 * PATIENCE)
@@ -125,68 +125,13 @@ def serving(port: int = 0, runner: Runner | None = None, **options: Any) -> Iter
         listener.close()
 
 
-class Wire:
-    """A port that leads to another, and that can be cut as by a network that fails. Without another it is cut."""
+class Wire(Proxy):
+    """A port that leads to another's console, and that can be cut as by a network that fails."""
 
-    def __init__(self, port: int | None = None) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._lock = threading.Lock()
-        self._connected: set[socket.socket] = set()
-        self._is_cut = port is None
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}{PATH}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Break every connection, and those to come."""
-        with self._lock:
-            self._is_cut = True
-            connected = list(self._connected)
-        for end in connected:
-            _shut(end)
-
-    def mend(self, port: int | None = None) -> None:
-        """Let new connections through, to another port if one is given."""
-        with self._lock:
-            self._target = port or self._target
-            self._is_cut = False
-
-    def close(self) -> None:
-        self.cut()
-        _shut(self._listener)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            with self._lock:
-                try:
-                    if self._is_cut:
-                        raise ConnectionRefusedError
-                    far = socket.create_connection(("127.0.0.1", self._target))
-                except OSError:
-                    near.close()
-                    continue
-                self._connected |= {near, far}
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := source.recv(65536):
-                sink.sendall(chunk)
-        _shut(sink)
-        with self._lock:
-            self._connected.discard(source)
-        source.close()
-
-
-def _shut(end: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
+    @property
+    def url(self) -> str:
+        """Where the console is."""
+        return f"http://127.0.0.1:{self.port}{PATH}"
 
 
 # What a reader looks at
