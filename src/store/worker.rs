@@ -12,7 +12,6 @@ use super::connection::Connection;
 use super::record::{Outcome, Record, interrupted_event};
 use super::shared::{Question, Report, Shared, port, wake};
 use super::store::{News, Source, Wake};
-use super::writing::Ended;
 use crate::core::archive::Archive;
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
@@ -71,6 +70,13 @@ impl Owned {
     pub fn store_after(&mut self, last: Seq) {
         (self.next, self.record.last, self.is_ready) = (last.next(), last, true);
     }
+}
+
+/// A run that is stored to its end, which a server may lose that is killed, or replaced by another that lags behind.
+pub(super) struct Ended {
+    pub at: Instant,
+    pub owned: Owned,
+    pub outcome: Outcome,
 }
 
 /// A run that is read here and executed elsewhere, or yet to begin.

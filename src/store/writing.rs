@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::commands::cancel;
 use super::record::Outcome;
 use super::store::{Append, Error, FOLLOWED_AT_ONCE, Fate, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
-use super::worker::{Owned, WRITE_INTERVAL, Worker};
+use super::worker::{Ended, Owned, WRITE_INTERVAL, Worker};
 use crate::core::log::Lookup;
 use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
@@ -33,13 +33,6 @@ struct Batch {
     lost: u64,
     /// There may be more.
     more: bool,
-}
-
-/// A run that is stored to its end, which a server may lose that is killed, or replaced by another that lags behind.
-pub(super) struct Ended {
-    at: Instant,
-    pub owned: Owned,
-    outcome: Outcome,
 }
 
 impl Worker {
