@@ -56,9 +56,10 @@ class Proxy:
         self._is_cut, self._swallowed, self.delay = False, frozenset(), 0.0
 
     def close(self) -> None:
-        """Stop."""
-        self._do(self._loop.stop)
-        self._thread.join()
+        """Stop, unless it has."""
+        if self._thread.is_alive():
+            self._do(self._loop.stop)
+            self._thread.join()
 
     def _do(self, work: Callable[[], object]) -> None:
         done = threading.Event()
@@ -72,7 +73,8 @@ class Proxy:
         server.close()
         self._abort()
         # Their connections are lost, so they end.
-        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True))
+        for task in asyncio.all_tasks(loop):
+            loop.run_until_complete(asyncio.wait([task]))
         loop.close()
 
     def _abort(self) -> None:

@@ -46,7 +46,7 @@ class Project:
         return str(fence)
 
     def append(self, fence: str, *seqs: int, owner: str = "me", end: str | None = None, last: int | None = None) -> str:
-        ended = ("0",) if end is None else ("1", end, "", "")
+        ended = ("0",) if end is None else ("1", end, "", "", "")
         events = [word for seq in seqs for word in (seq, "", json.dumps({"n": seq}))]
         return str(self.call("append", owner, AGE, 1, fence, last or max(seqs), *ended, len(seqs), *events)[0])
 
