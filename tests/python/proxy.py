@@ -14,8 +14,7 @@ class Proxy:
     """Passes connections on to a server, byte by byte, in a thread of its own.
 
     Args:
-        upstream: port of the server, on this host.
-        port: its own; 0 for any.
+        upstream: port of the server, on this host. Without one it is cut.
 
     Attributes:
         upstream: may be set to that of another server, for connections to come.
@@ -23,13 +22,13 @@ class Proxy:
         requests: what clients have sent.
     """
 
-    def __init__(self, upstream: int, port: int = 0) -> None:
+    def __init__(self, upstream: int | None = None) -> None:
         self.upstream, self.delay = upstream, 0.0
         self.requests: list[bytes] = []
-        self._is_cut = False
+        self._is_cut = upstream is None
         self._swallowed: frozenset[str] = frozenset()
         self._open: set[asyncio.StreamWriter] = set()
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -51,8 +50,9 @@ class Proxy:
         """
         self._swallowed = frozenset(ways or (UP, DOWN))
 
-    def mend(self) -> None:
-        """Pass on everything again, at once."""
+    def mend(self, upstream: int | None = None) -> None:
+        """Pass on everything again, at once, to another server if one is given."""
+        self.upstream = upstream or self.upstream
         self._is_cut, self._swallowed, self.delay = False, frozenset(), 0.0
 
     def close(self) -> None:
