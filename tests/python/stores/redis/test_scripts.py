@@ -167,13 +167,16 @@ def test_list_goes_on_where_it_stopped(project: Project) -> None:
         return next_before, found[::2]
 
     everything = fences[::-1]
-    assert listed("0", "", "", "", 10, 100) == ("", everything)
-    assert listed("0", "", "", "", 10, 2) == (fences[1], everything[:2])
-    assert listed("0", "", "", fences[1], 10, 2) == ("", [fences[0]])
-    assert listed("0", "", "", "", 1, 100) == ("", everything[:1])
-    assert listed("0", "", "running", "", 10, 100) == ("", everything[:2])
-    assert listed("0", "", "failed", "", 10, 100) == ("", [fences[0]])
-    assert listed("1", "key 1", "", "", 10, 100) == ("", [fences[1]])
+    assert listed("0", "", "", "", 10, 100, 0) == ("", everything)
+    assert listed("0", "", "", "", 10, 2, 0) == (fences[1], everything[:2])
+    assert listed("0", "", "", fences[1], 10, 2, 0) == ("", [fences[0]])
+    assert listed("0", "", "", "", 1, 100, 0) == ("", everything[:1])
+    assert listed("0", "", "", "", 10, 100, 1, "running") == ("", everything[:2])
+    assert listed("0", "", "", "", 10, 100, 1, "failed") == ("", [fences[0]])
+    assert listed("0", "", "", "", 10, 100, 2, "failed", "running") == ("", everything)
+    assert listed("1", "key 1", "", "", 10, 100, 0) == ("", [fences[1]])
+    assert listed("0", "", "EY 1", "", 10, 100, 0) == ("", [fences[1]])
+    assert listed("0", "", "key 1", "", 10, 100, 0, fences[0]) == ("", [fences[1], fences[0]])
 
 
 def test_reap_never_acts_at_first_sight(project: Project) -> None:
