@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 UP, DOWN = "up", "down"
 """From a client to the server, and back."""
@@ -35,8 +35,8 @@ class Proxy:
         self._thread.start()
 
     def drop(self) -> None:
-        """Lose every connection."""
-        self._do(self._abort)
+        """Lose every connection, also one that has just been accepted."""
+        asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result(30)
 
     def cut(self) -> None:
         """Lose every connection, and those to come, until mended."""
@@ -58,13 +58,8 @@ class Proxy:
     def close(self) -> None:
         """Stop, unless it has."""
         if self._thread.is_alive():
-            self._do(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-
-    def _do(self, work: Callable[[], object]) -> None:
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (work(), done.set()))
-        assert done.wait(30)
 
     def _run(self) -> None:
         loop = self._loop
@@ -76,6 +71,12 @@ class Proxy:
         for task in asyncio.all_tasks(loop):
             loop.run_until_complete(asyncio.wait([task]))
         loop.close()
+
+    async def _drop(self) -> None:
+        # So many turns of the loop, at most, lie between a connection's acceptance and its place among the open.
+        for _ in range(8):
+            await asyncio.sleep(0)
+        self._abort()
 
     def _abort(self) -> None:
         for writer in self._open:
