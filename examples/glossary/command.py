@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 from genglossary_runs import StoreError
+from genglossary_runs.client import FollowError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         return _run(parse(arguments))
-    except (RefusedError, UnreadableError, httpx.HTTPError) as error:
+    except (RefusedError, UnreadableError, FollowError, httpx.HTTPError) as error:
         print(f"genglossary-runs demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-from httpx_sse import connect_sse
+from genglossary_runs.client import StreamLostError, follow
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 
-# The server sends a heartbeat every 15 seconds.
-_STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
+# Seconds without the server. It is this command's own, and restarts at most a worker.
+_GIVE_UP = 30.0
 
 
 class Follower:
@@ -29,43 +29,39 @@ class Follower:
         """
         self._client = client
         self._console = console
-        self._url = f"/runs/{run_id}/events"
+        self._url = f"{client.base_url}runs/{run_id}"
         self._last_event_id = ""
 
     def follow(self) -> dict[str, Any]:
         """Show events up to the terminal one, and return that. Called again after an interruption, it resumes.
 
         Raises:
-            httpx.HTTPError: the server refused, or the connection was lost.
+            FollowError: the server refused, or was away for too long.
         """
-        headers = {"Last-Event-ID": self._last_event_id} if self._last_event_id else {}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with (
-            Progress(*columns, console=self._console) as progress,
-            connect_sse(self._client, "GET", self._url, headers=headers, timeout=_STREAM_TIMEOUT) as stream,
-        ):
-            stream.response.raise_for_status()
-            bars: dict[str, TaskID] = {}
-            for frame in stream.iter_sse():
-                if not frame.data:
-                    continue  # a frame of `retry:` alone
-                event: dict[str, Any] = frame.json()
-                if frame.event == "complete":
-                    return event
-                self._last_event_id = frame.id
-                if "progress_current" in event:
-                    step = printable(event["step"])
-                    amount = {"completed": event["progress_current"], "total": event["progress_total"]}
-                    if step in bars:
-                        progress.update(bars[step], **amount)
-                    else:
-                        # Readers get the newest progress: a step's last may be replaced by the next one's first.
-                        for bar in bars.values():
-                            progress.update(bar, completed=progress.tasks[bar].total)
-                        bars[step] = progress.add_task(step, **amount)
-                if "message" in event:
-                    self._console.print(_line(event), soft_wrap=True)
-        raise httpx.RemoteProtocolError("The stream ended before the run did")
+        bars: dict[str, TaskID] = {}
+        with Progress(*columns, console=self._console) as progress:
+            for event in follow(self._url, after=self._last_event_id, client=self._client, give_up=_GIVE_UP):
+                if event.is_end:
+                    return event.data
+                self._last_event_id = event.id
+                if "progress_current" in event.data:
+                    _advance(progress, bars, event.data)
+                if "message" in event.data:
+                    self._console.print(_line(event.data), soft_wrap=True)
+        raise StreamLostError(f"{self._url} told of no end of the run")
+
+
+def _advance(progress: Progress, bars: dict[str, TaskID], event: dict[str, Any]) -> None:
+    step = printable(event["step"])
+    amount = {"completed": event["progress_current"], "total": event["progress_total"]}
+    if step in bars:
+        progress.update(bars[step], **amount)
+        return
+    # Readers get the newest progress: a step's last may be replaced by the next one's first.
+    for bar in bars.values():
+        progress.update(bar, completed=progress.tasks[bar].total)
+    bars[step] = progress.add_task(step, **amount)
 
 
 def printable(text: str) -> str:
