@@ -412,8 +412,10 @@ class RedisStore:
     While it is away, runs go on in their process, and what needs the store raises `StoreError`.
 
     Args:
-        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`. The certificates
-            that TLS trusts are the system's; SSL_CERT_FILE names others.
+        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`, or
+            `redis+sentinel://[user:password@]host[:port],.../master[/database]`, where the hosts are Sentinels
+            and user and password those of the master. The certificates that TLS trusts are the system's; SSL_CERT_FILE
+            names others.
         project: processes with the same name see each other's runs; 1 to 100 bytes, without braces and spaces.
         retention: seconds a finished run is kept, 0 to 1e9.
         max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.

@@ -7,6 +7,7 @@
 mod bell;
 mod codec;
 mod scripts;
+mod sentinels;
 mod server;
 
 use std::collections::HashSet;

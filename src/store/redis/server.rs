@@ -9,6 +9,7 @@ use redis::{
 use redis::{ServerErrorKind, ToRedisArgs};
 
 use super::scripts::Scripts;
+use super::sentinels::{Named, Sentinels};
 use crate::store::store::{Error, Result};
 
 /// How long a connection may take to be made, and any answer. The engine waits meanwhile, publishers do not.
@@ -17,11 +18,16 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a cluster may send on before it is taken for confused.
 const REDIRECTIONS: usize = 5;
 
+/// What URLs of Sentinels begin with.
+const SENTINEL_SCHEME: &str = "redis+sentinel://";
+
 /// Where a server is.
 #[derive(Debug, Clone)]
 pub struct Address {
     client: Client,
     name: String,
+    /// Those that know where it is by now, instead of the client.
+    sentinels: Option<Sentinels>,
 }
 
 impl Address {
@@ -33,12 +39,27 @@ impl Address {
     pub fn of_url(url: &str) -> Result<Self> {
         let refused =
             |error: &dyn std::fmt::Display| Error::Refused(format!("this is no URL of a Redis server: {error}"));
+        if let Some(rest) = url.strip_prefix(SENTINEL_SCHEME) {
+            let Named { sentinels, template, name } = Sentinels::parse(rest).map_err(|error| refused(&error))?;
+            let client = Client::open(template).map_err(|error| refused(&error))?;
+            return Ok(Self { client, name, sentinels: Some(sentinels) });
+        }
+        if url.contains("+sentinel://") {
+            return Err(refused(&"Sentinels are reached without TLS only, by redis+sentinel://"));
+        }
         let info: ConnectionInfo = url.into_connection_info().map_err(|error| refused(&error))?;
         let name = format!("{}/{}", info.addr(), info.redis_settings().db());
-        Ok(Self { client: Client::open(info).map_err(|error| refused(&error))?, name })
+        Ok(Self { client: Client::open(info).map_err(|error| refused(&error))?, name, sentinels: None })
     }
 
-    /// Host, port and database, for people: a URL may have a password.
+    /// Where it is by now. A server that is no master any more refuses to be used.
+    fn found(&self) -> Result<Self> {
+        let Some(sentinels) = &self.sentinels else { return Ok(self.clone()) };
+        let node = sentinels.find().map_err(|problem| Error::Failed(format!("{}: {problem}", self.name)))?;
+        self.at(&node).ok_or_else(|| Error::Failed(format!("{}: {node} is no address", self.name)))
+    }
+
+    /// Hosts, ports and database, for people: a URL may have a password.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -64,7 +85,7 @@ impl Address {
         connect().map_err(|error| self.failure(&error))
     }
 
-    /// The same for a node of the same cluster, `host:port`.
+    /// The same for a node of the same cluster, or for a master, `host:port`.
     fn at(&self, node: &str) -> Option<Self> {
         let (host, port) = node.rsplit_once(':')?;
         let port = port.parse().ok()?;
@@ -78,7 +99,7 @@ impl Address {
             }
             _ => return None,
         };
-        Some(Self { client: Client::open(info.set_addr(addr)).ok()?, name: self.name.clone() })
+        Some(Self { client: Client::open(info.set_addr(addr)).ok()?, name: self.name.clone(), sentinels: None })
     }
 
     fn failure(&self, error: &RedisError) -> Error {
@@ -102,7 +123,7 @@ pub(super) struct Server {
 impl Server {
     /// Connect. All keys of a project are in one slot of a cluster: any node tells which one has it.
     pub fn connect(address: &Address, prefix: &str) -> Result<Self> {
-        let mut address = address.clone();
+        let mut address = address.found()?;
         for _ in 0..REDIRECTIONS {
             let mut connection = address.connect()?;
             let asked: RedisResult<()> = redis::cmd("EXISTS").arg(format!("{prefix}:clock")).exec(&mut connection);
@@ -120,7 +141,7 @@ impl Server {
         Err(Error::Failed(format!("the cluster at {} has no node for its keys", address.name)))
     }
 
-    /// The server that was found, which in a cluster may be another than the one that was asked for.
+    /// The server that was found: a node of a cluster, or the master that Sentinels know.
     pub fn address(&self) -> &Address {
         &self.address
     }

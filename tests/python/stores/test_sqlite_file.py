@@ -1,6 +1,7 @@
 """Files that are not a store, or not any more."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -299,6 +300,28 @@ db.execute("UPDATE clock SET last_fence = last_fence + 3600000"); db.commit()
         fences.append(here.run_record(7)["fence"])
         here.finish_run(7, {})
     assert fences == [fence + 3_600_001, fence + 3_600_002, fence + 3_600_003]
+
+
+def test_a_cancel_was_lost_that_could_not_be_delivered_for_a_minute(place: Place) -> None:
+    owner, here = place.worker(), place.manager()
+    owner.ask("open", 7, None)
+    here.open_run(8)
+    owner.signal(signal.SIGSTOP)
+    assert here.cancel_run(7)
+
+    def run(script: str) -> str:
+        opened = f"import sqlite3; db = sqlite3.connect({str(place.folder / 'runs.db')!r}, timeout=30)"
+        command = [sys.executable, "-c", f"{opened}\n{script}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    # As if a minute passed, for it and a command whose reply nobody waits for.
+    run('''db.executescript("""
+        UPDATE commands SET sent = sent - 120000;
+        INSERT INTO commands (fence, sent, kind, json) SELECT fence, sent, 'finish', '{}' FROM commands;
+    """)''')
+    wait_until(lambda: run("print([*db.execute('SELECT kind FROM commands')])") == "[('cancel',)]\n")
+    owner.signal(signal.SIGCONT)
+    assert owner.ask("cancelled", 30.0)[0]
 
 
 def test_retention_by_runs_and_age(tmp_path: Path) -> None:

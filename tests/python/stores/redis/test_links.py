@@ -1,5 +1,6 @@
 """Hosts whose links to the server are slow or half open: bytes are taken, and go nowhere."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -111,6 +112,23 @@ def test_an_owner_whose_link_is_half_open_for_less_than_its_lease(link: Proxy, p
     here.finish_run(7, {"complete": True})
     assert check_complete(other.ask("rest")) == (201, 0)
     assert [cancel.is_set(), here.run_record(8)["status"]] == [False, "running"]
+
+
+def test_an_owner_that_is_stopped_for_less_than_its_lease(places: Places) -> None:
+    _, near = places(lease=30.0)
+    owner, here = near.worker(), near.manager()
+    owner.ask("open", 7, None)
+    live = here.subscribe(7, "0", must_exist=True)
+    owner.send("publish", 7, 1, 200, 0.001)
+    wait_until(lambda: live.qsize() > 20)
+    owner.signal(signal.SIGSTOP)
+    assert here.run_record(7)["status"] == "running"
+    assert here.cancel_run(7)
+    owner.signal(signal.SIGCONT)
+    assert len(owner.receive()) == 200
+    assert owner.ask("cancelled", 30.0)[0]
+    owner.ask("finish", 7, {"complete": True})
+    assert check_complete(read_to_end(live)) == (201, 0)
 
 
 def test_a_reader_whose_link_is_half_open(link: Proxy, places: Places) -> None:

@@ -1,0 +1,81 @@
+//! Sentinels, which know where a master is that may be replaced by another.
+
+use std::time::Duration;
+
+use redis::{Client, IntoConnectionInfo, RedisError, RedisResult};
+
+/// How long one Sentinel may take: the engine waits meanwhile, and there are others to ask.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The usual port.
+const PORT: &str = "26379";
+
+/// Those that watch one master.
+#[derive(Debug, Clone)]
+pub struct Sentinels {
+    clients: Vec<Client>,
+    master: String,
+}
+
+/// What a URL of Sentinels names.
+pub struct Named {
+    pub sentinels: Sentinels,
+    /// The URL of the master, were it at the first of them.
+    pub template: String,
+    /// For people.
+    pub name: String,
+}
+
+impl Sentinels {
+    /// What the rest of a URL names after its scheme: `[USER:PASSWORD@]HOST[:PORT][,…]/MASTER[/DATABASE]`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(rest: &str) -> Result<Named, String> {
+        let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (master, database) = path.split_once('/').unwrap_or((path, "0"));
+        if master.is_empty() {
+            return Err("the master's name is missing: redis+sentinel://HOST:26379,HOST:26379/MASTER/0".to_owned());
+        }
+        let hosts: Vec<String> = hosts.split(',').map(with_port).collect();
+        let at = if user.is_empty() { "" } else { "@" };
+        let first = hosts.first().map_or("", String::as_str);
+        let template = format!("redis://{user}{at}{first}/{database}");
+        let open = |host: &String| Client::open(format!("redis://{host}").into_connection_info()?);
+        let clients = hosts.iter().map(open).collect::<RedisResult<_>>().map_err(|error| error.to_string())?;
+        let name = format!("{}/{master}/{database}", hosts.join(","));
+        Ok(Named { sentinels: Self { clients, master: master.to_owned() }, template, name })
+    }
+
+    /// Where the master is, `host:port`, as the first of them says that answers.
+    ///
+    /// # Errors
+    ///
+    /// Why none of them does, or that none knows it.
+    pub fn find(&self) -> Result<String, String> {
+        let mut problem = format!("no Sentinel knows the master {}", self.master);
+        for client in &self.clients {
+            match self.ask(client) {
+                Ok(Some((host, port))) => return Ok(format!("{host}:{port}")),
+                Ok(None) => {}
+                Err(error) => problem = format!("the Sentinel at {}: {error}", client.get_connection_info().addr()),
+            }
+        }
+        Err(problem)
+    }
+
+    fn ask(&self, sentinel: &Client) -> Result<Option<(String, u16)>, RedisError> {
+        let mut connection = sentinel.get_connection_with_timeout(TIMEOUT)?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
+        connection.set_write_timeout(Some(TIMEOUT))?;
+        redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master).query(&mut connection)
+    }
+}
+
+fn with_port(host: &str) -> String {
+    // The colons of an address of version 6 are within brackets.
+    let has_port = host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    if has_port { host.to_owned() } else { format!("{host}:{PORT}") }
+}
