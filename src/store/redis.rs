@@ -41,7 +41,7 @@ const CALL_BYTES: usize = 1 << 20;
 const FIRST_STEP: usize = 16;
 const READ_STEP: usize = 128;
 /// Records looked at in one call.
-const LIST_STEP: usize = 500;
+const LIST_STEP: usize = 2000;
 /// Runs whose owners are looked for one by one.
 const REAP_FENCES: usize = 16;
 /// Runs ended in one call.

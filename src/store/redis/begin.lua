@@ -24,6 +24,7 @@ local fence = next_number('fence')
 if before then
   -- Lists have the newest life only.
   redis.call('ZREM', key('all'), before)
+  redis.call('HDEL', texts, before)
 end
 -- One that has runs renews its lease by renew.lua, which tells whether that had lapsed.
 if redis.call('EXISTS', key('runs-of', owner)) == 0 then

@@ -84,8 +84,30 @@ local function expire_run(fence, age)
 end
 
 local function expire_indexes(age)
-  for _, name in ipairs({'clock', 'all', 'running', 'finished', 'owners', 'suspects'}) do
+  for _, name in ipairs({'clock', 'all', 'running', 'finished', 'texts', 'owners', 'suspects'}) do
     redis.call('PEXPIRE', key(name), text(age + 2 * DAY))
+  end
+end
+
+-- A run id, which is stored as JSON, as people know it.
+local function id_text(run_id)
+  return string.find(run_id, '\\', 1, true) and cjson.decode(run_id) or string.match(run_id, '^"(.*)"$') or run_id
+end
+
+-- Of each run that has ended, its status, and on further lines id, key and error in ASCII lower case. One hash, so that a list
+-- looks at many runs with one call, and reads the records only of those that may be wanted. A run without texts is looked at
+-- itself: one that is running, or has long ones.
+local texts = key('texts')
+local LONG_TEXTS = 2000
+
+local function note_texts(fence)
+  local status, run_id, run_key, why =
+    unpack(redis.call('HMGET', key('run', fence), 'status', 'run_id', 'key', 'error'))
+  if run_id and not string.find(status, '\n', 1, true) then
+    local lines = table.concat({id_text(run_id), run_key or '', why or ''}, '\n')
+    if #lines <= LONG_TEXTS then
+      redis.call('HSET', texts, fence, status .. '\n' .. string.lower(lines))
+    end
   end
 end
 
@@ -94,6 +116,7 @@ end
 local function finish(fence, fields, finished, age)
   local run = key('run', fence)
   redis.call('HSET', run, 'finished', finished, unpack(fields))
+  note_texts(fence)
   local record = redis.call('HMGET', run, 'run_id', 'key', 'owner')
   redis.call('ZREM', key('running'), fence)
   redis.call('ZADD', key('finished'), finished, fence)

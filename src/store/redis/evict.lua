@@ -17,6 +17,7 @@ local function remove(fence)
   end
   redis.call('HINCRBY', clock, 'bytes', 0 - tonumber(record[2] or 0))
   redis.call('ZREM', key('all'), fence)
+  redis.call('HDEL', texts, fence)
   redis.call('ZREM', finished, fence)
   return record[1]
 end

@@ -10,28 +10,36 @@ for at = 8, #ARGV do
   (at < 8 + number_of_statuses and statuses or also)[ARGV[at]] = true
 end
 
--- A run id is stored as JSON.
-local function id_text(run_id)
-  return string.find(run_id, '\\', 1, true) and cjson.decode(run_id) or string.match(run_id, '^"(.*)"$') or run_id
-end
-
 local function has_text(value)
   return value and string.find(string.lower(value), wanted_text, 1, true)
+end
+
+local function is_wanted(fence)
+  local status, run_key, run_id, why =
+    unpack(redis.call('HMGET', key('run', fence), 'status', 'key', 'run_id', 'error'))
+  return status
+    and (not wants_key or run_key == wanted_key)
+    and (number_of_statuses == 0 or statuses[status])
+    and (wanted_text == '' or has_text(id_text(run_id)) or has_text(run_key) or has_text(why) or also[fence])
+end
+
+-- Whether a run may be wanted, by its texts: a key or a text may turn out to be found in another line, or in two.
+local lower_key = string.lower(wanted_key)
+local function may_be_wanted(lines, fence)
+  local head = string.find(lines, '\n', 1, true)
+  return (number_of_statuses == 0 or statuses[string.sub(lines, 1, head - 1)])
+    and (not wants_key or string.find(lines, lower_key, head, true))
+    and (wanted_text == '' or also[fence] or string.find(lines, wanted_text, head, true))
 end
 
 local only_running = number_of_statuses == 1 and statuses.running
 local index = only_running and key('running') or key('all')
 local fences = redis.call('ZREVRANGEBYSCORE', index, before, '-inf', 'LIMIT', 0, looks)
 local found, on = {''}, #fences == looks and fences[looks] or ''
-for _, fence in ipairs(fences) do
-  local status, run_key, run_id, why =
-    unpack(redis.call('HMGET', key('run', fence), 'status', 'key', 'run_id', 'error'))
-  if
-    status
-    and (not wants_key or run_key == wanted_key)
-    and (number_of_statuses == 0 or statuses[status])
-    and (wanted_text == '' or has_text(id_text(run_id)) or has_text(run_key) or has_text(why) or also[fence])
-  then
+local is_filtered = wants_key or number_of_statuses > 0 or wanted_text ~= ''
+local lines = is_filtered and #fences > 0 and redis.call('HMGET', texts, unpack(fences)) or {}
+for number, fence in ipairs(fences) do
+  if (not lines[number] or may_be_wanted(lines[number], fence)) and is_wanted(fence) then
     found[#found + 1] = fence
     found[#found + 1] = record_of(fence)
     if #found > 2 * most then

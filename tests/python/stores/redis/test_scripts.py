@@ -179,6 +179,34 @@ def test_list_goes_on_where_it_stopped(project: Project) -> None:
     assert listed("0", "", "key 1", "", 10, 100, 0, fences[0]) == ("", [fences[1], fences[0]])
 
 
+def test_list_finds_texts_of_runs_that_go_on_that_have_ended_and_that_are_long(project: Project) -> None:
+    texts = ("book one", "book two", "book " + "long " * 1000)
+    fences = [project.begin(number, key=text) for number, text in enumerate(texts)]
+
+    def found(text: str) -> list[str]:
+        return list(project.call("list", "0", "", text, "", 10, 100, 0)[1::2])
+
+    for _ in range(2):
+        assert found("BOOK") == fences[::-1]
+        assert [found(text) for text in ("one", "two", "LONG L", "1\nbook")] == [*([fence] for fence in fences), []]
+        for fence in fences:
+            project.append(fence, 1, end="completed")
+    # Those of runs whose status alone has the text are none of them.
+    assert found("completed") == []
+    assert project.ask("HLEN", "texts") == 2
+
+
+def test_what_lists_look_for_goes_with_its_run(project: Project) -> None:
+    for number in (1, 2):
+        project.append(project.begin(number), 1, end="completed")
+    assert project.ask("HLEN", "texts") == 2
+    again = project.begin(1)
+    assert project.ask("HLEN", "texts") == 1
+    project.append(again, 1, end="completed")
+    evict(project, runs=1)
+    assert project.ask("HKEYS", "texts") == [again]
+
+
 def test_reap_never_acts_at_first_sight(project: Project) -> None:
     fence = project.begin(7, key="book", lease=1)
     time.sleep(0.005)
