@@ -31,7 +31,8 @@ demo: .venv/.built
 
 test: test-rust test-python
 
-test-rust:
+# It needs no virtual environment, but that rule says what is missing.
+test-rust: .venv/.python
 	cargo test --quiet
 
 test-python: dev
@@ -107,6 +108,7 @@ dev: .venv/.group-dev .venv/.built
 
 .venv/.python:
 	@command -v cargo >/dev/null || { echo "Rust is needed: install it as https://rustup.rs says"; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is needed: on Debian, apt-get install build-essential; on macOS, xcode-select --install"; exit 1; }
 	@printf '1.89\n%s\n' "$$(rustc --version | cut -d' ' -f2)" | sort -V -C || \
 		{ echo "Rust 1.89 or later is needed; this is $$(rustc --version). Run: rustup update"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
