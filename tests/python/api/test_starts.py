@@ -21,8 +21,9 @@ def nothing(context: RunContext) -> None:
 
 
 @asynccontextmanager
-async def serving(runner: Runner, start: Any, **options: Any) -> AsyncIterator[Client]:
-    client = Client(make_app(runner, start=start, **options))
+async def serving(runner: Runner, start: Any = None, **options: Any) -> AsyncIterator[Client]:
+    """The API of the runner, where `start` starts runs, or by default work that is done at once."""
+    client = Client(make_app(runner, start=start or (lambda request, body: runner.start(nothing)), **options))
     yield client
     await client.http.aclose()
 
@@ -63,10 +64,7 @@ async def test_without_start_nothing_is_started(client: Client) -> None:
 
 
 async def test_a_key_starts_one_run(runner: Runner) -> None:
-    def start(request: Request, body: dict[str, Any]) -> Run:
-        return runner.start(nothing)
-
-    async with serving(runner, start) as client:
+    async with serving(runner) as client:
         first = await client.post("/runs", {"a": 1, "b": 2}, key="one")
         assert await client.post("/runs", {"b": 2, "a": 1}, key="one") == first
         assert (await client.post("/runs", {"a": 1}, 422, key="one"))["run_id"] is None
@@ -76,39 +74,34 @@ async def test_a_key_starts_one_run(runner: Runner) -> None:
     assert len(runner.runs()) == 3
 
 
-async def test_a_request_beside_the_first_is_409_and_then_gets_its_answer(runner: Runner) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
+class HeldStart:
+    """A start that has begun, and goes on once it is let."""
 
-    async def start(request: Request, body: dict[str, Any]) -> Run:
-        begun.set()
-        await go_on.wait()
-        return runner.start(nothing)
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async with serving(runner, start) as client:
+    async def __call__(self, request: Request, body: dict[str, Any]) -> Run:
+        self.begun.set()
+        await self.go_on.wait()
+        return self._runner.start(nothing)
+
+
+@pytest.mark.parametrize("goes_away", [False, True])
+async def test_requests_beside_the_first_are_409_and_then_get_its_answer(runner: Runner, goes_away: bool) -> None:
+    held = HeldStart(runner)
+    async with serving(runner, held) as client:
         first = asyncio.create_task(client.post("/runs", {}, key="one"))
-        await begun.wait()
+        await held.begun.wait()
         assert "still being answered" in (await client.post("/runs", {}, 409, key="one"))["detail"]
-        go_on.set()
-        answered = await first
-        assert await client.post("/runs", {}, key="one") == answered
-
-
-async def test_a_client_that_goes_away_gets_its_run_at_the_next_try(runner: Runner) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def start(request: Request, body: dict[str, Any]) -> Run:
-        begun.set()
-        await go_on.wait()
-        return runner.start(nothing)
-
-    async with serving(runner, start) as client:
-        first = asyncio.create_task(client.post("/runs", {}, key="one"))
-        await begun.wait()
-        first.cancel()
-        await asyncio.wait([first])
-        go_on.set()
+        if goes_away:
+            first.cancel()
+            await asyncio.wait([first])
+        held.go_on.set()
         await until(lambda: len(runner.runs()) == 1)
+        answered = None if goes_away else await first
         again = await client.post("/runs", {}, key="one")
+    assert goes_away or answered == again
     assert [run.run_id for run in runner.runs()] == [again["id"]]
 
 
@@ -129,16 +122,13 @@ async def test_a_start_that_was_refused_may_be_tried_again(runner: Runner, gate:
 
 
 async def test_old_and_too_many_keys_are_forgotten(runner: Runner) -> None:
-    def start(request: Request, body: dict[str, Any]) -> Run:
-        return runner.start(nothing)
-
-    async with serving(runner, start, idempotency_keys=2) as client:
+    async with serving(runner, idempotency_keys=2) as client:
         first = await client.post("/runs", {}, key="1")
         second = await client.post("/runs", {}, key="2")
         assert await client.post("/runs", {}, key="2") == second
         await client.post("/runs", {}, key="3")
         assert await client.post("/runs", {}, key="1") != first
-    async with serving(runner, start, idempotency_age=1e-9) as client:
+    async with serving(runner, idempotency_age=1e-9) as client:
         first = await client.post("/runs", {}, key="1")
         assert await client.post("/runs", {}, key="1") != first
 
