@@ -370,6 +370,14 @@ def test_a_result_may_be_text_or_a_link(page: Page, served: Served) -> None:
     expect(page.locator("#result a")).to_have_attribute("href", f"api/runs/{link.run_id}/result")
 
 
+def test_a_path_in_a_table_pushed_its_other_columns_out_of_sight(page: Page, served: Served) -> None:
+    live = served.live_run()
+    live.end([{"source": "/".join(["a_folder_of_documents"] * 8), "is_defined": True}])
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("tab", name="Result").click()
+    expect(page.locator("#result td").last).to_be_in_viewport(ratio=1)
+
+
 def test_what_was_unfolded_in_a_result_was_folded_again_with_the_next_look(page: Page, served: Served) -> None:
     live = served.live_run()
     live.end({"one": {"two": {"three": {"four": "deep inside"}}}})

@@ -59,7 +59,13 @@ const isObject = (value) => value !== null && typeof value === "object" && !Arra
 function scalarElement(value) {
   if (typeof value === "boolean") return element("span", {}, text(value ? "yes" : "no"));
   if (typeof value === "number") return element("span", { className: "figure" }, number(value, 20));
-  return element("span", { dir: "auto" }, value === null ? "–" : visible(String(value)));
+  return element("span", { dir: "auto" }, ...(value === null ? ["–"] : breakable(visible(String(value)))));
+}
+
+/** The text with places at which a long path or name may be broken, so that a table of them is not too wide to be seen. */
+function breakable(words) {
+  if (!/\S{16}/.test(words)) return [words];
+  return words.split(/(?<=[/_.:-])(?=\w)/).flatMap((part, place) => (place ? [element("wbr"), part] : [part]));
 }
 
 function valueElement(value, depth = 0) {
