@@ -6,9 +6,7 @@ with `--quick`, and much less for a single part.
 """
 
 import argparse
-import gc
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -21,14 +19,13 @@ from genglossary_runs import RedisStore, RunManager
 from hosts.delivery import Delivery, Load, deliver, median, store
 from hosts.server import RedisServer
 from measure import RUN_ID, Figure, Rounds, log_message, parser, report, table
+from stalled import stalled
 
 PARTS = ("stored", "publish", "stopped", "latency", "cpu", "memory")
 STORED = 100_000
 XADDS = 5_000
 """redis-py stores as many in about the time, in pipelines of 100 ten times as many."""
 PUBLISHES = 20_000
-STOPPED = 6.0
-"""Seconds for which the server answers nothing."""
 RATES, RUNS = (100, 10_000), (1, 100, 1_000)
 SECONDS = 3
 CPU_LOADS = {
@@ -83,58 +80,10 @@ def publish(server: RedisServer, rounds: int) -> list[Figure]:
     return [Figure("publish with RedisStore / without", measured.ratio("with", "without"), "<= 1.3")]
 
 
-def stopped(server: RedisServer, rate: int = 2_000) -> list[Figure]:
-    """The slowest publish while the server answers nothing, beside one without a store in the same moments."""
-    managers = {
-        "with RedisStore": RunManager(store=RedisStore(server.url, project="stopped"), history=100_000),
-        "without": RunManager(),
-    }
-    for manager in managers.values():
-        manager.open_run(RUN_ID)
-    event = log_message()
-    walls: dict[str, list[float]] = {name: [] for name in managers}
-    cpus: dict[str, list[float]] = {name: [] for name in managers}
-    waits = dict.fromkeys(managers, 0)
-    # A collection of garbage is no part of a publish.
-    gc.disable()
-    server.stop()
-    try:
-        begin, number = time.monotonic(), 0
-        while (at := begin + number / rate) < begin + STOPPED:
-            number += 1
-            time.sleep(max(0, at - time.monotonic()))
-            for name, manager in managers.items():
-                before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-                wall, cpu = time.perf_counter(), time.thread_time()
-                manager.publish(RUN_ID, event)
-                cpus[name].append(1000 * (time.thread_time() - cpu))
-                walls[name].append(1000 * (time.perf_counter() - wall))
-                waits[name] += resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
-    finally:
-        server.go_on()
-        gc.enable()
-    for manager in managers.values():
-        manager.finish_run(RUN_ID, {})
-
-    def row(name: str) -> list[str]:
-        ordered = sorted(walls[name])
-        slow = sum(wall > 1 for wall in ordered)
-        return [
-            name,
-            f"{1000 * statistics.median(ordered):.1f}",
-            f"{ordered[-1]:.2f}",
-            f"{slow} of {len(ordered):,}",
-            f"{max(cpus[name]):.2f}",
-            str(waits[name]),
-        ]
-
-    header = ["publish, the server stopped for 6 s", "median µs", "slowest ms", "over 1 ms", "most CPU ms", "waits"]
-    table(header, [row(name) for name in managers])
-    return [
-        Figure("ms of the slowest publish while the server is stopped, CPU", max(cpus["with RedisStore"]), "<= 1"),
-        Figure("the same, wall", max(walls["with RedisStore"]), "<= 1"),
-        Figure("times that a publish waited meanwhile", waits["with RedisStore"], "<= 0"),
-    ]
+def stopped(server: RedisServer) -> list[Figure]:
+    """The slowest publish while the server answers nothing."""
+    manager = RunManager(store=RedisStore(server.url, project="stopped"), history=100_000)
+    return stalled(manager, OURS, server.stop, server.go_on)
 
 
 def latency(server: RedisServer, folder: Path, quick: bool) -> list[Figure]:

@@ -3,6 +3,7 @@
 import atexit
 import json
 import queue
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 
 from genglossary_runs import RunManager, SqliteStore
 from measure import RUN_ID, Figure, Rounds, parser, report, table
+from stalled import stalled
 
 EVENT = {"run_id": RUN_ID, "level": "info", "message": "x" * 134}
 """180 bytes of JSON."""
@@ -59,6 +61,17 @@ else:
     time.sleep(5)
     print((cpu() - before) / (time.monotonic() - begin), flush=True)
 """
+
+
+LOCKER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+db.execute("ROLLBACK")
+"""
+"""Holds the lock that writing needs. In a process of its own, as nothing else in this one may open the file."""
 
 
 def child(*task: Any) -> "subprocess.Popen[str]":
@@ -167,6 +180,32 @@ def cpu(folder: Path, followed: int) -> float:
     return 100 * float(output)
 
 
+def still(folder: Path) -> list[Figure]:
+    """The slowest publish while another process, which is stopped, holds the lock that writing needs."""
+    path = str(folder / "still.db")
+    manager = RunManager(store=SqliteStore(path), history=100_000)
+    lockers: list[subprocess.Popen[str]] = []
+
+    def stop() -> None:
+        command = [sys.executable, "-c", LOCKER, path]
+        locker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lockers.append(locker)
+        assert locker.stdout is not None
+        locker.stdout.readline()
+        locker.send_signal(signal.SIGSTOP)
+
+    def go_on() -> None:
+        for locker in lockers:
+            locker.send_signal(signal.SIGCONT)
+            locker.communicate("go\n")
+
+    figures = stalled(manager, "SqliteStore", stop, go_on)
+    while manager.stats()["store"]["owned_runs"] > 0:
+        time.sleep(0.01)
+    assert manager.stats()["store"]["events_lost"] == 0
+    return figures
+
+
 def late_reader(folder: Path) -> tuple[float, float]:
     """Milliseconds to the first and to the last event of a log of 10,000, in a process that has never read it."""
     path = str(folder / "late.db")
@@ -196,6 +235,7 @@ def main() -> None:
         slow, fast = latencies(folder, 100, 500), latencies(folder, 5000, 25_000)
         late = [late_reader(folder) for _ in range(1)]
         shares = {followed: cpu(folder, followed) for followed in (0, 1, 100)}
+        stalls = still(folder)
 
     def percentile(times: list[float], share: float) -> float:
         return times[min(len(times) - 1, int(share * len(times)))]
@@ -232,6 +272,8 @@ def main() -> None:
             Figure("ms to all of 10,000 stored events", late[0][1], "<= 100"),
             Figure("% of a core, idle", shares[0], "<= 0.5"),
             Figure("% of a core, following one run", shares[1], "<= 3"),
+            Figure("% of a core, following 100 runs", shares[100], "<= 3"),
+            *stalls,
         ],
         options.json,
     )
