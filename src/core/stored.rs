@@ -40,19 +40,25 @@ impl State {
         self.log.start_at(if life.terminal.is_some() { life.last } else { life.last.next() });
     }
 
-    /// Where a reader of a run of a store starts, and whether that is after an event that is not stored, or not yet.
-    fn position(&self, start: Start) -> (Seq, bool) {
-        let last = self.log.last();
-        let has_ended = self.log.is_finished() || self.end_fence.is_some();
+    /// Where a reader of a run of a store starts, and whether that is after an event that is not stored, or not yet. A
+    /// mirror may have yet to be filled with what the store has of this `life`.
+    fn position(&self, start: Start, life: &Life) -> (Seq, bool) {
+        let known = Some(life).filter(|life| self.is_life(life));
+        let terminal = known.and_then(|life| life.terminal.as_ref());
+        let last = known.map_or(Seq::ZERO, |life| life.last).max(self.log.last());
+        let newest = if terminal.is_some() || self.log.is_finished() { last } else { last.next() };
+        let end_fence = self.end_fence.or(terminal.and_then(|terminal| terminal.fence));
+        let has_ended = terminal.is_some() || self.log.is_finished() || end_fence.is_some();
+        let terminal_id = EventId { fence: end_fence.unwrap_or(self.fence), seq: newest };
         match start {
-            Start::Newest => (self.log.newest(), false),
+            Start::Newest => (newest, false),
             // The process that published the event died before it was stored.
-            Start::After(Some(id)) if id.fence == self.fence && self.end_fence.is_some() => {
+            Start::After(Some(id)) if id.fence == self.fence && end_fence.is_some() => {
                 // At the terminal event, if not before it, whether or not that is here yet.
-                (id.seq.next().min(self.log.newest()), false)
+                (id.seq.next().min(newest), false)
             }
             Start::After(Some(id)) if id.fence == self.fence => (id.seq.next(), id.seq > last),
-            Start::After(Some(id)) if has_ended && id == self.terminal_id() => (id.seq.next(), false),
+            Start::After(Some(id)) if has_ended && id == terminal_id => (id.seq.next(), false),
             Start::After(_) => (Seq::FIRST, false),
         }
     }
@@ -124,7 +130,7 @@ impl RunManager {
         };
         let terminal = life.terminal.as_ref().filter(|_| fill);
         let end = terminal.and_then(|terminal| finish_mirror(&mut maps, &run, terminal, registry.keeps_orphans));
-        let (next, ahead) = run.lock().position(start);
+        let (next, ahead) = run.lock().position(start, life);
         drop(maps);
         let subscription = Subscription::of_stored(run.clone(), registry.clone(), next, ahead);
         if let Some(end) = end {

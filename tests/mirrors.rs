@@ -1,0 +1,59 @@
+//! Readers of mirrors: logs that are filled with what a store has of runs that are executed elsewhere.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{manager, payload, read};
+use genglossary_runs::core::archive::{Archive, Life, Terminal, Wanted};
+use genglossary_runs::core::{EventId, Fence, NotReady, RunIdRef, Seq, Start};
+
+const RUN: RunIdRef<'static> = RunIdRef::Int(7);
+
+/// A store that has nothing of what a log evicted.
+struct Empty;
+
+impl Archive for Empty {
+    fn request(&self, wanted: Wanted) {
+        wanted.refuse();
+    }
+}
+
+/// What a reader gets that comes when the store has the end of a run, event 4, of which the mirror has 2 events so far;
+/// and whether that is all.
+fn read_of_stale_mirror(start: Start, end_fence: Option<u64>) -> (Vec<String>, bool) {
+    let (manager, archive) = (manager(10), Arc::new(Empty) as Arc<dyn Archive>);
+    let running = Life { fence: Fence(5), last: Seq(2), terminal: None };
+    let (_first, run) = manager.subscribe_stored(RUN, &running, &archive, Start::Newest);
+    let run = run.unwrap();
+    let end = Terminal { fence: end_fence.map(Fence), payload: payload("the end") };
+    let ended = Life { last: Seq(4), terminal: Some(end.clone()), ..running };
+    let (reader, _) = manager.subscribe_stored(RUN, &ended, &archive, start);
+    run.fill([(Seq(3), payload("3"))], Seq(3));
+    manager.finish_stored(&run, &end);
+    (read(&reader), reader.try_next().err() == Some(NotReady::Ended))
+}
+
+fn after(fence: u64, seq: u64) -> Start {
+    Start::After(Some(EventId { fence: Fence(fence), seq: Seq(seq) }))
+}
+
+#[test]
+fn a_reader_that_resumed_after_the_end_was_told_it_again_by_a_mirror_that_was_behind() {
+    assert_eq!(read_of_stale_mirror(after(5, 4), None), (vec![], true));
+    assert_eq!(read_of_stale_mirror(after(6, 4), Some(6)), (vec![], true));
+    assert_eq!(read_of_stale_mirror(after(5, 3), None), (vec!["end 4 the end".to_owned()], true));
+}
+
+#[test]
+fn a_reader_of_new_events_got_old_ones_from_a_mirror_that_was_behind() {
+    assert_eq!(read_of_stale_mirror(Start::Newest, None), (vec!["end 4 the end".to_owned()], true));
+}
+
+#[test]
+fn a_reader_ahead_of_what_was_stored_is_told_the_end_once() {
+    assert_eq!(read_of_stale_mirror(after(5, 9), Some(6)), (vec!["end 4 the end".to_owned()], true));
+}
