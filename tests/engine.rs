@@ -6,21 +6,18 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::memory::Watch;
-use common::{PATIENCE, limits, payload, short};
+use common::stores::{Folder, ask};
+use common::{PATIENCE, limits, payload, short, wait_until};
 use genglossary_runs::core::archive::{Backlog, Wanted};
 use genglossary_runs::core::{
     CancelEvent, Event, Fence, Gap, Key, NotReady, RunId, RunIdRef, RunManager, Seq, Start, Subscription,
 };
 use genglossary_runs::store::sqlite::SqliteFile;
-use genglossary_runs::store::{
-    Answer, Engine, Error, Level, Limits, NewRun, Opened, Outcome, Source, Store, Wake, engine,
-};
+use genglossary_runs::store::{Engine, Error, Level, Limits, NewRun, Opened, Outcome, Source, Store, Wake, engine};
 
 /// What one process has: a manager whose runs hold few events, and an engine.
 struct Process {
@@ -28,46 +25,19 @@ struct Process {
     engine: Engine,
 }
 
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("engine-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
     fn process(&self, name: &str) -> Process {
         self.process_with(name, 10)
     }
 
     fn process_with(&self, name: &str, events: usize) -> Process {
-        let path = self.0.join("runs.db");
+        let path = self.file();
         let manager = RunManager::new(limits(events, 1 << 20, 100, 1 << 20));
         let source = || Box::new(SqliteFile::new(&path, Limits::default())) as Box<_>;
         let name = format!("{}#{name}", path.display());
         let report = Box::new(|level: Level, message: &str| eprintln!("{level:?}: {message}"));
         let engine = Engine::of(&name, manager.clone(), source, report).unwrap();
         Process { manager, engine }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn ask<T>(answer: &Arc<Answer<T>>) -> Result<T, Error> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Ok(answer) = answer.take() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "no answer");
-        answer.wait(Some(deadline));
     }
 }
 
@@ -87,10 +57,7 @@ impl Process {
 
     /// Open the run as soon as the end of its last life is stored.
     fn open_again(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while !matches!(self.begin(), Opened::Run(..)) {
-            assert!(Instant::now() < deadline, "the run is still active");
-        }
+        wait_until("the run can begin again", || matches!(self.begin(), Opened::Run(..)));
     }
 
     fn publish(&self, words: impl IntoIterator<Item = u32>) {
@@ -109,16 +76,10 @@ impl Process {
 }
 
 fn next(reader: &Subscription) -> Option<Event> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match reader.try_next() {
-            Ok(event) => return Some(event),
-            Err(NotReady::Ended) => return None,
-            Err(NotReady::Pending(epoch)) => {
-                assert!(Instant::now() < deadline, "nothing came");
-                reader.wait(epoch, Some(deadline));
-            }
-        }
+    match common::next(reader) {
+        Ok(event) => Some(event),
+        Err(NotReady::Ended) => None,
+        Err(NotReady::Pending(_)) => panic!("nothing came"),
     }
 }
 
@@ -172,11 +133,7 @@ fn a_reader_that_is_slower_than_the_log_misses_nothing_that_is_stored() {
     for part in 0..50 {
         owner.publish(part * 5..part * 5 + 5);
         // Within what the log holds: the store has all of it.
-        let deadline = Instant::now() + PATIENCE;
-        while owner.engine.health().events_stored < u64::from(part) * 5 + 5 {
-            assert!(Instant::now() < deadline);
-            std::thread::yield_now();
-        }
+        wait_until("it is stored", || owner.engine.health().events_stored >= u64::from(part) * 5 + 5);
     }
     owner.finish();
     assert_eq!(read_all(&local, 1), (251, 0));
@@ -347,7 +304,7 @@ fn a_store_that_is_deleted_is_made_anew_and_its_runs_go_on() {
     for expected in 1..=3 {
         assert_eq!(short(&next(&reader).unwrap()), format!(r#"{expected} {{"n":{expected}}}"#));
     }
-    fs::remove_file(folder.0.join("runs.db")).unwrap();
+    fs::remove_file(folder.file()).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     owner.publish(4..=5);
     owner.finish();
@@ -387,14 +344,14 @@ fn a_reader_that_is_polled_by_its_number_of_unread_events_waited_for_ever() {
     owner.publish(1..=3000);
     owner.finish();
     let reader = folder.process("b").subscribe(Start::After(None));
-    let (deadline, mut read) = (Instant::now() + PATIENCE, 0);
-    while !reader.is_ended() {
-        assert!(Instant::now() < deadline, "nothing more to read after {read} events");
+    let mut read = 0;
+    wait_until("it has been read to the end", || {
         if reader.unread() > 0 {
             reader.try_next().expect("it was said to be there");
             read += 1;
         }
-    }
+        reader.is_ended()
+    });
     assert_eq!(read, 3001);
 }
 
@@ -429,7 +386,7 @@ fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked()
     assert_eq!(short(&next(&reader).unwrap()), r#"1 {"n":1}"#);
     ask(&other.engine.begin(NewRun { run_id: Some(RunId::Int(8)), key: None })).unwrap();
     let name = other.engine.name().to_owned();
-    let locked = rusqlite::Connection::open(folder.0.join("runs.db")).unwrap();
+    let locked = rusqlite::Connection::open(folder.file()).unwrap();
     locked.busy_timeout(PATIENCE).unwrap();
     locked.execute_batch("BEGIN IMMEDIATE").unwrap();
     drop(other);
@@ -443,11 +400,7 @@ fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked()
     owner.finish();
     assert_eq!(read_all(&reader, 2), (3, 0));
     drop(reader);
-    let deadline = Instant::now() + PATIENCE;
-    while engine::is_open(&name) {
-        assert!(Instant::now() < deadline, "the engine stays with nobody to use it");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("an engine that nobody uses has ended", || !engine::is_open(&name));
 }
 
 /// A store whose disk is stuck until something comes through the channel; then its driver panics.
@@ -543,9 +496,5 @@ fn how_a_run_ended_that_is_not_stored_here_was_kept_for_ever() {
     let outcome = Outcome { status: "watched".to_owned(), ..Outcome::interrupted() };
     let watch = Watch::of(outcome.status.as_bytes());
     other.engine.note_outcome(&RunId::Int(7), outcome);
-    let deadline = Instant::now() + PATIENCE;
-    while !watch.is_freed() {
-        assert!(Instant::now() < deadline, "it is still there");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("it is freed", || watch.is_freed());
 }

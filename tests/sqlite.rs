@@ -3,11 +3,13 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
+use common::stores::Folder;
 use genglossary_runs::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
 use genglossary_runs::store::sqlite::{SqliteStore, refuse_if_open};
 use genglossary_runs::store::{
@@ -15,34 +17,13 @@ use genglossary_runs::store::{
 };
 use rusqlite::Connection;
 
-/// A folder of a test, removed after it.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("stores-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("runs.db")
-    }
-
     fn store(&self) -> SqliteStore {
         self.limited(Limits::default())
     }
 
     fn limited(&self, limits: Limits) -> SqliteStore {
         SqliteStore::open(&self.file(), limits).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -119,7 +119,7 @@ pub fn next(reader: &Subscription) -> Result<Event, NotReady> {
 }
 
 /// Wait for `condition`; panics once that takes too long.
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");

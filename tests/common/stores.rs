@@ -11,7 +11,7 @@ use genglossary_runs::store::{Answer, Error};
 use super::PATIENCE;
 
 /// A folder for a store, removed when dropped.
-pub struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
@@ -23,7 +23,7 @@ impl Folder {
     }
 
     /// The path of the store.
-    pub fn store(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.0.join("runs.db")
     }
 }

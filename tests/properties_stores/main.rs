@@ -16,7 +16,7 @@ mod reading;
 mod world;
 
 use common::proptest_config;
-use ops::any_op;
+use ops::any_scene;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -35,10 +35,10 @@ proptest! {
     fn processes_on_a_store_do_what_the_model_does(
         events in 1..8_usize,
         retained in select([0, 100].as_slice()),
-        ops in vec(any_op(), 1..60),
+        scenes in vec(any_scene(), 1..60),
     ) {
         let mut world = World::new(events, retained);
-        for op in ops {
+        for op in scenes.into_iter().flatten() {
             world.apply(op);
         }
         world.wind_up();

@@ -62,14 +62,14 @@ impl Life {
         EventId { fence: self.fence, seq: Seq(last) }
     }
 
-    /// The owner died; the store has `stored` of its events.
+    /// The owner died; the store has `stored` of its events, and the end once somebody has looked.
     pub fn interrupt(&mut self, stored: u64, terminal: String) {
         assert!((self.stored..=self.last()).contains(&stored), "{stored} of {} to {}", self.stored, self.last());
         self.events.truncate(stored as usize);
         self.lost.retain(|seq| *seq <= stored);
         self.events.push(terminal);
         self.end = Some(End::Interrupted(None));
-        self.stored = self.last();
+        self.stored = stored;
     }
 }
 

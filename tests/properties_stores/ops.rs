@@ -42,9 +42,23 @@ pub enum From {
     Beginning,
     /// After an event of a life of any run.
     Event(Index, Index),
+    /// After the newest event of its newest life.
+    Last,
 }
 
-pub fn any_op() -> impl Strategy<Value = Op> {
+/// Some of them in a row.
+pub fn any_scene() -> impl Strategy<Value = Vec<Op>> {
+    // Somebody elsewhere resumes after what a process that dies has not stored.
+    let outage =
+        (select([(0, 0, 2), (1, 2, 0)].as_slice()), select(RUNS.as_slice()), select(FAULTS.as_slice()), 1..5_usize);
+    let outage = outage.prop_map(|((process, site, elsewhere), run, fault, count)| {
+        let resume = Op::Subscribe(elsewhere, run, From::Last, true);
+        vec![Op::Fail(process, fault), Op::Publish(site, run, count), resume, Op::Kill(process, true)]
+    });
+    prop_oneof![30 => any_op().prop_map(|op| vec![op]), 1 => outage]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
     let site = || 0..PROCESS_OF.len();
     let process = || 0..2_usize;
     let run = || select(RUNS.as_slice());
@@ -60,12 +74,12 @@ pub fn any_op() -> impl Strategy<Value = Op> {
         1 => (site(), run()).prop_map(|(site, run)| Op::Cancel(site, run)),
         2 => (site(), run()).prop_map(|(site, run)| Op::Find(site, run)),
         8 => (site(), run(), from, any::<bool>()).prop_map(|(site, run, from, exists)| Op::Subscribe(site, run, from, exists)),
-        2 => (site(), any::<Index>()).prop_map(|(site, reader)| Op::Resume(site, reader)),
+        3 => (site(), any::<Index>()).prop_map(|(site, reader)| Op::Resume(site, reader)),
         8 => (any::<Index>(), 1..8_usize).prop_map(|(reader, count)| Op::Read(reader, count)),
         1 => any::<Index>().prop_map(Op::Drop),
         1 => site().prop_map(Op::Restart),
-        1 => (process(), any::<bool>()).prop_map(|(process, first)| Op::Kill(process, first)),
-        2 => (process(), select(FAULTS.as_slice())).prop_map(|(process, fault)| Op::Fail(process, fault)),
+        2 => (process(), any::<bool>()).prop_map(|(process, first)| Op::Kill(process, first)),
+        3 => (process(), select(FAULTS.as_slice())).prop_map(|(process, fault)| Op::Fail(process, fault)),
         3 => process().prop_map(Op::Mend),
         1 => process().prop_map(Op::LoseAnswer),
     ]

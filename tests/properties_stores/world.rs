@@ -68,14 +68,14 @@ impl World {
 
     fn start(&mut self) -> Process {
         self.started += 1;
-        let name = format!("{}#{}", self.folder.store().display(), self.started);
+        let name = format!("{}#{}", self.folder.file().display(), self.started);
         Process { name, faults: Faults::default() }
     }
 
     fn site(&self, process: usize) -> Site {
         let Process { name, faults } = &self.processes[process];
         let manager = RunManager::new(self.limits);
-        let source = || faults.before(Box::new(SqliteFile::new(&self.folder.store(), Kept::default())));
+        let source = || faults.before(Box::new(SqliteFile::new(&self.folder.file(), Kept::default())));
         let engine = Engine::of(name, manager.clone(), source, Box::new(|_, _| ())).unwrap();
         Site { manager, engine }
     }
@@ -100,15 +100,20 @@ impl World {
         self.ask(site, |engine| engine.find(RunId::Int(run), false)).map(|(record, _)| record)
     }
 
-    /// Have the store catch up with a life, if its owner's store works.
+    /// Have the store catch up with a life, if there is somebody whose store works and who has to do with that.
     pub fn settle(&mut self, life: usize) {
-        let Life { run, owner, fence, .. } = self.model.lives[life];
-        if !self.model.lives[life].is_ahead() || !self.works(owner) {
+        let Life { run, owner, fence, end, .. } = self.model.lives[life];
+        let mut sites = match end {
+            // Whoever looks ends it, or finds somebody else at it.
+            Some(End::Interrupted(_)) => 0..PROCESS_OF.len(),
+            _ => owner..owner + 1,
+        };
+        let Some(site) = sites.find(|site| self.works(*site)).filter(|_| self.model.lives[life].is_ahead()) else {
             return;
-        }
+        };
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let record = self.find(owner, run).filter(|record| record.fence == fence).expect("it is in the store");
+            let record = self.find(site, run).filter(|record| record.fence == fence).expect("it is in the store");
             let life = &mut self.model.lives[life];
             assert!(record.last.0 <= life.last(), "{record:?} has more than was published");
             if record.last.0 == life.last() && record.is_running() == life.is_running() {
@@ -162,6 +167,10 @@ impl World {
                         let seq = Seq(seq.index(life.events.len() + 1) as u64);
                         Start::After(Some(EventId { fence: life.fence, seq }))
                     }
+                    From::Last => Start::After(self.model.newest(run).map(|life| {
+                        let life = &self.model.lives[life];
+                        EventId { fence: life.fence, seq: Seq(life.last()) }
+                    })),
                     From::Event(..) => Start::After(None),
                 };
                 self.subscribe(site, run, start, must_exist);
