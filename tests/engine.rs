@@ -474,7 +474,7 @@ fn constant_questions_kept_mirrors_from_being_filled() {
         }
         owner.publish(1..=3);
         owner.finish();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         let mut last = None;
         while Instant::now() < deadline && !matches!(last, Some(Event::Terminal(..))) {
             match reader.try_next() {

@@ -476,7 +476,8 @@ def test_one_who_stops_reading_is_counted_and_dropped(manager: RunManager, serve
     with Stream(site.port, receive_buffer=SMALL) as stream:
         stream.receive_until(lambda stream: stream.frames)
         manager.publish(1, log(0, 1_000_000))
-        wait_until(lambda: stats()["stalled"] == 1)
+        # On a busy machine it may have been dropped by the time of the first look.
+        wait_until(lambda: 1 in (stats()["stalled"], stats()["dropped"] - before["dropped"]))
         wait_until(lambda: stats()["handed_over"] == 0)
     after = stats()
     assert after["stalled"] == 0
