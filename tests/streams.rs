@@ -105,3 +105,24 @@ fn a_client_that_takes_nothing_is_dropped_and_counted() {
     assert_eq!((Stats::now().dropped, Stats::now().stalled), (before + 1, 0));
     assert_eq!(manager.stats().subscribers, 0);
 }
+
+#[test]
+fn one_that_came_as_another_left_got_everything_twice() {
+    let _alone = alone();
+    let (manager, group) = (manager(100), Arc::default());
+    manager.open(Int(1)).unwrap();
+    publish(&manager, 1, &["a"]);
+    manager.finish(Int(1), payload("end"), false);
+    let expected = all(client(&manager, &group, OPTIONS));
+    // Each leaves as soon as it has everything, when the thread has yet to look at it again; the next gets its number.
+    let follow = || {
+        let (mut client, mut text) = (client(&manager, &group, OPTIONS), vec![0; expected.len()]);
+        client.read_exact(&mut text).unwrap();
+        assert_eq!(String::from_utf8_lossy(&text), expected);
+    };
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..500).for_each(|_| follow()));
+        }
+    });
+}

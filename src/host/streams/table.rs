@@ -24,7 +24,7 @@ pub struct Table {
     /// Those that read a run, by its key.
     readers: FxHashMap<Key, Readers>,
     timers: Timers,
-    /// The connections to be looked at next, each once.
+    /// The connections to be looked at next; what is not marked as queued has left, or has been looked at.
     queue: Vec<usize>,
 }
 
@@ -120,7 +120,8 @@ impl Table {
     pub fn advance(&mut self, ids: &[usize], now: Instant, tools: &mut Tools) {
         let mut sending = Vec::with_capacity(ids.len());
         for &id in ids {
-            let Some(connection) = self.connections.get_mut(id) else { continue };
+            // One that has come in place of another, which was still in the queue, is in it twice.
+            let Some(connection) = self.connections.get_mut(id).filter(|found| found.queued) else { continue };
             connection.queued = false;
             match connection.prepare(now, &mut tools.coder) {
                 Next::Send => sending.push(id),
