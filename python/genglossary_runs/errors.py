@@ -1,8 +1,8 @@
 """Every exception of this package, under one base class.
 
-`RunsError` catches them all but `RunCancelledError`. Each is also the standard exception that fits, so code that
-expects `LookupError` or `queue.Empty` needs nothing new. All of them can be pickled. A bad argument is a plain
-`TypeError` or `ValueError`.
+`RunsError` is the base class of all but `RunCancelledError`. Each also derives from the standard exception that fits,
+so code that catches `LookupError` or `queue.Empty` works unchanged. All of them can be pickled. Invalid arguments raise
+a plain `TypeError` or `ValueError`.
 """
 
 # The extension module imports its exceptions from here, so this module imports nothing of the package.
@@ -20,7 +20,7 @@ class RunActiveError(RunsError, RuntimeError):
     """The run is already open; finish it, or choose another id, before opening it again.
 
     Attributes:
-        run_id: where a store refused the run, the one that is active; else None.
+        run_id: the active run, if a store refused this one because of it; else None.
     """
 
     run_id: int | str | None = None
@@ -46,9 +46,9 @@ class AlreadyRunningError(RunsError, RuntimeError):
     """The key has a run that has not ended yet.
 
     Attributes:
-        key: what `Runner.start` was given.
+        key: the key passed to `Runner.start`.
         run_id: the id of that run.
-        run: its handle; None once the error was pickled, and if the run is in another process.
+        run: its handle; None after the error was pickled, or if the run is in another process.
     """
 
     def __init__(self, message: str, *, key: Any = None, run_id: int | str | None = None, run: Any = None) -> None:
@@ -69,11 +69,11 @@ class AlreadyRunningError(RunsError, RuntimeError):
 
 
 class RunExistsError(RunsError, RuntimeError):
-    """The id that `Runner.start` was given names a run that exists.
+    """The id passed to `Runner.start` is that of an existing run.
 
     Attributes:
         run_id: the id.
-        run: the run's handle, so that a repeated request can be answered; None if it is not this runner's, and once the
+        run: the run's handle, so that a repeated request can be answered; None if it is not this runner's, or after the
             error was pickled.
     """
 
@@ -87,11 +87,11 @@ class RunExistsError(RunsError, RuntimeError):
 
 
 class RunnerShutDownError(RunsError, RuntimeError):
-    """The runner was shut down and starts no more runs."""
+    """The runner has been shut down and does not start runs any more."""
 
 
 class OtherProcessError(RunsError, RuntimeError):
-    """A run was used in a process that was forked from its own; readers and the cancel are in the parent."""
+    """A run was used in a process forked from its own; its readers and its cancel event are in the parent."""
 
 
 class FollowError(RunsError, OSError):
@@ -99,10 +99,10 @@ class FollowError(RunsError, OSError):
 
 
 class RefusedError(FollowError):
-    """A server refuses: there is no such run, or this client may not do that.
+    """The server refused: there is no such run, or this client may not do that.
 
     Attributes:
-        status: of the answer, such as 404 or 403.
+        status: the HTTP status, such as 404 or 403.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -114,14 +114,14 @@ class RefusedError(FollowError):
 
 
 class StreamLostError(FollowError):
-    """The server of a run could not be reached for as long as was asked for."""
+    """The server of a run could not be reached for `give_up` seconds."""
 
 
 class RunCancelledError(BaseException):
     """The run was cancelled.
 
-    Not a `RunsError`, and no `Exception`, as `asyncio.CancelledError` is none: work that goes on after every
-    `Exception` stops all the same.
+    Neither a `RunsError` nor an `Exception`, like `asyncio.CancelledError`, so that work which catches every
+    `Exception` stops nevertheless.
 
     Attributes:
         run_id: the run; None if the work raised it without one.

@@ -1,10 +1,10 @@
-"""What the work of a run logs with `logging`, sent to the run's readers.
+"""Send what the work of a run logs with `logging` to the run's readers.
 
     logging.getLogger().addHandler(RunHandler())
 
-A record that is made in a run goes to its log, with its level, the logger's name as `logger`, and the formatted text as
-`message`; one that is made elsewhere goes nowhere. In a run is the work itself, and each task and thread that carries
-its `contextvars`: tasks of asyncio and `asyncio.to_thread` do, a thread of `threading` does if it runs
+A record created in a run becomes a message of its log, with the record's level, the logger's name as `logger`, and the
+formatted text as `message`. Records created outside runs are ignored. Code is in a run if it has the run's
+`contextvars`: the work itself, asyncio tasks and `asyncio.to_thread`, and a thread of `threading` that runs
 `contextvars.copy_context().run`.
 """
 
@@ -23,9 +23,9 @@ _emitting: ContextVar[bool] = ContextVar("genglossary_runs.emitting", default=Fa
 
 
 class RunHandler(logging.Handler):
-    """Sends each record to the log of the run in which it is made. Records of this package itself are left out.
+    """Sends each record to the log of the run in which it is created. Records of this package itself are ignored.
 
-    It may be added to any logger, the root logger for one, and have any level, formatter and filters.
+    It can be added to any logger, such as the root logger, and have any level, formatter and filters.
     """
 
     def createLock(self) -> None:
@@ -34,7 +34,7 @@ class RunHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send the record, unless it is made outside of any run."""
+        """Send the record, unless it is created outside a run."""
         context = current_run()
         if context is None or record.name.partition(".")[0] == _PACKAGE or _emitting.get():
             return

@@ -2,13 +2,13 @@
 
     RunsCollector(runner).register()
 
-The collector reads `RunManager.stats()` when it is asked, and counts the runs that end. Every label that can occur is
-there from the start, with 0. It needs prometheus_client, which the extra `metrics` installs.
+The collector reads `RunManager.stats()` on demand, and counts the runs that end. Every label exists from the start with
+the value 0. It needs prometheus_client, which the extra `metrics` installs.
 
 **Several workers.** prometheus_client's multiprocess mode (`PROMETHEUS_MULTIPROC_DIR`) adds up values that are kept in
-files. The runs that ended and their durations are; what is read when it is asked (runs, readers, events, streams, the
-store) is not, and is left out: a log record says so. To get all of it have each worker serve its metrics on a port of
-its own. `store_runs` and `store_bytes` are of the store, and so the same in every process: take their maximum.
+files: those of finished runs and their durations. It skips values that are read on demand (runs, readers, events,
+streams, the store), and a log record says so. To get all metrics, let each worker serve its own on a separate port.
+`store_runs` and `store_bytes` describe the store and are the same in every process, so take their maximum.
 """
 
 import logging
@@ -40,8 +40,8 @@ class RunsCollector(Collector):
     """The metrics of a runner and its manager, or of a manager alone.
 
     Args:
-        source: a runner; or a manager, whose runs then are not counted as they end.
-        buckets: upper bounds of the histogram of durations, in seconds, rising.
+        source: a runner; or a manager alone, whose finished runs are then not counted.
+        buckets: upper bounds of the histogram of durations, in seconds, in ascending order.
     """
 
     def __init__(self, source: Runner | RunManager, *, buckets: Sequence[float] = DURATION_BUCKETS) -> None:

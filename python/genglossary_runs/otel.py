@@ -2,9 +2,9 @@
 
     instrument(runner)
 
-Metrics are those of `genglossary_runs.metrics`, with dots in their names. Each run is a span of its own, `run <name>`,
-which the work of the run sees as its current one; it is linked to the span in which the run was started, which ends
-long before. It needs opentelemetry-api alone, which the extra `otel` installs; without an SDK it costs next to nothing.
+The metrics are those of `genglossary_runs.metrics`, with dots in their names. Each run has a span, `run <name>`, which
+is the current span of its work. It links to the span in which the run was started, which ends long before. Only
+opentelemetry-api is needed, which the extra `otel` installs; without an SDK the cost is negligible.
 """
 
 import threading
@@ -37,7 +37,7 @@ _PREFIX = "genglossary_runs"
 def instrument(
     runner: Runner, *, meter_provider: MeterProvider | None = None, tracer_provider: TracerProvider | None = None
 ) -> None:
-    """Measure and trace the runs of a runner from now on. To be called once for each runner.
+    """Measure and trace the runs of a runner from now on. Call it once for each runner.
 
     Args:
         runner: the runner.

@@ -1,4 +1,4 @@
-"""Follow runs from Python, over HTTP: what a run says reaches the reader once and in order, until the run has ended.
+"""Follow runs from Python over HTTP: every event reaches the reader once and in order, until the run has ended.
 
     for event in follow("https://example.org/api/runs/7/events"):
         print(event.id, event.name, event.data)
@@ -6,9 +6,9 @@
     async for event in afollow(url, headers={"Authorization": token}):
         ...
 
-Whatever happens to the connection, it is made again and resumes after the last event; also where a proxy answers 502 or
-503 for a server that restarts. Only the terminal event, the last one, is an end. In a terminal the command
-`python -m genglossary_runs follow URL` does this. It needs httpx and httpx-sse, which the extra `client` installs.
+A lost connection is made again and resumes after the last event, even if a proxy answers 502 or 503 while the server
+restarts. Only the terminal event ends the iteration. In a terminal, use `python -m genglossary_runs follow URL`. This
+needs httpx and httpx-sse, which the extra `client` installs.
 """
 
 from genglossary_runs.extras import missing

@@ -24,13 +24,13 @@ def follow(
     """Iterate over the events of a run, up to the terminal one.
 
     Args:
-        url: of the run's stream; of a run of the API, also without `/events`.
-        after: the id of an event, for those after it; by default from the oldest that is held.
-        headers: of each request.
-        client: makes the requests; by default one of its own.
-        silence: seconds without a sign of the server after which the connection is made again, more than 0. The server
-            sends a heartbeat every 15 seconds.
-        give_up: seconds for which to try to reach the server; None tries without end.
+        url: the URL of the run's stream, or of the run in the API.
+        after: the id of the event to resume after; by default, start with the oldest event held.
+        headers: sent with each request.
+        client: makes the requests; by default a new one.
+        silence: seconds, more than 0, without any data from the server after which the connection is made again. The
+            server sends a heartbeat every 15 seconds.
+        give_up: seconds for which to try to reach the server; None for no limit.
         on_retry: called with the reason and the seconds to wait when a connection has to be made again.
 
     Raises:
@@ -69,7 +69,7 @@ async def afollow(
     give_up: float | None = None,
     on_retry: Callable[[str, float], object] | None = None,
 ) -> AsyncIterator[Event]:
-    """Do what `follow` does, on an event loop."""
+    """Do the same as `follow`, on an event loop."""
     following = _following(url, after, headers, give_up, on_retry)
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient()) if client is None else client

@@ -39,11 +39,11 @@ class StreamStats(TypedDict):
     asgi: int
     """Open streams that their server sends."""
     stalled: int
-    """Streams of the first kind whose client has yet to take something."""
+    """Streams of the first kind with data that their client has not read yet."""
     handed_over_total: int
     """All streams that have been handed over."""
     dropped: int
-    """Streams of the first kind whose client was dropped because it took nothing in time."""
+    """Streams of the first kind whose client was dropped because it did not read in time."""
 
 
 def stats() -> StreamStats:
@@ -73,29 +73,29 @@ def run_stream(
     handoff: bool = True,
     max_streams: int | None = None,
 ) -> Response:
-    """Answer a request with the events of a run.
+    """Return a response that streams the events of a run.
 
     Args:
         manager: the manager of the run.
         run_id: the run.
-        request: where `Last-Event-ID` is looked for: the header, which a browser sends when it reconnects, else the
-            query parameter `last_event_id`, which a page can send with its first connection.
+        request: the source of the last event's id: the header `Last-Event-ID`, which a browser sends when it
+            reconnects, or else the query parameter `last_event_id`, which a page can send with its first connection.
         last_event_id: used instead of the request's.
-        replay: without any of these, begin with the oldest event held instead of with new ones.
+        replay: if there is no such id, start with the oldest event held instead of the next new one.
         heartbeat: seconds without an event after which a comment is sent, more than 0; None for never.
-        retry: milliseconds a client is to wait at least before it reconnects, 0 to 2**31 - 1. Each is told a random
-            time of up to twice as long, so that they do not all come back at once.
-        send_timeout: seconds a client may take nothing of what waits for it, more than 0; then it is dropped, and can
-            resume. A client that stalls with nothing to be sent is noticed at the next heartbeat.
-        must_exist: refuse a run that nobody knows instead of waiting for it to start.
-        headers: further headers, or other values for those that are set here.
-        handoff: hand the stream over to a thread that writes without Python, if nothing speaks against it.
-        max_streams: open streams of this process, of both kinds, at which a further one is refused with 503 and
-            `Retry-After`, 0 or more; None for no limit.
+        retry: milliseconds that a client should wait at least before it reconnects, 0 to 2**31 - 1. Each client is told
+            a random time of up to twice as long, so that they do not all come back at once.
+        send_timeout: seconds, more than 0, after which a client that does not read pending data is dropped; it can
+            resume. A client that stalls while nothing is pending is noticed at the next heartbeat.
+        must_exist: refuse an unknown run instead of waiting for it to start.
+        headers: additional headers, or other values for the headers set here.
+        handoff: hand the stream over to a thread that writes without Python, if possible.
+        max_streams: limit on the open streams of this process, of both kinds, 0 or more; further streams are refused
+            with 503 and `Retry-After`. None for no limit.
 
     Raises:
-        UnknownRunError: with `must_exist`, or for a number that no run can have; best answered by 404. Where the
-            manager's store has to be asked, that is done when the server calls the response, which then is the 404, or
+        UnknownRunError: with `must_exist`, or for a number that no run can have; best answered with 404. If the
+            manager's store has to be asked, the response does so when the server calls it, and is then itself 404, or
             503 if the store cannot be used.
         ValueError: an option is out of its bounds.
     """
