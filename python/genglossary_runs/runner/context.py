@@ -35,18 +35,18 @@ current: ContextVar["RunContext | None"] = ContextVar("genglossary_runs.current_
 
 
 def current_run() -> "RunContext | None":
-    """Return the context of the run in whose work this is called, also in tasks and threads that carry its context."""
+    """Return the context of the run whose work calls this, also in tasks and threads with its `contextvars`."""
     return current.get()
 
 
 class RunContext:
-    """What the work of a run is given to speak to its readers. Every method may be called from any thread.
+    """Lets the work of a run send messages to its readers. Every method may be called from any thread.
 
     Attributes:
         run_id: the id of the run in the manager.
         cancel_event: set when the run's cancel is requested.
 
-    In a forked child every method raises `OtherProcessError`: readers and the cancel are in the parent.
+    In a forked child every method raises `OtherProcessError`: readers and the cancel event are in the parent.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class RunContext:
         )
 
     def log(self, message: object = "", /, level: Level | str | int = "info", **fields: Any) -> None:
-        """Send readers a log message. After the end of the run it goes nowhere.
+        """Send readers a log message. After the end of the run it is dropped.
 
-        It never raises for what it is given. A value that JSON has no form for is written as a short `repr`, a field
-        whose name is taken gets an underscore after it, and one record of the logger `genglossary_runs.runner` says
-        which key of which run.
+        It never raises because of its arguments. A value that has no JSON form is written as a short `repr`, and a
+        field whose name is taken gets a trailing underscore. One record of the logger `genglossary_runs.runner` then
+        names the run and the key.
 
         Args:
             message: text for people.
             level: `debug`, `info`, `warning` or `error`; any other level of `logging`, by name or number, is mapped to
                 one of these.
-            fields: further keys of the message, of what `RunManager.publish` can write.
+            fields: additional keys of the message, with values that `RunManager.publish` can write.
         """
         self._check_process()
         if not message:
@@ -98,19 +98,19 @@ class RunContext:
     def progress(
         self, current: float = _MISSING, total: float | None = _MISSING, /, step: str | None = None, **fields: Any
     ) -> None:
-        """Tell readers how far the work is. It may be called as often as there is something new.
+        """Tell readers how far the work is. Call it as often as you like.
 
-        Of the calls that come faster than the runner's `progress_interval` readers get the newest.
+        If calls come faster than the runner's `progress_interval`, readers get the newest.
 
         Args:
-            current: units of work done, 0 or more and not more than `total`; what lies outside is set to the bound, and
-                a log record says so.
-            total: units of work in this step, 0 or more; None if nobody knows.
+            current: units of work done, from 0 to `total`; a value outside is set to the bound, and a log record says
+                so.
+            total: units of work in this step, 0 or more; None if unknown.
             step: what is being done, in a word or two.
-            fields: as for `log`. With a `message` the event is a log line, too, and each is sent.
+            fields: as for `log`. An event with a `message` is also a log message, and is always sent.
 
         Raises:
-            TypeError: `current` or `total` is no number.
+            TypeError: `current` or `total` is not a number.
             ValueError: `current` or `total` is NaN or infinite.
         """
         self._check_process()
@@ -133,10 +133,10 @@ class RunContext:
         self._complain()
 
     def track(self, items: Iterable[T], step: str | None = None, **fields: Any) -> Iterator[T]:
-        """Iterate over `items`, tell how far that is, and look for the cancel at each of them.
+        """Iterate over `items`, report progress, and check for a cancel at each item.
 
         Args:
-            items: what is iterated over; the total is its length, if it has one.
+            items: any iterable; the total is its length, if it has one.
             step, fields: as for `progress`.
 
         Raises:
@@ -157,13 +157,13 @@ class RunContext:
 
     @contextmanager
     def group(self, name: object) -> Iterator[None]:
-        """Put the messages of a `with` block into a group, which the run page shows under a line that folds it.
+        """Put the messages of a `with` block into a group, which the run page shows under a heading that folds.
 
-        Readers get a log message with `group` ("begin"), and an event with `group` ("end") after the block. Groups may
-        be nested. What other threads log meanwhile is inside, too.
+        Readers get a log message with `group` ("begin"), and after the block an event with `group` ("end"). Groups may
+        be nested. Messages that other threads log meanwhile are inside, too.
 
         Args:
-            name: what the group is called, and the text of its message.
+            name: the name of the group, which is also the text of its message.
         """
         self.log(text_of(name), group="begin")
         try:
@@ -179,22 +179,22 @@ class RunContext:
             raise self._cancelled()
 
     def assert_owner(self) -> None:
-        """Raise `RunCancelledError` unless the run is still this process's, for work that writes elsewhere.
+        """Raise `RunCancelledError` unless this process still owns the run, for work that writes to other systems.
 
-        Over a `RedisStore` a process that was stopped or cut off for too long is taken for dead, and its runs are
-        ended; another process may have started them anew. Call this before each write that must not happen twice. It
+        With a `RedisStore` a process that was stopped or cut off for too long is taken for dead, and its runs are
+        ended; another process may have started them again. Call this before each write that must not happen twice. It
         waits for the store; in a coroutine await `aassert_owner`.
 
         Raises:
             RunCancelledError: the run was ended by another process, or its cancel was requested.
-            StoreError: the store cannot be used, so nobody knows.
+            StoreError: the store cannot be used, so ownership is unknown.
         """
         self.raise_if_cancelled()
         if not self._manager.owns_run(self.run_id):
             raise self._cancelled()
 
     async def aassert_owner(self) -> None:
-        """Do what `assert_owner` does, for event loops."""
+        """Do the same as `assert_owner`, on an event loop."""
         self.raise_if_cancelled()
         if not await self._manager.aowns_run(self.run_id):
             raise self._cancelled()

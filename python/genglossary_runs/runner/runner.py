@@ -40,7 +40,7 @@ _FOREVER = 1e9
 class Runner(Records):
     """Starts runs under a manager and keeps their handles. Every method may be called from any thread.
 
-    In a forked child it is empty, and can be used; the runs of the parent are the parent's.
+    In a forked child it is empty and can be used; runs of the parent stay in the parent.
     """
 
     def __init__(
@@ -56,16 +56,15 @@ class Runner(Records):
         """Make a runner.
 
         Args:
-            manager: where the runs are opened, published and finished. It may have other runs and other runners.
-            max_active: how many runs may be active at a time, 1 or more; further ones wait their turn. None sets no
-                limit. Work that waits for other runs of the same runner keeps its place meanwhile: give those a runner
-                of their own.
-            finished_runs: how many ended runs `get` and `runs` still know, with their results; 0 or more.
-            finished_age: seconds for which they do, 0 or more. No thread looks after it: what is too old goes with the
-                next call.
-            progress_interval: seconds between two events of progress of a run, 0 to 3600; 0 sends each.
-            tracebacks: send readers the traceback of a failure, as the `traceback` of an error message before the
-                terminal event. Secrets in it are hidden, paths are not.
+            manager: opens, publishes to and finishes the runs. It may have other runs and other runners.
+            max_active: how many runs may be active at a time, 1 or more; further runs are queued. None sets no limit.
+                Work that waits for other runs of the same runner counts as active meanwhile, so use another runner for
+                those.
+            finished_runs: how many finished runs `get` and `runs` still know, with their results; 0 or more.
+            finished_age: seconds for which they are known, 0 or more. Expired runs are dropped at the next call.
+            progress_interval: seconds between two progress events of a run, 0 to 3600; 0 sends all.
+            tracebacks: send readers the traceback of a failure, as `traceback` of an error message before the terminal
+                event. Secrets in it are hidden, paths are not.
 
         Raises:
             ValueError: a number is out of its bounds.
@@ -122,29 +121,29 @@ class Runner(Records):
         """Start `work(context)` in a daemon thread, with a copy of the caller's `contextvars`.
 
         Args:
-            work: what the run does: a function, or a coroutine function (`async def`), which runs on an event loop of
-                its own in the run's thread.
-            key: at most one run with this key is active at a time. None sets no limit. On a manager with a store it is
-                a str, and the limit holds for all processes that use the store; but a run that waits for the key waits
-                for runs of this runner only, and does not keep other processes from starting one.
-            if_active: what to do if the key's run has not ended: refuse; wait for its end; or replace it, which cancels
-                it, and those that wait for the key, and starts after.
-            run_id: the id of the run, where the application has one; by default a random UUID as text.
-            name: what people call the run; by default the work's name.
+            work: a function, or a coroutine function (`async def`), which runs on its own event loop in the run's
+                thread.
+            key: at most one run with this key is active at a time; None sets no limit. With a store it must be a str,
+                and the limit holds for all processes that use the store. However, a run that waits for its key waits
+                only for runs of this runner, and does not keep other processes from starting one.
+            if_active: what to do if the key's run has not ended: refuse the start; wait for its end; or replace it,
+                that is, cancel it and all runs that wait for the key, and start after them.
+            run_id: the id of the run; by default a random UUID as text.
+            name: a name for people; by default the work's name.
 
         Returns:
-            The run. It is queued if it has to wait for its key, or for other runs to end.
+            The run. It is queued if it has to wait for its key or for other runs.
 
         Raises:
-            AlreadyRunningError: with `"refuse"`, the key's run has not ended; a cancelled one has not until its work
+            AlreadyRunningError: with `"refuse"`, the key's run has not ended; a cancelled run ends when its work
                 returns.
             RunExistsError: there is a run with this id, here or in the manager. The error has its handle, so that a
-                request that is repeated can be answered with the run that the first one started.
+                repeated request can be answered with the run that the first one started.
             InvalidRunIdError: the id cannot name a run.
-            TypeError: `work` cannot be run, as a generator function, or the id is of another type.
-            ValueError: `if_active` is another word.
-            RunnerShutDownError: the runner was shut down.
-            RuntimeError: the system can start no thread; the run exists, and has ended as failed.
+            TypeError: `work` cannot be run, such as a generator function, or the id has another type.
+            ValueError: `if_active` has another value.
+            RunnerShutDownError: the runner has been shut down.
+            RuntimeError: the system cannot start a thread; the run exists, and has ended as failed.
         """
         check_work(work)
         if if_active not in ("refuse", "wait", "replace"):
@@ -175,9 +174,9 @@ class Runner(Records):
         return run
 
     def get(self, run_id: RunId) -> Run | None:
-        """Return the run of this id, if it has not ended or is among the last finished ones.
+        """Return the run with this id, if it has not ended or is among the last finished ones.
 
-        Only runs of this runner; `find` knows those of other processes.
+        It knows only runs of this runner; use `find` for those of other processes.
         """
         with self._lock:
             self._forget_finished()
@@ -190,18 +189,18 @@ class Runner(Records):
             return list(self._runs.values())
 
     def queued(self) -> list[Run]:
-        """Return the runs that wait for their key or for a place, in the order of their start."""
+        """Return the runs that wait for their key or for other runs, in the order of their start."""
         with self._lock:
             return self._queue.waiting()
 
     def subscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
-        """Make a reader of a run; of one that the manager has evicted, a reader of its terminal event.
+        """Make a reader of a run; if the manager has evicted it, a reader of its terminal event.
 
-        With a store this waits for the store where the run is not open in this process.
+        With a store this waits for the store if the run is not open in this process.
 
         Args:
             run_id: the run.
-            after: as for `RunManager.subscribe`; by default from the oldest event that is held.
+            after: as for `RunManager.subscribe`; by default, start with the oldest event held.
 
         Raises:
             UnknownRunError: the run is neither the runner's nor the manager's.
@@ -210,7 +209,7 @@ class Runner(Records):
         return self._ask(run_id, lambda manager: manager.subscribe(run_id, after, must_exist=True))
 
     async def asubscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
-        """Do what `subscribe` does, on an event loop."""
+        """Do the same as `subscribe`, on an event loop."""
         if self.manager.store is None:
             return self.subscribe(run_id, after)
         try:
@@ -221,17 +220,17 @@ class Runner(Records):
     def stream(
         self, run_id: RunId, request: "Request | None" = None, *, replay: bool = True, **options: Any
     ) -> "Response":
-        """Answer a request with the events of a run, as `genglossary_runs.sse.run_stream` does.
+        """Return a response that streams the events of a run, as `genglossary_runs.sse.run_stream` does.
 
-        A run that has ended is answered from the runner's records when the manager's retention has evicted it: with its
-        terminal event, or with 204 if the client has had that.
+        For a finished run that the manager has evicted, the response comes from the runner's records: its terminal
+        event, or 204 if the client has received that.
 
         Args:
             run_id: the run.
-            request, replay, options: as for `run_stream`; by default the stream begins with the oldest event held.
+            request, replay, options: as for `run_stream`; by default the stream starts with the oldest event held.
 
         Raises:
-            UnknownRunError: the run is neither the runner's nor the manager's; best answered by 404.
+            UnknownRunError: the run is neither the runner's nor the manager's; best answered with 404.
             ImportError: starlette is not installed.
         """
         from genglossary_runs.sse import run_stream
@@ -242,7 +241,7 @@ class Runner(Records):
     def cancel(self, run_id: RunId) -> bool:
         """Ask the run's work to stop. Returns whether there is such a run and it had not ended yet.
 
-        On a manager with a store, whichever process the run is in; for a run of another one this waits for the store.
+        With a store the run may be in any process; for a run of another process this waits for the store.
         """
         run = self.get(run_id)
         if run is None and self.manager.store is not None:
@@ -250,7 +249,7 @@ class Runner(Records):
         return run is not None and run.cancel()
 
     async def acancel(self, run_id: RunId) -> bool:
-        """Do what `cancel` does, on an event loop."""
+        """Do the same as `cancel`, on an event loop."""
         if self.get(run_id) is None and self.manager.store is not None:
             return await self.manager.acancel_run(run_id)
         return self.cancel(run_id)
@@ -260,13 +259,13 @@ class Runner(Records):
         self._observers.add(observer)
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """Refuse further starts, cancel all runs and wait for their end. May be repeated.
+        """Refuse further starts, cancel all runs and wait for their end. It may be called again.
 
         Args:
-            timeout: seconds to wait at most, for all of them together; None waits without end.
+            timeout: seconds to wait at most for all of them together; None for no limit.
 
         Returns:
-            Whether all have ended. Those that have not are daemon threads, and end with the process.
+            Whether all have ended. The others are daemon threads and end with the process.
 
         Raises:
             RuntimeError: called by the work of an active run, which cannot wait for itself.
