@@ -26,27 +26,26 @@ def console(
     hosts: Collection[str] | None = None,
     **options: Any,
 ) -> ASGIApp:
-    """Make the console, an ASGI application to be mounted anywhere.
+    """Make the console, an ASGI application that can be mounted anywhere.
 
         app.mount("/runs", console(runner))
 
     It shows the runs of the runner and, with a store, those of every process that uses the store. Its API, which
     `router` describes, is at `api/` below it.
 
-    Unless `allow` is given, everyone who reaches it may do everything; it then answers only to IP addresses, localhost
-    and `hosts`, so that no foreign site can reach it through a browser. The log says so when it is made, as a warning
-    if `hosts` has a name beyond loopback, and warns once more when the first request comes from there. Requests of
-    other sites that would change something are refused in any case.
+    Without `allow`, everyone who can reach it may do everything; it then answers only to IP addresses, localhost and
+    `hosts`, so that no other site can reach it through a browser. The log says so when it is made, as a warning if
+    `hosts` contains a name beyond loopback, and warns once more when the first request comes from another machine.
+    Requests from other sites that would change something are always refused.
 
     Args:
         runner: starts, lists and cancels the runs.
-        title: of the page.
+        title: the title of the page.
         allow: as for `router`.
-        start: as for `router`. The page then has a button that sends an empty object, and one beside each run that has
-            ended that sends `{"again": run_id}`. None: runs cannot be started there.
-        hosts: names under which the server is reached, besides localhost and IP addresses. By default none, or with
-            `allow` any.
-        options: further ones of `router`.
+        start: as for `router`. The page then has a button that sends an empty object, and one beside each finished run
+            that sends `{"again": run_id}`. None: runs cannot be started on the page.
+        hosts: host names to answer to, besides localhost and IP addresses; by default none, or any with `allow`.
+        options: further options of `router`.
     """
     # The interactive API pages would load scripts from the network.
     app = FastAPI(title=title, docs_url=None, redoc_url=None)

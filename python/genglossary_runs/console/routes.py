@@ -51,28 +51,27 @@ def router(
     idempotency_age: float = 86_400.0,
     stream_options: dict[str, Any] | None = None,
 ) -> APIRouter:
-    """Make the routes of the API, to be included in an application.
+    """Make the routes of the API, for inclusion in an application.
 
         app.include_router(router(runner), prefix="/api")
 
-    It knows the runs of the runner and, with a store, those of every process that uses the store. It leaves to the
-    application who is asking: give it `allow`, or dependencies of `include_router`; and where cookies say who that is,
-    something that refuses requests of other sites, as `console` does.
+    It knows the runs of the runner and, with a store, those of every process that uses the store. Authentication is up
+    to the application: pass `allow`, or `dependencies` to `include_router`. If you authenticate with cookies, also
+    refuse requests from other sites, as `console` does.
 
     Args:
         runner: starts, lists and cancels the runs.
         allow: `allow(request, action, run_id)` says whether a request may `list`, `read`, `cancel` or `start`; a
-            function, which is called in a thread, or a coroutine function. A list shows only what may be read. None
-            allows everything.
-        start: `start(request, body)` starts a run from the JSON object of a request; as `allow` a function or a
-            coroutine function. An `HTTPException` that it raises is the answer, `AlreadyRunningError` 409. None: runs
-            cannot be started here.
-        max_queued: runs that may wait for their turn, 0 or more; at this number starts are refused with 429. None sets
-            no limit.
-        max_body: bytes of a start's body, 0 or more; a longer one is refused with 413, and only read where `allow`
-            allows the start.
+            function, which is called in a thread, or a coroutine function. Lists contain only runs that may be read.
+            None allows everything.
+        start: `start(request, body)` starts a run from the JSON object of a request; like `allow`, a function or a
+            coroutine function. If it raises `HTTPException`, that is the response; `AlreadyRunningError` becomes 409.
+            None: there is no route for starts.
+        max_queued: how many runs may be queued, 0 or more; further starts are refused with 429. None sets no limit.
+        max_body: bytes of a start's body, 0 or more; longer bodies are refused with 413. A body is read only if `allow`
+            permits the start.
         idempotency_keys: how many values of `Idempotency-Key` this process remembers, 1 or more.
-        idempotency_age: seconds for which it does, more than 0.
+        idempotency_age: seconds for which it remembers them, more than 0.
         stream_options: options of `genglossary_runs.sse.run_stream` for the streams of events.
 
     Raises:

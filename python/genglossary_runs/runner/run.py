@@ -18,12 +18,12 @@ from .outcome import Outcome, Status
 class Run:
     """One run, made by `Runner.start`. Every method may be called from any thread.
 
-    `await run` gives what the work returned, or raises what it raised, as `value` does.
+    `await run` returns what the work returned, or raises what it raised, like `value`.
 
     Attributes:
         run_id: the id of the run in the manager.
-        name: what people call it.
-        key: what `Runner.start` was given.
+        name: its name for people.
+        key: the key passed to `Runner.start`.
         result: what the work returned, when completed.
         error: what readers were told, when failed.
         started_at: when `Runner.start` was called (UTC); a queued run's work begins later.
@@ -80,9 +80,9 @@ class Run:
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """The newest event of progress, as the work gave it, also if it has not been sent yet; None if there is none.
+        """The newest progress event of the work, even if it has not been sent yet; None if there is none.
 
-        After the end it says how far the run came.
+        After the end it says how far the run got.
         """
         return self._context._last_progress
 
@@ -100,8 +100,7 @@ class Run:
         """Wait for the end of the run: its outcome is set, and the manager's active runs have nothing left of it.
 
         Args:
-            timeout: seconds to wait at most; None waits without end. It blocks the thread, and under gevent all its
-                greenlets; on an event loop `await` the run.
+            timeout: seconds to wait at most; None for no limit. It blocks the thread; on an event loop `await` the run.
 
         Returns:
             Whether it has ended.
@@ -142,7 +141,7 @@ class Run:
         """Make a reader of the run's events, for `for` as well as `async for`.
 
         Args:
-            after: as for `RunManager.subscribe`; by default from the oldest event that is held.
+            after: as for `RunManager.subscribe`; by default, start with the oldest event held.
         """
         self._check_process()
         return self._context._manager.subscribe(self.run_id, after)
