@@ -24,11 +24,11 @@ local function is_wanted(fence)
 end
 
 -- Whether a run may be wanted, by its texts: a key or a text may turn out to be found in another line, or in two.
-local lower_key = string.lower(wanted_key)
+local key_line = '\n' .. string.lower(wanted_key) .. '\n'
 local function may_be_wanted(lines, fence)
   local head = string.find(lines, '\n', 1, true)
   return (number_of_statuses == 0 or statuses[string.sub(lines, 1, head - 1)])
-    and (not wants_key or string.find(lines, lower_key, head, true))
+    and (not wants_key or string.find(lines, key_line, head, true))
     and (wanted_text == '' or also[fence] or string.find(lines, wanted_text, head, true))
 end
 
