@@ -79,8 +79,6 @@ def _run(options: argparse.Namespace) -> int:
     with _listen(options.host, options.port) as listener, _serving(options, source, pace, listener) as stopped:
         url = _url(listener)
         console.print(f"The run console is at {url}/", soft_wrap=True)
-        if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
-            console.print("Everyone who can reach this address may start, read and cancel runs", style="yellow")
         # Proxies in the environment are for other hosts.
         with httpx.Client(base_url=f"{url}/api", trust_env=False, timeout=30.0) as client:
             code = watch_run(client, console, source.name, options.out)
