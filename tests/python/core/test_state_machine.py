@@ -314,5 +314,5 @@ class Manager(RuleBasedStateMachine):
         }
 
 
-TestManager = Manager.TestCase
+TestManager = pytest.mark.timeout(600)(Manager.TestCase)  # It computes all the time, for minutes on a busy machine.
 TestManager.settings = settings(max_examples=100, stateful_step_count=40)

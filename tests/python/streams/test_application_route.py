@@ -193,6 +193,8 @@ def test_a_deleted_run_is_followed_until_it_has_stopped(
 
     pipeline.does(work)
     start(site)
+    # A run that is cancelled before its pipeline begins never says that it stops.
+    pipeline.wait_until_running()
     with Stream(site.port, LOGS) as first:
         first.receive_until(lambda page: page.frames)
         assert site.client.delete(f"{RUNS}/1").json()["status"] == "cancelled"
