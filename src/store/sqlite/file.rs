@@ -16,7 +16,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
@@ -45,14 +45,17 @@ pub struct Opened {
     pub files: Files,
 }
 
-/// Which files a store has, each by device and inode.
+/// Which files a store has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Files {
-    /// The database.
+    /// The database, by device and inode.
     pub database: (u64, u64),
     /// What lies beside it, in the order of [`BESIDE`].
-    beside: [Option<(u64, u64)>; 2],
+    beside: [Option<Beside>; 2],
 }
+
+/// A file by device, inode and time of creation: once an inode is free, the next file may get it.
+type Beside = (u64, u64, Option<SystemTime>);
 
 /// The ends of the names of what SQLite keeps beside a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -67,6 +70,10 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Device and inode of the file at a path.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+fn identity_beside(path: &Path, suffix: &str) -> Option<Beside> {
+    fs::metadata(beside(path, suffix)).ok().map(|found| (found.dev(), found.ino(), found.created().ok()))
 }
 
 /// An error of SQLite's as one of a store's.
@@ -90,13 +97,13 @@ pub fn open(path: &Path, last: Option<Files>) -> Result<Opened> {
     let _lock = lock(path)?;
     let found = identity(path);
     for (number, suffix) in BESIDE.iter().enumerate() {
-        let file = beside(path, suffix);
         let is_of_another = last.is_some_and(|last| {
-            Some(last.database) != found && last.beside.get(number).is_some_and(|old| *old == identity(&file))
+            let old = last.beside.get(number).copied().flatten();
+            Some(last.database) != found && old == identity_beside(path, suffix)
         });
         if found.is_none() || is_of_another {
             // SQLite will complain of what cannot be removed.
-            let _ = fs::remove_file(file);
+            let _ = fs::remove_file(beside(path, suffix));
         }
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -107,7 +114,7 @@ pub fn open(path: &Path, last: Option<Files>) -> Result<Opened> {
             Err(Error::Busy) if Instant::now() < deadline => {}
             connection => {
                 let database = identity(path).ok_or_else(|| Error::Lost(path.display().to_string()))?;
-                let files = Files { database, beside: BESIDE.map(|suffix| identity(&beside(path, suffix))) };
+                let files = Files { database, beside: BESIDE.map(|suffix| identity_beside(path, suffix)) };
                 return Ok(Opened { connection: connection?, files });
             }
         }
