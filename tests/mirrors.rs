@@ -37,8 +37,12 @@ fn read_of_stale_mirror(start: Start, end_fence: Option<u64>) -> (Vec<String>, b
     (read(&reader), reader.try_next().err() == Some(NotReady::Ended))
 }
 
+fn id(fence: u64, seq: u64) -> EventId {
+    EventId { fence: Fence(fence), seq: Seq(seq) }
+}
+
 fn after(fence: u64, seq: u64) -> Start {
-    Start::After(Some(EventId { fence: Fence(fence), seq: Seq(seq) }))
+    Start::After(Some(id(fence, seq)))
 }
 
 #[test]
@@ -56,4 +60,15 @@ fn a_reader_of_new_events_got_old_ones_from_a_mirror_that_was_behind() {
 #[test]
 fn a_reader_ahead_of_what_was_stored_is_told_the_end_once() {
     assert_eq!(read_of_stale_mirror(after(5, 9), Some(6)), (vec!["end 4 the end".to_owned()], true));
+}
+
+#[test]
+fn a_reader_ahead_of_what_was_stored_had_the_id_of_an_end_that_it_had_not_read() {
+    let (manager, archive) = (manager(10), Arc::new(Empty) as Arc<dyn Archive>);
+    let running = Life { fence: Fence(5), last: Seq(2), terminal: None };
+    let (reader, run) = manager.subscribe_stored(RUN, &running, &archive, after(5, 9));
+    manager.finish_stored(&run.unwrap(), &Terminal { fence: Some(Fence(6)), payload: payload("the end") });
+    assert_eq!(reader.last_event_id(), id(5, 9));
+    assert_eq!(read(&reader), ["end 3 the end"]);
+    assert_eq!(reader.last_event_id(), id(6, 3));
 }

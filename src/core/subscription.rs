@@ -86,7 +86,7 @@ impl Subscription {
     pub fn last_event_id(&self) -> EventId {
         let cursor = self.cursor.lock();
         let state = self.run.lock();
-        let has_all = state.log.is_finished() && cursor.next > state.log.last();
+        let has_all = !cursor.ahead && state.log.is_finished() && cursor.next > state.log.last();
         if has_all { state.terminal_id() } else { EventId { fence: state.fence, seq: cursor.next.previous() } }
     }
 
