@@ -53,7 +53,8 @@ pub fn any_scene() -> impl Strategy<Value = Vec<Op>> {
         (select([(0, 0, 2), (1, 2, 0)].as_slice()), select(RUNS.as_slice()), select(FAULTS.as_slice()), 1..5_usize);
     let outage = outage.prop_map(|((process, site, elsewhere), run, fault, count)| {
         let resume = Op::Subscribe(elsewhere, run, From::Last, true);
-        vec![Op::Fail(process, fault), Op::Publish(site, run, count), resume, Op::Kill(process, true)]
+        let open = Op::Open(site, run, None);
+        vec![open, Op::Fail(process, fault), Op::Publish(site, run, count), resume, Op::Kill(process, true)]
     });
     prop_oneof![30 => any_op().prop_map(|op| vec![op]), 1 => outage]
 }
