@@ -30,12 +30,14 @@ READERS = 6
 """Of each run."""
 EVENTS = 300
 HISTORY = 100
-KEPT = 100
-"""Runs that the store keeps."""
+KEPT = 3 * RUNS
+"""Runs that the store keeps: so few that the file, and with it the cache of its pages, is soon as large as it gets."""
 LARGEST_FILE = 64 << 20
-LEAST_ROUNDS = 9
-GROWTH = Bound(each=4 << 10, slack=4 << 20)
-"""Bytes of memory that a round may cost, beyond doubt: a run that is kept has 100 KiB. SQLite's cache fills, too."""
+WARM_UP = 8
+"""Rounds until that cache, which has 2 MB at most, and the heap have settled."""
+LEAST_ROUNDS = 2 * WARM_UP
+GROWTH = Bound(each=4 << 10, slack=1 << 20)
+"""Bytes of memory that a round may cost, beyond doubt: a run that is kept has 100 KiB."""
 
 
 def read(subscription: Subscription, *, pause: float = 0.0, most: int | None = None) -> tuple[int, int]:
@@ -145,7 +147,7 @@ class Soak:
         del self._owner, self._other
         wait_until(lambda: Reading.take().threads <= self._start.threads, "the end of the engine's thread")
         wait_until(lambda: Reading.take().descriptors <= self._start.descriptors, "the end of every descriptor")
-        samples = self._samples[len(self._samples) // 3 :]
+        samples = self._samples[WARM_UP:]
         growth = Growth.of(range(len(samples)), [sample.memory for sample in samples])
         seen = ", ".join(f"{number:,} {what}" for what, number in self._seen.items())
         print(f"{len(self._samples)} rounds: {seen}; {growth.slope:+,.0f} ± {growth.error:,.0f} {MEMORY} a round")
