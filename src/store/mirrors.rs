@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::followed::Followed;
 use super::record::{Record, interrupted_event};
 use super::store::{FOLLOWED_AT_ONCE, News, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
-use super::worker::{Followed, Worker};
+use super::worker::Worker;
 use crate::core::archive::{Page, Terminal};
-use crate::core::sync::Arc as CoreArc;
 use crate::core::{Fence, Payload, Seq};
 
 /// How long readers wait for events that cannot be read from the store, before they are told of a gap.
@@ -45,24 +45,19 @@ impl Worker {
 
     /// Bring the mirrors up to date of which there is news.
     pub(super) fn fill_mirrors(&mut self, news: &News) {
+        let (mut begun, mut waiting) = self.followed.take(news);
         let owned = &self.owned;
-        self.followed.retain(|mirror| {
-            let is_open_here = owned.contains_key(&mirror.run.key) && mirror.manager.is_open(mirror.run.id.as_ref());
-            // Somebody may have ended it here, as whoever learns the end from elsewhere does.
-            CoreArc::strong_count(&mirror.run) > 1 && !is_open_here && !mirror.run.lock().log.is_finished()
-        });
-        let is_news = |mirror: &Followed| match (mirror.fence, &news.runs) {
-            (None, _) => news.began,
-            // The owner of a run that is missing may have begun it again.
-            (Some(fence), Some(runs)) => runs.contains(&fence) || (news.began && mirror.missing_since.is_some()),
-            (Some(_), None) => true,
-        };
-        let (changed, unchanged) = std::mem::take(&mut self.followed).into_iter().partition(is_news);
-        self.followed = unchanged;
-        let (begun, waiting): (Vec<_>, Vec<_>) = changed.into_iter().partition(|mirror| mirror.fence.is_some());
+        for mirrors in [&mut begun, &mut waiting] {
+            mirrors.retain(|mirror| {
+                let is_open_here =
+                    owned.contains_key(&mirror.run.key) && mirror.manager.is_open(mirror.run.id.as_ref());
+                // Somebody may have ended it here, as whoever learns the end from elsewhere does.
+                mirror.is_read() && !is_open_here && !mirror.run.lock().log.is_finished()
+            });
+        }
         for mut mirror in waiting {
             if self.discover(&mut mirror) != Ok(true) {
-                self.followed.push(mirror);
+                self.followed.add(mirror);
             }
         }
         let mut begun = begun.into_iter().peekable();
@@ -79,7 +74,7 @@ impl Worker {
         let found = match self.ask(|store| store.follow(&wanted)) {
             Ok(found) => found,
             Err(error) => {
-                self.followed.extend(mirrors);
+                mirrors.into_iter().for_each(|mirror| self.followed.add(mirror));
                 return Err(error);
             }
         };
@@ -101,7 +96,7 @@ impl Worker {
                 }
             };
             if !is_done {
-                self.followed.push(mirror);
+                self.followed.add(mirror);
             }
         }
         Ok(())
@@ -171,28 +166,23 @@ impl Worker {
 
     /// Drop mirrors that nobody reads.
     pub(super) fn forget_unread_mirrors(&mut self) {
-        self.followed.retain(|mirror| CoreArc::strong_count(&mirror.run) > 1);
+        self.followed.retain(Followed::is_read);
     }
 
     /// End mirrors whose run the store has lost.
     pub(super) fn end_lost_mirrors(&mut self, now: Instant) {
         let Some(timeout) = self.store.as_ref().map(|store| store.absence()) else { return };
-        let is_lost = |mirror: &Followed| mirror.missing_since.is_some_and(|since| now.duration_since(since) > timeout);
-        let (lost, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followed).into_iter().partition(is_lost);
-        self.followed = rest;
+        let is_lost = |since| now.duration_since(since) > timeout;
+        let lost = self.followed.take_lost(is_lost);
         // Once more, since that they are back may have been missed.
         if lost.is_empty() || self.fill(lost).is_err() {
             return;
         }
-        self.followed.retain(|mirror| {
-            let is_lost = is_lost(mirror);
-            if is_lost {
-                let payload = Payload::new(None, &interrupted_event(&mirror.run.id));
-                // An id that the owner gave to nothing: it is told here alone.
-                let fence = mirror.fence.map(|fence| Fence(fence.0 + 1));
-                mirror.manager.finish_stored(&mirror.run, &Terminal { fence, payload });
-            }
-            !is_lost
-        });
+        for mirror in self.followed.take_lost(is_lost) {
+            let payload = Payload::new(None, &interrupted_event(&mirror.run.id));
+            // An id that the owner gave to nothing: it is told here alone.
+            let fence = mirror.fence.map(|fence| Fence(fence.0 + 1));
+            mirror.manager.finish_stored(&mirror.run, &Terminal { fence, payload });
+        }
     }
 }

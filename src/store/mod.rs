@@ -3,13 +3,14 @@
 //! [`store`] says what a store does; [`sqlite`] does it for the processes of one host, [`redis`] for those of many. The
 //! [`engine`] is the one thread of a process that talks to it: [`worker`] says in which order, [`questions`] what it is
 //! asked, [`asking`] how it asks and what it does while the store fails, [`writing`] how events get into the store,
-//! [`mirrors`] how they get out of it, [`commands`] what processes ask of each other's runs.
+//! [`mirrors`] how they get out of it, into which logs [`followed`], [`commands`] what processes ask of each other's runs.
 
 pub mod answer;
 mod asking;
 mod commands;
 pub mod connection;
 pub mod engine;
+mod followed;
 mod mirrors;
 mod questions;
 pub mod record;

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::answer::Promise;
+use super::followed::Followed;
 use super::record::{Found, Outcome, Record, interrupted_event};
 use super::shared::{Opened, Question, wait_for_fork};
 use super::store::{Append, Begun, Command, Error, NewRun, Result, StoredEvent};
-use super::worker::{Followed, Owned, REPLY_TIMEOUT, Sent, Worker};
+use super::worker::{Owned, REPLY_TIMEOUT, Sent, Worker};
 use crate::core::archive::{Life, Terminal};
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
@@ -109,7 +110,7 @@ impl Worker {
         let owned = Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true, has_left: false };
         self.owned.insert(key, owned);
         // Another manager of this process may wait for it.
-        self.look |= self.followed.iter().any(|followed| followed.fence.is_none());
+        self.look |= self.followed.has_waiting();
         self.tidy_soon();
     }
 
@@ -206,7 +207,7 @@ impl Worker {
     }
 
     fn follow(&mut self, manager: &RunManager, run: CoreArc<Run>, fence: Option<Fence>, next: Seq) {
-        self.followed.push(Followed { manager: manager.clone(), run, fence, next, missing_since: None });
+        self.followed.add(Followed { manager: manager.clone(), run, fence, next, missing_since: None });
         self.look_now();
         self.tidy_soon();
     }

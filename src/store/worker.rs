@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, select_biased};
 
 use super::answer::Promise;
 use super::connection::Connection;
+use super::followed::Mirrors;
 use super::record::{Outcome, Record, interrupted_event};
 use super::shared::{Question, Report, Shared, port, wake};
 use super::store::{News, Source, Wake};
@@ -29,6 +30,8 @@ const QUIET_POLL: Duration = Duration::from_millis(40);
 const QUIET_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at a store that wakes the engine when there is news.
 const WOKEN_POLL: Duration = Duration::from_millis(250);
+/// Between two looks for mirrors that nobody reads, which are looked at one by one.
+const FORGET_INTERVAL: Duration = QUIET_POLL;
 /// Between two looks for dead owners of what is read.
 const REAP_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two looks for all dead owners.
@@ -79,18 +82,6 @@ pub(super) struct Ended {
     pub outcome: Outcome,
 }
 
-/// A run that is read here and executed elsewhere, or yet to begin.
-pub(super) struct Followed {
-    pub manager: RunManager,
-    pub run: CoreArc<Run>,
-    /// Which life; `None` while it is yet to begin.
-    pub fence: Option<Fence>,
-    /// The first event that the mirror lacks.
-    pub next: Seq,
-    /// Since when the store has no record of it.
-    pub missing_since: Option<Instant>,
-}
-
 /// A command whose reply is waited for.
 pub(super) struct Sent {
     pub number: u64,
@@ -110,7 +101,7 @@ pub(super) struct Worker {
     pub ended: Vec<Ended>,
     /// When a run was stored to its end last.
     pub last_owned: Option<Instant>,
-    pub followed: Vec<Followed>,
+    pub followed: Mirrors,
     pub sent: Vec<Sent>,
     /// Commands that were obeyed, whose replies could not be written yet.
     pub obeyed: HashMap<u64, Option<String>>,
@@ -129,6 +120,7 @@ pub(super) struct Worker {
     next_reap: Instant,
     next_reap_all: Instant,
     next_tidy: Instant,
+    next_forget: Instant,
     pub retry_at: Option<Instant>,
     pub locked_since: Option<Instant>,
     /// It failed although it can be read.
@@ -159,7 +151,7 @@ impl Worker {
             owned: HashMap::new(),
             ended: Vec::new(),
             last_owned: None,
-            followed: Vec::new(),
+            followed: Mirrors::default(),
             sent: Vec::new(),
             obeyed: HashMap::new(),
             port,
@@ -176,6 +168,7 @@ impl Worker {
             next_reap: now,
             next_reap_all: now,
             next_tidy: now,
+            next_forget: now,
             retry_at: None,
             locked_since: None,
             refuses_writes: false,
@@ -290,7 +283,10 @@ impl Worker {
     }
 
     fn work(&mut self, now: Instant) {
-        self.forget_unread_mirrors();
+        if now >= self.next_forget {
+            self.forget_unread_mirrors();
+            self.next_forget = now + FORGET_INTERVAL;
+        }
         if self.retry_at.is_some_and(|at| now < at) {
             // A store that refuses events may take a sign of life all the same. Whether it does changes nothing here.
             let is_alive = self.store.as_mut().filter(|_| !self.owned.is_empty()).map(|store| store.keep_alive());
@@ -416,7 +412,7 @@ impl Worker {
     fn count(&self) {
         let mut health = self.shared.health.lock();
         health.owned_runs = self.owned.len();
-        health.mirrors = self.followed.len();
+        health.mirrors = self.followed.runs();
     }
 
     fn finish_runs_of_managers_that_left(&mut self) {
