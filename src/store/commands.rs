@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::store::{Command, Error};
+use super::store::{Command, Error, News};
 use super::worker::Worker;
 use crate::core::{Fence, RunId, RunManager, fork};
 
@@ -53,11 +53,14 @@ impl Worker {
         }
     }
 
-    /// Hand on the replies that have come, and give up on those that have not.
-    pub(super) fn take_replies(&mut self) {
+    /// Hand on the replies that have come, and give up on those that have not. Only a message brings one, or the end of the
+    /// run.
+    pub(super) fn take_replies(&mut self, news: &News) {
         let now = Instant::now();
         for sent in std::mem::take(&mut self.sent) {
-            match self.ask(|store| store.take_reply(sent.number)) {
+            let may_be_there = news.messages || news.runs.as_ref().is_none_or(|runs| runs.contains(&sent.fence));
+            let reply = if may_be_there { self.ask(|store| store.take_reply(sent.number)) } else { Ok(None) };
+            match reply {
                 Ok(Some(reply)) => drop(sent.answer.give(Ok(Some(reply).filter(|reply| !reply.is_empty())))),
                 _ if now >= sent.deadline => {
                     let error = "the process that runs it did not answer in time; it may be stopped or overloaded";

@@ -385,7 +385,8 @@ impl Store for RedisStore {
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {
         let is_cancel = u8::from(matches!(command, Command::Cancel));
-        let arguments = (fence.0, codec::command(fence, command), is_cancel, COMMAND_AGE, self.age());
+        let command = codec::command(fence, command);
+        let arguments = (&self.owner, fence.0, command, is_cancel, COMMAND_AGE, self.age());
         self.server.call(|scripts| &scripts.send, arguments)
     }
 

@@ -333,7 +333,7 @@ impl Worker {
             }
             self.fill_mirrors(&news);
         }
-        self.take_replies();
+        self.take_replies(&news);
         self.end_lost_mirrors(now);
         let is_quiet = self.sent.is_empty() && (self.followed.is_empty() || self.last_news.elapsed() > QUIET_AFTER);
         let interval = match self.store.as_ref() {

@@ -169,7 +169,7 @@ impl Shared {
             Some("runs" | "began") if is_own => return,
             Some("runs") => heard.runs.extend(words.filter_map(|fence| fence.parse().ok()).map(Fence)),
             Some("began") => heard.began = true,
-            Some("commands") if !is_own => return,
+            Some("commands" | "replies") if !is_own => return,
             _ => heard.messages = true,
         }
         drop(heard);

@@ -1,11 +1,12 @@
--- Leave a command for the owner of a run. ARGV: fence, the command, 1 if it is a cancel, ms after which nobody waits for a
--- reply, ms that a finished run is kept.
+-- Leave a command for the owner of a run. ARGV: who asks, fence, the command, 1 if it is a cancel, ms after which nobody waits
+-- for a reply, ms that a finished run is kept.
 -- Returns its number. That of a cancel is the run's fence: one is enough, and waits for the owner until the run has ended.
-local fence, command, is_cancel, age, kept = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+local asker, fence, command, is_cancel, age, kept =
+  ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5], tonumber(ARGV[6])
 local number = fence
 if not is_cancel then
   number = text(redis.call('HINCRBY', clock, 'command', 1))
-  redis.call('SET', key('command', number), fence, 'PX', age)
+  redis.call('SET', key('command', number), fence .. ' ' .. asker, 'PX', age)
 end
 local record = redis.call('HMGET', key('run', fence), 'status', 'owner')
 if record[1] == 'running' then

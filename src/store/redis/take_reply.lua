@@ -4,7 +4,8 @@ local reply = redis.call('GET', key('reply', number))
 if reply then
   return reply
 end
-local fence = redis.call('GET', key('command', number))
+local command = redis.call('GET', key('command', number))
+local fence = command and string.match(command, '%d+')
 if not fence or is_running(fence) then
   return false
 end

@@ -33,10 +33,11 @@ def ask(port: int, *words: object) -> Any:
             request.append(b"$%d\r\n%s\r\n" % (len(encoded), encoded))
         connection.sendall(b"".join(request))
         with connection.makefile("rb") as answer:
-            return _parse(answer)
+            return parse(answer)
 
 
-def _parse(answer: BinaryIO) -> Any:
+def parse(answer: BinaryIO) -> Any:
+    """The next answer of a connection."""
     line = answer.readline().decode().rstrip()
     kind, rest = line[:1], line[1:]
     if kind == "":
@@ -50,7 +51,7 @@ def _parse(answer: BinaryIO) -> Any:
     if int(rest) < 0:
         return None
     if kind == "*":
-        return [_parse(answer) for _ in range(int(rest))]
+        return [parse(answer) for _ in range(int(rest))]
     return answer.read(int(rest) + 2)[:-2].decode()
 
 
