@@ -6,6 +6,8 @@
 
 mod bell;
 mod codec;
+mod following;
+mod parts;
 mod scripts;
 mod sentinels;
 mod server;
@@ -15,6 +17,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use self::bell::{Bell, Heard};
+use self::following::Following;
+use self::parts::{Part, calls};
 pub use self::server::Address;
 use self::server::Server;
 use super::record::{INTERRUPTED, Record, interrupted_parts, now};
@@ -23,7 +27,6 @@ use super::store::{
     Usage, Wake,
 };
 use crate::core::{Fence, RunId, Seq};
-use ::redis::{RedisWrite, ToRedisArgs};
 
 /// How long a command waits for its owner, unless it is a cancel, and a reply for who asked.
 const COMMAND_AGE: u64 = 60_000;
@@ -34,9 +37,6 @@ const KEEP_STEP: usize = 100;
 const DONE: &str = "0";
 /// Between two looks for what the bell may have missed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// Events and bytes in one call of a script: the server does nothing else meanwhile.
-const CALL_EVENTS: usize = 1000;
-const CALL_BYTES: usize = 1 << 20;
 /// Events in one answer, of which it is not known how large they are; and where those before tell.
 const FIRST_STEP: usize = 16;
 const READ_STEP: usize = 128;
@@ -106,6 +106,7 @@ pub struct RedisStore {
     next_keep: Instant,
     /// How far the runs of this process have been renewed.
     kept: String,
+    following: Following,
 }
 
 impl RedisStore {
@@ -134,6 +135,7 @@ impl RedisStore {
             next_renewal: now,
             next_keep: now,
             kept: DONE.to_owned(),
+            following: Following::default(),
         })
     }
 
@@ -185,69 +187,11 @@ impl RedisStore {
 
     /// Store the events of `runs`, which are not too many for one call.
     fn append_some(&mut self, runs: &[Part<'_>]) -> Result<Vec<Fate>> {
-        let arguments = (&self.owner, milliseconds(self.settings.limits.age), runs.len(), runs);
+        let fences: Vec<u64> = runs.iter().map(|part| part.fence.0).collect();
+        let arguments = (&self.owner, self.age(), runs.len(), fences, runs);
         let fates: Vec<String> = self.server.call(|scripts| &scripts.append, arguments)?;
         Ok(fates.iter().map(|fate| codec::fate(fate)).collect())
     }
-}
-
-/// A part of an [`Append`].
-struct Part<'a> {
-    /// Which of those that are to be stored.
-    number: usize,
-    fence: Fence,
-    last: Seq,
-    end: Option<&'a super::Outcome>,
-    events: &'a [StoredEvent],
-}
-
-impl ToRedisArgs for Part<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        (self.fence.0, self.last.0).write_redis_args(out);
-        match self.end {
-            Some(end) => {
-                let (error, result) = (end.error.as_deref().unwrap_or(""), end.result.as_ref());
-                let (json, kind) = result.map_or(("", ""), |result| (&result.json, result.kind.word()));
-                (1, &end.status, error, json, kind).write_redis_args(out);
-            }
-            None => 0.write_redis_args(out),
-        }
-        self.events.len().write_redis_args(out);
-        for event in self.events {
-            (event.seq.0, event.payload.name().unwrap_or(""), event.payload.json()).write_redis_args(out);
-        }
-    }
-}
-
-/// The runs in parts of which each is stored by one call.
-fn calls(runs: &[Append]) -> Vec<Vec<Part<'_>>> {
-    let (mut calls, mut call) = (Vec::new(), Vec::new());
-    let (mut events, mut bytes) = (0, 0);
-    for (number, run) in runs.iter().enumerate() {
-        let mut rest = run.events.as_slice();
-        loop {
-            let room = rest.iter().take(CALL_EVENTS.saturating_sub(events));
-            let fitting = room.take_while(|event| {
-                let fits = bytes < CALL_BYTES;
-                bytes += if fits { event.payload.encoded_len() } else { 0 };
-                fits
-            });
-            let (part, after) = rest.split_at(fitting.count());
-            events += part.len();
-            rest = after;
-            let is_last = rest.is_empty();
-            let last = if is_last { run.last } else { part.last().map_or(Seq::ZERO, |event| event.seq) };
-            let end = run.end.as_ref().filter(|_| is_last);
-            call.push(Part { number, fence: run.fence, last, end, events: part });
-            if is_last {
-                break;
-            }
-            calls.push(std::mem::take(&mut call));
-            (events, bytes) = (0, 0);
-        }
-    }
-    calls.push(call);
-    calls
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -329,7 +273,7 @@ impl Store for RedisStore {
     }
 
     fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>> {
-        let key = self.server.key(&["events", &fence.to_string()]);
+        let key = self.server.events_key(fence);
         let (mut found, mut size, mut from) = (Vec::new(), 0, from);
         while found.len() < events && size < bytes {
             let known = match found.len() {
@@ -377,10 +321,7 @@ impl Store for RedisStore {
     }
 
     fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
-        let wanted: Vec<_> = runs.iter().map(|(fence, from)| (fence.0, from.0, READ_STEP)).collect();
-        let found: Vec<(redis::Value, Vec<codec::Entry>)> =
-            self.server.call(|scripts| &scripts.follow, (CALL_BYTES, wanted))?;
-        runs.iter().zip(found).map(|((fence, _), (state, events))| codec::progress(*fence, state, events)).collect()
+        self.following.read(&mut self.server, runs)
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {

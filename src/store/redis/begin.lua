@@ -30,6 +30,6 @@ end
 if redis.call('EXISTS', key('runs-of', owner)) == 0 then
   renew(owner, lease)
 end
-insert(fence, run_id, run_key, owner, text(now()), 0, age)
+insert(fence, run_id, run_key, owner, text(now()), age)
 ring('began ' .. owner .. ' ' .. fence)
 return {'started', fence, record_of(fence)}

@@ -6,12 +6,14 @@ use redis::{FromRedisValue, Value, from_redis_value};
 
 use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
 use crate::store::record::{Record, ResultKind, Status};
-use crate::store::store::{Command, Error, Fate, Progress, Result, StoredEvent};
+use crate::store::store::{Command, Error, Fate, Result, StoredEvent};
 
 /// The fields of a record.
 pub type Fields = HashMap<String, String>;
 /// An entry of a stream: its id, and names and values.
 pub type Entry = (String, Vec<Vec<u8>>);
+/// What is new in a stream: its key, and entries.
+pub type Stream = (String, Vec<Entry>);
 
 /// A run id as JSON, which keeps numbers and texts apart.
 pub fn run_id(run_id: &RunId) -> Vec<u8> {
@@ -61,17 +63,10 @@ fn parse<T: FromRedisValue>(value: Value) -> Result<T> {
     from_redis_value(value).map_err(|error| Error::Failed(error.to_string()))
 }
 
-/// What follow.lua says of a run.
-pub fn progress(fence: Fence, state: Value, entries: Vec<Entry>) -> Result<Progress> {
-    let events = entries.into_iter().filter_map(event).collect();
-    Ok(match state {
-        Value::Nil => Progress::Missing,
-        Value::BulkString(_) => Progress::Running(Seq(parse(state)?), events),
-        fields => match record(fence, &parse(fields)?) {
-            Some(record) => Progress::Ended(record, events),
-            None => Progress::Missing,
-        },
-    })
+/// The newest seq of a run that is running, by what the server says of its progress.
+pub fn last(fence: Fence, state: &str) -> Result<Seq> {
+    let last = state.split(' ').next().and_then(|last| last.parse().ok());
+    last.map(Seq).ok_or_else(|| damaged(fence.0))
 }
 
 /// A page of records: before which fence to go on, and the records.

@@ -2,15 +2,17 @@
 -- hash tag, so all of them are in one slot of a cluster.
 local prefix = KEYS[1]
 
-local function key(...)
-  return prefix .. ':' .. table.concat({...}, ':')
+local function key(name, of)
+  return of and prefix .. ':' .. name .. ':' .. of or prefix .. ':' .. name
 end
 
 local clock = key('clock')
+-- How far each run is that is running. One hash, which a batch of many runs reads and writes at once.
+local progress = key('progress')
 
 -- Lua's own way to write a number has 14 digits.
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- Milliseconds since 1970. The server's, so that the clocks of the hosts need not agree.
@@ -39,6 +41,41 @@ local function ring_runs(owner, fences)
   end
 end
 
+local function is_running(fence)
+  return redis.call('HGET', key('run', fence), 'status') == 'running'
+end
+
+-- Bytes are those of the events, and what Redis needs for each and for a run, roughly.
+local EVENT_BYTES = 24
+local RUN_BYTES = 1024
+
+-- What `progress` says of a run: its newest seq stored, the bytes that it takes, its owner.
+local function join(last, bytes, owner)
+  return text(last) .. ' ' .. text(bytes) .. ' ' .. owner
+end
+
+local function split(state)
+  if state then
+    local last, bytes, owner = string.match(state, '^(%d+) (%d+) (.+)$')
+    return tonumber(last), tonumber(bytes), owner
+  end
+end
+
+local function progress_of(fence)
+  return split(redis.call('HGET', progress, fence))
+end
+
+local function set_progress(fence, last, bytes, owner, added)
+  redis.call('HSET', progress, fence, join(last, bytes, owner))
+  redis.call('HINCRBY', clock, 'bytes', added)
+end
+
+-- What there is of a run whose progress a server lost that evicts keys.
+local function newest_event(fence)
+  local newest = redis.call('XREVRANGE', key('events', fence), '+', '-', 'COUNT', 1)[1]
+  return newest and tonumber(string.match(newest[1], '%d+$')) or 0
+end
+
 -- The record of a run, names and values, without its result, which may be large.
 local FIELDS =
   {'run_id', 'status', 'owner', 'started', 'last', 'key', 'finished', 'error', 'result_kind', 'end_fence'}
@@ -50,20 +87,12 @@ local function record_of(fence)
       record[#record + 1] = values[number]
     end
   end
+  -- What was read last counts.
+  local last = progress_of(fence)
+  if last then
+    record[#record + 1], record[#record + 2] = 'last', text(last)
+  end
   return record
-end
-
-local function is_running(fence)
-  return redis.call('HGET', key('run', fence), 'status') == 'running'
-end
-
--- Bytes are those of the events, and what Redis needs for each and for a run, roughly.
-local EVENT_BYTES = 24
-local RUN_BYTES = 1024
-
-local function add_bytes(fence, bytes)
-  redis.call('HINCRBY', key('run', fence), 'bytes', bytes)
-  redis.call('HINCRBY', clock, 'bytes', bytes)
 end
 
 -- How long the keys of a run live that was ended, or renewed by a live owner, with runs kept for `age` ms: a day longer, so
@@ -84,7 +113,7 @@ local function expire_run(fence, age)
 end
 
 local function expire_indexes(age)
-  for _, name in ipairs({'clock', 'all', 'running', 'finished', 'texts', 'owners', 'suspects'}) do
+  for _, name in ipairs({'clock', 'progress', 'all', 'running', 'finished', 'texts', 'owners', 'suspects'}) do
     redis.call('PEXPIRE', key(name), text(age + 2 * DAY))
   end
 end
@@ -114,8 +143,9 @@ end
 -- End a run whose terminal event is stored. `fields` are names and values of its record; `age` is how long the record is
 -- kept in milliseconds.
 local function finish(fence, fields, finished, age)
-  local run = key('run', fence)
-  redis.call('HSET', run, 'finished', finished, unpack(fields))
+  local run, last, bytes = key('run', fence), progress_of(fence)
+  redis.call('HSET', run, 'finished', finished, 'last', text(last), 'bytes', text(bytes), unpack(fields))
+  redis.call('HDEL', progress, fence)
   note_texts(fence)
   local record = redis.call('HMGET', run, 'run_id', 'key', 'owner')
   redis.call('ZREM', key('running'), fence)
@@ -137,9 +167,10 @@ end
 -- End a run of an owner that does not. `head` and `tail` are the terminal event before and after the run id, `why` the
 -- error. Returns whether it was running; if not, it is no longer listed as the owner's.
 local function interrupt(owner, fence, head, tail, why, age)
-  local record = redis.call('HMGET', key('run', fence), 'status', 'run_id', 'last')
+  local record = redis.call('HMGET', key('run', fence), 'status', 'run_id')
   if record[1] ~= 'running' then
     redis.call('SREM', key('runs-of', owner), fence)
+    redis.call('HDEL', progress, fence)
     if not record[1] then
       redis.call('ZREM', key('running'), fence)
       redis.call('ZREM', key('all'), fence)
@@ -148,21 +179,24 @@ local function interrupt(owner, fence, head, tail, why, age)
   end
   -- The owner may have given the next seq to an event that it could not store any more. The fence of its own keeps the two
   -- ids apart.
-  local end_fence, last = next_number('fence'), text(tonumber(record[3]) + 1)
-  local json = head .. record[2] .. tail
-  redis.call('XADD', key('events', fence), end_fence .. '-' .. last, 'json', json)
-  add_bytes(fence, #json + EVENT_BYTES)
-  finish(fence, {'status', 'failed', 'error', why, 'last', last, 'end_fence', end_fence}, text(now()), age)
+  local end_fence, json = next_number('fence'), head .. record[2] .. tail
+  local stored, bytes = progress_of(fence)
+  local last = (stored or newest_event(fence)) + 1
+  redis.call('XADD', key('events', fence), end_fence .. '-' .. text(last), 'json', json)
+  local added = #json + EVENT_BYTES
+  set_progress(fence, last, (bytes or RUN_BYTES) + added, owner, added)
+  finish(fence, {'status', 'failed', 'error', why, 'end_fence', end_fence}, text(now()), age)
   return true
 end
 
--- Write the record of a run that is running, unless it is there. Its owner renews it now and then, by keep.lua.
-local function insert(fence, run_id, run_key, owner, started, last, age)
+-- Write what there is to know of a run that is running, unless it is there. Its owner renews it now and then, by keep.lua.
+local function insert(fence, run_id, run_key, owner, started, age)
   local run = key('run', fence)
-  if redis.call('EXISTS', run) == 1 then
+  local status = redis.call('HGET', run, 'status')
+  if status and (status ~= 'running' or redis.call('HEXISTS', progress, fence) == 1) then
     return
   end
-  redis.call('HSET', run, 'run_id', run_id, 'status', 'running', 'owner', owner, 'started', started, 'last', last)
+  redis.call('HSET', run, 'run_id', run_id, 'status', 'running', 'owner', owner, 'started', started, 'last', 0)
   if run_key then
     redis.call('HSET', run, 'key', run_key)
     redis.call('SET', key('key', run_key), fence)
@@ -172,7 +206,7 @@ local function insert(fence, run_id, run_key, owner, started, last, age)
   redis.call('ZADD', key('running'), fence, fence)
   redis.call('SADD', key('owners'), owner)
   redis.call('SADD', key('runs-of', owner), fence)
-  add_bytes(fence, RUN_BYTES)
+  set_progress(fence, newest_event(fence), RUN_BYTES, owner, status and 0 or RUN_BYTES)
   expire_run(fence, age)
   redis.call('PEXPIRE', key('runs-of', owner), text(age + DAY))
 end

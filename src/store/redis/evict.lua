@@ -25,10 +25,11 @@ end
 -- Records that expired by themselves took their bytes with them.
 local function count_again()
   local bytes = 0
-  for _, index in ipairs({finished, running}) do
-    for _, fence in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-      bytes = bytes + tonumber(redis.call('HGET', key('run', fence), 'bytes') or 0)
-    end
+  for _, fence in ipairs(redis.call('ZRANGE', finished, 0, -1)) do
+    bytes = bytes + tonumber(redis.call('HGET', key('run', fence), 'bytes') or 0)
+  end
+  for _, state in ipairs(redis.call('HVALS', progress)) do
+    bytes = bytes + select(2, split(state))
   end
   redis.call('HSET', clock, 'bytes', bytes)
 end
@@ -67,14 +68,11 @@ if removed > 0 or used() <= max_bytes then
 end
 
 -- Runs that have not ended are too large: the oldest events of the largest go.
-local largest, most = nil, 0
-for _, candidate in ipairs(redis.call('ZRANGE', running, 0, -1)) do
-  local events = redis.call('XLEN', key('events', candidate))
-  if events > 1 then
-    local bytes = tonumber(redis.call('HGET', key('run', candidate), 'bytes') or 0)
-    if bytes > most then
-      largest, most = candidate, bytes
-    end
+local states, largest, most = redis.call('HGETALL', progress), nil, 0
+for at = 1, #states, 2 do
+  local fence, bytes = states[at], select(2, split(states[at + 1]))
+  if bytes > most and redis.call('XLEN', key('events', fence)) > 1 then
+    largest, most = fence, bytes
   end
 end
 if not largest then
@@ -89,5 +87,6 @@ for number = 1, #events - 1 do
   bytes = bytes + EVENT_BYTES
 end
 redis.call('XTRIM', key('events', largest), 'MINID', events[#events][1])
-add_bytes(largest, -bytes)
+local last, before, owner = progress_of(largest)
+set_progress(largest, last, before - bytes, owner, -bytes)
 return used() > max_bytes and 1 or 0

@@ -15,7 +15,7 @@ if redis.call('EXISTS', key('run', fence)) == 0 then
     return 0
   end
 end
-insert(fence, run_id, run_key, owner, started, 0, age)
+insert(fence, run_id, run_key, owner, started, age)
 if tonumber(fence) > tonumber(redis.call('HGET', clock, 'fence') or 0) then
   redis.call('HSET', clock, 'fence', fence)
 end

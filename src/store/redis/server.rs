@@ -10,6 +10,7 @@ use redis::{ServerErrorKind, ToRedisArgs};
 
 use super::scripts::Scripts;
 use super::sentinels::{Named, Sentinels};
+use crate::core::Fence;
 use crate::store::store::{Error, Result};
 
 /// How long a connection may take to be made, and any answer. The engine waits meanwhile, publishers do not.
@@ -149,6 +150,11 @@ impl Server {
     /// A key of the project.
     pub fn key(&self, parts: &[&str]) -> String {
         format!("{}:{}", self.prefix, parts.join(":"))
+    }
+
+    /// The key of the events of a life of a run.
+    pub fn events_key(&self, fence: Fence) -> String {
+        self.key(&["events", &fence.to_string()])
     }
 
     /// Refuse a server that is too old, and have it know the scripts. Returns what people should know of its settings.

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ..servers import ask
+from ..servers import ask, parse
 
 SCRIPTS = Path(__file__).parents[4] / "src" / "store" / "redis"
 LEASE, AGE = 60_000, 86_400_000
@@ -50,11 +51,16 @@ class Project:
         events = [word for seq in seqs for word in (seq, "", json.dumps({"n": seq}))]
         return str(self.call("append", owner, AGE, 1, fence, last or max(seqs), *ended, len(seqs), *events)[0])
 
+    def progress(self, fence: str) -> list[str] | None:
+        """How far a run is that is running: its newest seq stored, bytes, and owner."""
+        state = self.ask("HGET", "progress", more=(fence,))
+        return None if state is None else str(state).split(" ")
+
     def reap(self, *fences: str, grace: int = 0, most: int = 100) -> int:
         return int(self.call("reap", "other", grace, AGE, HEAD, TAIL, WHY, most, *fences))
 
     def record(self, fence: str) -> dict[str, str]:
-        fields = self.ask("HGETALL", "run", fence)
+        (fields,) = self.call("records", fence)
         return dict(zip(fields[::2], fields[1::2], strict=True))
 
     def events(self, fence: str) -> list[str]:
@@ -137,6 +143,49 @@ def test_append_keeps_count_of_bytes(project: Project) -> None:
     project.append(fence, 1, 2)
     grown = int(project.ask("HGET", "clock", more=("bytes",))) - before
     assert grown == 2 * (len('{"n": 1}') + 24)
+    assert project.progress(fence) == ["2", str(1024 + grown), "me"]
+
+
+def test_append_stores_many_runs_at_once(project: Project) -> None:
+    fences = [project.begin(number) for number in range(3)]
+    ended, *running = fences
+    project.append(ended, 1, end="completed")
+    runs = [word for fence in fences for word in (2, "0", 1, 2, "name", fence)]
+    assert project.call("append", "me", AGE, 3, *fences, *runs) == ["refused", "stored", "stored"]
+    assert [project.events(fence) for fence in fences] == [[f"{ended}-1"], *([f"{fence}-2"] for fence in running)]
+    assert [project.record(fence)["last"] for fence in fences] == ["1", "2", "2"]
+
+
+def test_append_keeps_no_progress_of_what_ended(project: Project) -> None:
+    done, dead = project.begin(1), project.begin(2, owner="you", lease=1)
+    project.append(done, 1, end="completed")
+    time.sleep(0.005)
+    assert (project.reap(dead), project.reap(dead)) == (0, 1)
+    assert project.ask("EXISTS", "progress") == 0
+
+
+@pytest.mark.parametrize("lost", ["run", "progress"])
+def test_append_failed_for_ever_once_the_server_had_evicted_a_key_of_the_run(project: Project, lost: str) -> None:
+    fence = project.begin(7)
+    project.append(fence, 1, 2)
+    project.ask("DEL", *((lost, fence) if lost == "run" else (lost,)))
+    assert project.append(fence, 3) == "unknown"
+    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "0") == 1
+    assert project.append(fence, 1, 2, 3) == "stored"
+    assert project.events(fence) == [f"{fence}-{seq}" for seq in (1, 2, 3)]
+    assert project.record(fence)["last"] == "3"
+
+
+def test_reap_gave_the_terminal_event_a_seq_before_what_the_server_had_evicted_the_progress_of(
+    project: Project,
+) -> None:
+    fence = project.begin(lease=1)
+    project.append(fence, 1, 2)
+    project.ask("DEL", "progress")
+    time.sleep(0.005)
+    assert (project.reap(fence), project.reap(fence)) == (0, 1)
+    record = project.record(fence)
+    assert (record["last"], project.events(fence)[-1]) == ("3", f"{record['end_fence']}-3")
 
 
 def test_find_has_the_newest_life(project: Project) -> None:
@@ -148,14 +197,11 @@ def test_find_has_the_newest_life(project: Project) -> None:
     assert project.call("find", '"7"') is None
 
 
-def test_follow_has_records_and_next_events(project: Project) -> None:
+def test_records_are_in_the_order_of_what_is_asked_for(project: Project) -> None:
     one, two = project.begin(1), project.begin(2)
     project.append(one, 1, 2, 3)
-    project.append(two, 1, end="completed")
-    (last, events), (ended, all_of_it), (gone, nothing) = project.call("follow", NEVER, one, 2, 9, two, 1, 9, 5, 1, 9)
-    assert (last, [event_id for event_id, _ in events]) == ("3", [f"{one}-2", f"{one}-3"])
-    assert ("completed" in ended, len(all_of_it), gone, nothing) == (True, 1, None, [])
-    assert len(project.call("follow", NEVER, one, 1, 2)[0][1]) == 2
+    running, none, begun = project.call("records", one, 5, two)
+    assert (running[-2:], none, begun[-2:]) == (["last", "3"], [], ["last", "0"])
 
 
 def test_list_goes_on_where_it_stopped(project: Project) -> None:
@@ -324,7 +370,7 @@ def test_evict_freed_nothing_once_memory_was_full(project: Project) -> None:
 
 
 def send(project: Project, fence: str, what: str = "finish") -> str:
-    return str(project.call("send", fence, f"{what}\n{fence}\n\n", int(what == "cancel"), LEASE, AGE))
+    return str(project.call("send", "asker", fence, f"{what}\n{fence}\n\n", int(what == "cancel"), LEASE, AGE))
 
 
 def test_send_reply_and_take_reply(project: Project) -> None:
@@ -361,7 +407,7 @@ def test_runs_of_a_project_that_nobody_used_stayed_for_ever(project: Project) ->
     evict(project, age=AGE)
     names = ask(project.port, "KEYS", f"{project.prefix}:*")
     assert {name.removeprefix(f"{project.prefix}:").split(":")[0] for name in names} == {
-        *("all", "clock", "commands", "events", "id", "key", "lease", "owners", "run", "running", "runs-of")
+        *("all", "clock", "commands", "events", "id", "key", "lease", "owners", "progress", "run", "running", "runs-of")
     }
     assert [name for name in names if ask(project.port, "PTTL", name) < 0] == []
     # A live owner renews what is its own.
@@ -380,6 +426,16 @@ def test_a_run_that_expired_stayed_in_lists(project: Project) -> None:
     project.ask("DEL", "lease", "me")
     assert [project.reap() for _ in range(2)] == [0, 0]
     assert [project.ask("EXISTS", name) for name in ("all", "running", "owners")] == [0, 0, 0]
+
+
+def test_every_process_was_told_of_a_reply_to_one(project: Project) -> None:
+    number = send(project, project.begin())
+    with socket.create_connection(("127.0.0.1", project.port), timeout=5) as connection:
+        connection.sendall(f"SUBSCRIBE {project.key('bell')}\r\n".encode())
+        with connection.makefile("rb") as messages:
+            parse(messages)
+            project.call("reply", "me", number, LEASE, "1", "done")
+            assert parse(messages)[2].split(" ")[1:] == ["replies", "asker"]
 
 
 def test_take_reply_has_an_empty_one_where_the_run_ended_without(project: Project) -> None:
@@ -403,18 +459,6 @@ def test_take_reply_was_empty_between_the_end_of_a_run_and_the_reply_to_who_ende
     assert [project.call("take_reply", number) for _ in range(2)] == ["finished", "finished"]
 
 
-def test_follow_read_all_that_was_lacking_however_much_it_was(project: Project) -> None:
-    fences = [project.begin(number) for number in range(3)]
-    for fence in fences:
-        project.append(fence, *range(1, 101))
-    runs = [word for fence in fences for word in (fence, 1, 100)]
-    found = project.call("follow", 500, *runs)
-    read, *others = [len(events) for _, events in found]
-    assert (0 < read < 100, others) == (True, [0, 0])
-    assert [last for last, _ in found] == ["100"] * 3
-    assert [len(events) for _, events in project.call("follow", NEVER, *runs)] == [100] * 3
-
-
 def evict(project: Project, age: int = NEVER, runs: int = NEVER, size: int = NEVER, step: int = 100) -> Any:
     return project.call("evict", age, runs, size, step)
 
@@ -431,7 +475,7 @@ def test_evict_removes_the_oldest_finished_runs(project: Project, limits: dict[s
     for name in ("id:0", f"events:{fences[0]}"):
         assert project.ask("EXISTS", name) == 0
     assert project.ask("ZRANGE", "all", more=(0, -1)) == fences[3:]
-    assert project.ask("HGET", "clock", more=("bytes",)) == project.record(fences[3])["bytes"]
+    assert project.ask("HGET", "clock", more=("bytes",)) == (project.progress(fences[3]) or [])[1]
 
 
 def test_evict_trims_the_largest_run_that_is_running(project: Project) -> None:
@@ -453,7 +497,7 @@ def test_evict_counts_again_where_records_expired(project: Project) -> None:
     other = project.begin(8)
     project.ask("DEL", "run", fence)
     evict(project, age=0)
-    assert project.ask("HGET", "clock", more=("bytes",)) == project.record(other)["bytes"]
+    assert project.ask("HGET", "clock", more=("bytes",)) == (project.progress(other) or [])[1]
 
 
 def test_the_bell_tells_of_every_change(project: Project) -> None:
