@@ -221,6 +221,25 @@ def test_two_users_of_one_project_shared_the_connection_of_the_first(redis_url: 
     assert repr(one) == repr(RedisStore(redis_url, project="users"))
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_events_that_one_answer_did_not_hold_were_lacking_elsewhere(redis_url: str, size: int) -> None:
+    place = Place("redis", f"{redis_url}#answer-{size}")
+    here, other = place.manager(), place.worker(history=10_000)
+    for run_id in range(3):
+        here.open_run(run_id)
+    assert other.ask("follow", 1, "0")
+    other.signal(signal.SIGSTOP)
+    for number in range(40):
+        for run_id in range(3):
+            here.publish(run_id, {"n": number, "text": "x" * size})
+    for run_id in range(3):
+        here.finish_run(run_id, {"complete": True})
+    wait_until(lambda: stored(here) == 3 * 41)
+    other.signal(signal.SIGCONT)
+    assert check_complete(other.ask("rest")) == (41, 0)
+    place.close()
+
+
 FORK = """
 import contextlib, os, signal, sys, threading, time
 from genglossary_runs import RedisStore, RunManager, SqliteStore, StoreError
