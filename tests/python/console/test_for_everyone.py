@@ -288,6 +288,19 @@ def test_nothing_is_cut_off_in_small_windows(open_page: OpenPage, served: Served
                 page.wait_for_function(IN_REACH, arg=name)
 
 
+def test_a_traceback_ran_out_of_a_narrow_window(open_page: OpenPage, served: Served) -> None:
+    page = open_page(viewport={"width": 390, "height": 844})
+    live = served.live_run()
+    live.publish(message="failed", level="error", traceback="a line of code that is long " * 10)
+    open_run_in(page, served.url, live.run_id)
+    live.end(ValueError("no model answers"))
+    page.locator("#traceback summary").click()
+    outcome, text = page.locator("#outcome").bounding_box(), page.locator("#traceback-text").bounding_box()
+    assert outcome
+    assert text
+    assert text["x"] + text["width"] <= outcome["x"] + outcome["width"]
+
+
 SMALL = [(390, 844), (768, 1024), (640, 400)]
 
 
