@@ -238,7 +238,10 @@ impl Store for SqliteStore {
 
     fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>> {
         let owner = self.owner.name().to_owned();
-        self.change(|tx| runs.iter().map(|run| append_run(tx, &owner, run)).collect())
+        let fates = self.change(|tx| runs.iter().map(|run| append_run(tx, &owner, run)).collect())?;
+        // Afterwards: what was written into a file that is deleted is to be written again.
+        self.check_identity()?;
+        Ok(fates)
     }
 
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
