@@ -7,7 +7,7 @@ connection. The server takes the client for gone and forgets it.
 """
 
 import random
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._core import StreamGroup, Subscription, stream_stats
 from .servers import Connection, Tap
@@ -16,8 +16,7 @@ from .servers import Connection, Tap
 PATIENCE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """How a stream behaves that is handed over; as for `run_stream`, but `retry` is the client's own."""
 
     heartbeat: float | None

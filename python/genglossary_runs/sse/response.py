@@ -179,7 +179,7 @@ class RunStream(Response):
         self._subscription = subscription
         self._frames = subscription.frames(heartbeat)
         # Not for secrets: clients that come back are to be spread over time.
-        self._settings = Settings(heartbeat, send_timeout, random.randint(retry, min(2 * retry, 2**31)))
+        self._settings = Settings(heartbeat, send_timeout, min(int(retry * (1 + random.random())), 2**31))
         self._retry = b"retry: %d\n" % self._settings.retry
         self._handoff = handoff
         self._max_streams = max_streams

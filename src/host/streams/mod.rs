@@ -99,10 +99,10 @@ pub fn hand_over(
     let connection = Connection::new(mio::net::TcpStream::from_std(socket), subscription, options, group.clone());
     // The thread does not end while `HUB` is locked.
     let mut arrivals = hub.arrivals.lock();
-    let awake = !arrivals.connections.is_empty();
     arrivals.connections.push(connection);
+    let are_awaited = std::mem::replace(&mut arrivals.are_awaited, true);
     drop(arrivals);
-    if !awake {
+    if !are_awaited {
         hub.wake();
     }
     TAKEN.fetch_add(1, Ordering::Relaxed);

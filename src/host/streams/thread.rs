@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
@@ -22,6 +22,9 @@ const WAKER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 /// How many connections are looked at while the table is locked, and a fork waits: about half a millisecond.
 const BATCH: usize = ENTRIES;
+/// How long the thread lets further connections gather after some have arrived. When thousands come at once, waking it for
+/// each of them would cost more than taking it in.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What the thread shares with those that hand over streams.
 pub struct Hub {
@@ -34,6 +37,8 @@ pub struct Hub {
 #[derive(Default)]
 pub struct Arrivals {
     pub connections: Vec<Connection>,
+    /// The thread has been woken for them, or looks within [`GATHER`] anyway.
+    pub are_awaited: bool,
     /// The groups to drain, each with the deadline of its clients.
     pub drains: Vec<(Arc<Group>, Instant)>,
 }
@@ -78,7 +83,7 @@ impl Hub {
         loop {
             // Interrupted by a signal, it finds nothing and sleeps again.
             let _ = poll.poll(&mut events, timeout);
-            let queue = self.look(&events, &mut tools);
+            let (queue, more_may_come) = self.look(&events, &mut tools);
             events.clear();
             for batch in queue.chunks(BATCH) {
                 self.table.lock().advance(batch, Instant::now(), &mut tools);
@@ -87,6 +92,9 @@ impl Hub {
             // Its chunk is dropped while a fork waits, because Python objects may hang on it.
             tools.coder.clear();
             timeout = table.next_look().map(|at| at.saturating_duration_since(Instant::now()));
+            if more_may_come {
+                timeout = Some(timeout.map_or(GATHER, |timeout| timeout.min(GATHER)));
+            }
             let is_empty = table.is_empty();
             drop(table);
             if is_empty && self.ends() {
@@ -95,12 +103,16 @@ impl Hub {
         }
     }
 
-    /// Note what has happened; the connections to be looked at.
-    fn look(&self, events: &Events, tools: &mut Tools) -> Vec<usize> {
+    /// Note what has happened. Returns the connections to be looked at, and whether more of them are to be expected.
+    fn look(&self, events: &Events, tools: &mut Tools) -> (Vec<usize>, bool) {
         let now = Instant::now();
         // In this order: what is taken out of the one is in the other before a fork can come.
         let mut table = self.table.lock();
-        let arrivals = std::mem::take(&mut *self.arrivals.lock());
+        let mut shared = self.arrivals.lock();
+        let arrivals = std::mem::take(&mut *shared);
+        let more_may_come = !arrivals.connections.is_empty();
+        shared.are_awaited = more_may_come;
+        drop(shared);
         for event in events.iter().filter(|event| event.token() != WAKER) {
             table.on_event(event, &tools.registry);
         }
@@ -109,7 +121,7 @@ impl Hub {
         arrivals.drains.iter().for_each(|(group, cutoff)| table.drain(group, *cutoff));
         tools.port.take_ready().into_iter().for_each(|key| table.on_change(key));
         table.on_time(now, tools);
-        table.take_queue()
+        (table.take_queue(), more_may_come)
     }
 
     /// Whether the thread may end: nobody can have handed over another stream.

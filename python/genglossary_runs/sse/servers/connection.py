@@ -1,6 +1,7 @@
 """What an adapter tells of a connection, and the tap that shows what reaches it."""
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -72,18 +73,20 @@ class Tap:
         self._writer = writer
         self._expected = b"%x\r\n%b\r\n" % (len(expected), expected)
         self._held = b""
-        self._seen: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unchanged: bool | None = None
+        self._seen = asyncio.Event()
         self._put_back = close
 
     def write(self, data: bytes) -> None:
         """Look at what is written, and write it or hold it back."""
-        if self._seen.done():
+        if self._unchanged is not None:
             self._writer.write(data)
             return
         self._held += bytes(data)
         head, end, body = self._held.partition(b"\r\n\r\n")
         if end and (body == self._expected or not self._expected.startswith(body)):
-            self._seen.set_result(body == self._expected and b"\r\ntransfer-encoding: chunked" in head.lower())
+            self._unchanged = body == self._expected and b"\r\ntransfer-encoding: chunked" in head.lower()
+            self._seen.set()
             self._flush()
 
     def _flush(self) -> None:
@@ -98,9 +101,10 @@ class Tap:
 
     async def is_unchanged(self, timeout: float) -> bool | None:
         """Whether the body began as expected; None if nothing of it has reached the connection in time."""
-        if not self._seen.done():
-            await asyncio.wait([self._seen], timeout=timeout)
-        return self._seen.result() if self._seen.done() else None
+        if self._unchanged is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._seen.wait(), timeout)
+        return self._unchanged
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
