@@ -664,5 +664,7 @@ forking.start()
 with asyncio.Runner(loop_factory=WithoutAddReader) as runner:
     runner.run(main())
 forking.join()
+# The streams' thread may still be on its way out of Python, and would be ended there with the interpreter.
+os._exit(0)
 """
     subprocess.run([sys.executable, "-c", program], timeout=DEADLINE, check=True)
