@@ -308,6 +308,9 @@ impl Worker {
         let has_news = self.shared.has_news.swap(false, Ordering::Acquire);
         if self.polls() && (now >= self.next_poll || has_news || self.look || !self.wrote.is_empty()) {
             self.poll(now);
+        } else if has_news && !self.ended.is_empty() {
+            // A lost connection is news, too: the server that took over may lack ends.
+            let _ = self.ask(|store| store.news());
         }
         self.reap(now);
         if now >= self.next_tidy {

@@ -158,6 +158,24 @@ def test_a_replica_that_lags_behind_takes_over(pair: Pair, history: int) -> None
     place.close()
 
 
+def test_an_end_that_the_replica_lacks_is_stored_again_by_an_idle_owner(pair: Pair) -> None:
+    place = pair.place(lease=1.0)
+    here, other = place.manager(), place.worker()
+    here.open_run(7)
+    here.publish(7, {"n": 1})
+    wait_until(lambda: here.stats()["store"]["events_stored"] == 1)
+    pair.wait_in_step()
+    pair.lag()
+    here.finish_run(7, {"complete": True, "status": "completed"})
+    assert other.ask("read", 7, "0")[-1][1]["status"] == "completed"
+    # By then it has no reason to look at the store any more.
+    idle = time.monotonic() + 6
+    wait_until(lambda: time.monotonic() > idle)
+    pair.fail_over()
+    assert place.worker().ask("read", 7, "0")[-1][1]["status"] == "completed"
+    place.close()
+
+
 def test_an_owner_stays_with_the_old_master(pair: Pair) -> None:
     cut_off, place = pair.place(lease=1.0), Place("redis", f"{pair.master.url}#failover", lease=1.0)
     owner: Worker = place.worker()
