@@ -328,7 +328,8 @@ def test_little_is_held_for_one_who_does_not_read(manager: RunManager, serve: Se
     with stall(manager, site):
         for n in range(500):
             manager.publish(1, log(n, LARGE))
-            assert max(site.unsent) <= (64 << 10) + 100
+            # Nothing is held for a moment when the system has taken a chunk after all.
+            assert max(site.unsent, default=0) <= (64 << 10) + 100
         # The streams wait to send. Nothing else waits for them, least of all the publisher.
         assert site.client.get("/health").json() == {"status": "ok"}
 
