@@ -404,7 +404,7 @@ impl RunManager {
     /// Raises:
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
-    #[pyo3(signature = (*, key=None, status=None, text=None, also=vec![], before=None, limit=100, with_results=true))]
+    #[pyo3(signature = (*, key=None, status=None, text=None, also=None, before=None, limit=100, with_results=true))]
     #[allow(clippy::too_many_arguments)]
     fn run_records(
         &self,
@@ -412,12 +412,12 @@ impl RunManager {
         key: Option<String>,
         status: Option<Statuses>,
         text: Option<String>,
-        also: Vec<u64>,
+        also: Option<Vec<u64>>,
         before: Option<u64>,
         limit: usize,
         with_results: bool,
     ) -> PyResult<Py<PyAny>> {
-        self.listing(query(key, status, text, &also, before, limit), with_results)?.wait(py)
+        self.listing(query(key, status, text, also, before, limit), with_results)?.wait(py)
     }
 
     /// Await what `open_run` returns. For event loops: only the caller waits for the store.
@@ -501,19 +501,19 @@ impl RunManager {
     }
 
     /// Await what `run_records` returns.
-    #[pyo3(signature = (*, key=None, status=None, text=None, also=vec![], before=None, limit=100, with_results=true))]
+    #[pyo3(signature = (*, key=None, status=None, text=None, also=None, before=None, limit=100, with_results=true))]
     #[allow(clippy::too_many_arguments)]
     fn arun_records(
         &self,
         key: Option<String>,
         status: Option<Statuses>,
         text: Option<String>,
-        also: Vec<u64>,
+        also: Option<Vec<u64>>,
         before: Option<u64>,
         limit: usize,
         with_results: bool,
     ) -> PyResult<Awaitable> {
-        Ok(self.listing(query(key, status, text, &also, before, limit), with_results)?.awaited())
+        Ok(self.listing(query(key, status, text, also, before, limit), with_results)?.awaited())
     }
 
     // For the GenGlossary application

@@ -17,7 +17,7 @@ pub fn query(
     key: Option<String>,
     status: Option<Statuses>,
     text: Option<String>,
-    also: &[u64],
+    also: Option<Vec<u64>>,
     before: Option<u64>,
     limit: usize,
 ) -> Query {
@@ -26,6 +26,6 @@ pub fn query(
         Some(Statuses::One(status)) => vec![status],
         Some(Statuses::Several(statuses)) => statuses,
     };
-    let also = also.iter().copied().map(Fence).collect();
+    let also = also.unwrap_or_default().into_iter().map(Fence).collect();
     Query { key, statuses, text, also, before: before.map(Fence), limit }
 }

@@ -102,7 +102,7 @@ class Listing:
         at_a_time = min(_ROWS_AT_A_TIME, limit + 1)
         here = {run.run_id: run for run in self._runner.runs()}
         # Their names and messages are unknown to the store.
-        also = [run.fence for run in here.values() if which.takes(run)] if which.q else []
+        also = [run.fence for run in here.values() if which.takes(run)] if which.q else None
         taken, before, searched = _Taken(limit, readable), after, 0
         while True:
             rows = await self._runner.ahistory(
