@@ -19,7 +19,7 @@ use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
 use crate::core::{Fence, Payload, Port, RunManager, Seq};
 
-/// At least so long between two writes, unless much is waiting.
+/// At least so long from the beginning of a write to that of the next, unless much is waiting.
 pub(super) const WRITE_INTERVAL: Duration = Duration::from_millis(4);
 /// Between two looks for news while something is read or asked for.
 const BUSY_POLL: Duration = Duration::from_millis(5);

@@ -13,6 +13,8 @@ use crate::core::{Fence, Seq};
 
 /// So many events make the next write come at once.
 const BUSY_WRITE: usize = 256;
+/// Otherwise a store that takes its time is left to others for so long after each write.
+const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// Runs of which is written at once.
 const WRITTEN_AT_ONCE: usize = 64;
 /// How many runs are remembered whose end was stored last: as long as their managers keep finished runs, but so long at
@@ -47,6 +49,7 @@ impl Worker {
 
     /// Store what is new of the runs that are open here.
     pub(super) fn write(&mut self) {
+        let began = Instant::now();
         self.note_ready();
         let ready: Vec<Key> = self.owned.iter().filter(|(_, owned)| owned.is_ready).map(|(key, _)| *key).collect();
         let mut written = 0;
@@ -58,8 +61,9 @@ impl Worker {
             // After an outage there may be so much that it takes longer than others wait for a sign of life.
             self.keep_alive();
         }
-        let pause = if written >= BUSY_WRITE { Duration::ZERO } else { WRITE_INTERVAL };
-        self.next_write = Instant::now() + pause;
+        let now = Instant::now();
+        let next = (began + WRITE_INTERVAL).max(now + WRITE_PAUSE);
+        self.next_write = if written >= BUSY_WRITE { now } else { next };
     }
 
     /// Store what is new of these runs; returns how many events that were.
