@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use self::bell::{Bell, Heard};
-use self::following::Following;
+use self::following::{Following, READ_STEP};
 use self::parts::{Part, calls};
 pub use self::server::Address;
 use self::server::Server;
@@ -37,9 +37,8 @@ const KEEP_STEP: usize = 100;
 const DONE: &str = "0";
 /// Between two looks for what the bell may have missed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// Events in one answer, of which it is not known how large they are; and where those before tell.
+/// Events in one answer while it is not known how large they are.
 const FIRST_STEP: usize = 16;
-const READ_STEP: usize = 128;
 /// Records looked at in one call.
 const LIST_STEP: usize = 2000;
 /// Runs whose owners are looked for one by one.
