@@ -413,12 +413,17 @@ impl Source for Broken {
     }
 }
 
-#[test]
-fn what_a_reader_lacked_was_never_refused_when_the_thread_ended() {
+/// The engine of such a store, and what its disk waits for.
+fn broken(name: &str) -> (crossbeam_channel::Sender<()>, Engine) {
     let (unstick, stuck) = crossbeam_channel::bounded(1);
     let report = Box::new(|_: Level, _: &str| ());
     let manager = RunManager::new(limits(10, 1 << 20, 100, 1 << 20));
-    let engine = Engine::of("broken", manager, || Box::new(Broken(stuck)), report).unwrap();
+    (unstick, Engine::of(name, manager, || Box::new(Broken(stuck)), report).unwrap())
+}
+
+#[test]
+fn what_a_reader_lacked_was_never_refused_when_the_thread_ended() {
+    let (unstick, engine) = broken("broken");
     let (tell, told) = crossbeam_channel::unbounded();
     let request = || {
         let tell = tell.clone();
@@ -439,10 +444,7 @@ fn what_a_reader_lacked_was_never_refused_when_the_thread_ended() {
 
 #[test]
 fn questions_that_waited_when_the_thread_ended_had_no_answer() {
-    let (unstick, stuck) = crossbeam_channel::bounded(1);
-    let report = Box::new(|_: Level, _: &str| ());
-    let manager = RunManager::new(limits(10, 1 << 20, 100, 1 << 20));
-    let engine = Engine::of("broken too", manager, || Box::new(Broken(stuck)), report).unwrap();
+    let (unstick, engine) = broken("broken too");
     let waiting: Vec<_> = (0..3).map(|number| engine.find(RunId::Int(number), false)).collect();
     unstick.send(()).unwrap();
     let later = engine.find(RunId::Int(9), false);

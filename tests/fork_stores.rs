@@ -5,9 +5,8 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
-use common::{PATIENCE, limits};
+use common::stores::{Folder, ask};
+use common::{limits, wait_until};
 use genglossary_runs::core::{RunId, RunManager};
 use genglossary_runs::store::engine::{Closed, close_all};
 use genglossary_runs::store::sqlite::SqliteFile;
@@ -15,17 +14,13 @@ use genglossary_runs::store::{Engine, Level, Limits, connection};
 
 #[test]
 fn an_engine_that_started_after_all_were_closed_was_copied_open_by_the_fork() {
-    let path = std::env::temp_dir().join(format!("fork-stores-{}.db", std::process::id()));
+    let folder = Folder::new();
     let engine = |name: &str| {
         let manager = RunManager::new(limits(10, 1 << 20, 100, 1 << 20));
-        let source = || Box::new(SqliteFile::new(&path, Limits::default())) as Box<_>;
+        let source = || Box::new(SqliteFile::new(&folder.file(), Limits::default())) as Box<_>;
         Engine::of(name, manager, source, Box::new(|_: Level, _: &str| ())).unwrap()
     };
-    let find = |engine: &Engine| {
-        let answer = engine.find(RunId::Int(1), false);
-        answer.wait(Some(Instant::now() + PATIENCE));
-        assert!(matches!(answer.take(), Ok(Ok(None))));
-    };
+    let find = |engine: &Engine| assert!(matches!(ask(&engine.find(RunId::Int(1), false)), Ok(None)));
     assert!(Closed::check(None).is_none());
     let first = engine("first");
     find(&first);
@@ -46,12 +41,5 @@ fn an_engine_that_started_after_all_were_closed_was_copied_open_by_the_fork() {
     find(&first);
     find(&second);
     drop((first, second));
-    let deadline = Instant::now() + PATIENCE;
-    while connection::any_is_open() {
-        assert!(Instant::now() < deadline, "a connection stays open");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
-    }
+    wait_until("no connection is open", || !connection::any_is_open());
 }

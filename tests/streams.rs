@@ -9,9 +9,9 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{BEGINNING, PATIENCE, manager, payload, publish, subscribe};
+use common::{BEGINNING, PATIENCE, manager, payload, publish, subscribe, wait_until};
 use genglossary_runs::core::RunIdRef::Int;
 use genglossary_runs::core::RunManager;
 use genglossary_runs::host::streams::{Group, Options, Stats, drain, hand_over};
@@ -39,14 +39,6 @@ fn all(mut client: UnixStream) -> String {
     text
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn every_client_gets_the_run_in_the_chunked_coding() {
     let _alone = alone();
@@ -62,7 +54,7 @@ fn every_client_gets_the_run_in_the_chunked_coding() {
         assert_eq!(data, ["a", "b", "c", "end"]);
         assert!(text.ends_with("\r\n0\r\n\r\n"));
     }
-    wait_until(|| group.open() == 0);
+    wait_until("all streams have ended", || group.open() == 0);
     assert_eq!(manager.stats().subscribers, 0);
 }
 
@@ -75,10 +67,10 @@ fn a_drained_client_is_told_when_to_come_back() {
     let drained = client(&manager, &group, OPTIONS);
     drain(&group, PATIENCE);
     assert_eq!(all(drained), "c\r\nretry: 1234\n\r\n0\r\n\r\n");
-    wait_until(|| group.open() == 0);
+    wait_until("all streams have ended", || group.open() == 0);
     assert_eq!(stays.open(), 1);
     drop(kept);
-    wait_until(|| stays.open() == 0);
+    wait_until("the other streams have ended", || stays.open() == 0);
 }
 
 #[test]
@@ -90,7 +82,7 @@ fn a_silent_run_gives_heartbeats_and_a_client_that_leaves_is_noticed() {
     client.read_exact(&mut beats).unwrap();
     assert_eq!(&beats, "c\r\n: keepalive\n\r\n".repeat(3).as_bytes());
     drop(client);
-    wait_until(|| group.open() == 0 && manager.stats().subscribers == 0);
+    wait_until("the client is forgotten", || group.open() == 0 && manager.stats().subscribers == 0);
 }
 
 #[test]
@@ -101,7 +93,7 @@ fn a_client_that_takes_nothing_is_dropped_and_counted() {
     manager.open(Int(1)).unwrap();
     let _client = client(&manager, &group, Options { send_timeout: Duration::from_millis(50), ..OPTIONS });
     publish(&manager, 1, &["x".repeat(8 << 20).as_str()]);
-    wait_until(|| group.open() == 0);
+    wait_until("the client is dropped", || group.open() == 0 && Stats::now().stalled == 0);
     assert_eq!((Stats::now().dropped, Stats::now().stalled), (before + 1, 0));
     assert_eq!(manager.stats().subscribers, 0);
 }

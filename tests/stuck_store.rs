@@ -4,9 +4,7 @@
 
 mod common;
 
-use std::time::Instant;
-
-use common::{PATIENCE, manager};
+use common::{manager, wait_until};
 use genglossary_runs::core::RunId;
 use genglossary_runs::store::engine::{check_process, close_all};
 use genglossary_runs::store::{Engine, Error, Source, Store, Wake};
@@ -25,11 +23,9 @@ impl Source for Stuck {
 fn a_child_took_a_store_for_closed_that_could_not_even_be_asked_to_close() {
     let (unstick, stuck) = crossbeam_channel::bounded(0);
     let engine = Engine::of("stuck", manager(10), || Box::new(Stuck(stuck)), Box::new(|_, _| ())).unwrap();
-    // Until the engine can be asked nothing more.
-    let deadline = Instant::now() + PATIENCE;
-    while !matches!(engine.find(RunId::Int(1), false).take(), Ok(Err(_))) {
-        assert!(Instant::now() < deadline);
-    }
+    wait_until("the engine can be asked nothing more", || {
+        matches!(engine.find(RunId::Int(1), false).take(), Ok(Err(_)))
+    });
     let closed = close_all();
     assert!(check_process().is_ok());
     closed.enter_child();
