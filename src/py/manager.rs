@@ -1,16 +1,20 @@
-//! `RunManager`.
+//! `RunManager` as Python sees it: signatures and documentation.
+//!
+//! `arguments.rs` reads what the methods are given, `stored.rs` has what those do that may have to ask a store, and
+//! `fork.rs` what a child has of a manager. First come the methods of any manager, then those that need a store, then the
+//! forms to be awaited, then what the GenGlossary application needs.
 
 use arrayvec::ArrayString;
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use super::arguments::{Statuses, limit, query, seconds};
 use super::awaitable::{Awaitable, Wish};
 use super::cancel::CancelEvent;
 use super::fork::PerProcess;
 use super::json;
-use super::query::{Statuses, query};
 use super::run_id::{self, AnyRun, NewRun};
 use super::store::Link;
 use super::subscription::Subscription;
@@ -82,22 +86,6 @@ impl RunManager {
 
     pub fn encode(&self, name: Option<EventName<'_>>, event: &Bound<'_, PyAny>) -> PyResult<Payload> {
         json::encode(name, event, self.default.as_ref().map(|default| default.bind(event.py())))
-    }
-}
-
-/// An integer; a negative one, which every limit refuses, if it is too large.
-fn limit(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    match value.extract::<i64>() {
-        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(i64::MIN),
-        number => number,
-    }
-}
-
-/// A number of seconds, infinite if it is too large for a float.
-fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    match value.extract::<f64>() {
-        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
-        number => number,
     }
 }
 
@@ -420,6 +408,21 @@ impl RunManager {
         self.listing(query(key, status, text, also, before, limit), with_results)?.wait(py)
     }
 
+    /// Whether the run is open in this process, and no other has taken this one for dead. Waits for the store.
+    ///
+    /// With a `RedisStore` this holds for its `lease` from now on. Ask before writing what must not be written twice.
+    ///
+    /// Args:
+    ///     run_id: the run.
+    ///
+    /// Raises:
+    ///     StoreError: the store cannot be used.
+    fn owns_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
+        self.claiming(py, &run_id)?.wait(py)
+    }
+
+    // To be awaited
+
     /// Await what `open_run` returns. For event loops: only the caller waits for the store.
     #[pyo3(signature = (run_id, *, key=None))]
     fn aopen_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Awaitable> {
@@ -474,19 +477,6 @@ impl RunManager {
         must_exist: bool,
     ) -> PyResult<Awaitable> {
         Ok(self.subscribing(run_id, after.as_ref(), must_exist)?.awaited())
-    }
-
-    /// Whether the run is open in this process, and no other has taken this one for dead. Waits for the store.
-    ///
-    /// With a `RedisStore` this holds for its `lease` from now on. Ask before writing what must not be written twice.
-    ///
-    /// Args:
-    ///     run_id: the run.
-    ///
-    /// Raises:
-    ///     StoreError: the store cannot be used.
-    fn owns_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
-        self.claiming(py, &run_id)?.wait(py)
     }
 
     /// Await what `owns_run` returns.

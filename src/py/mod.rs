@@ -1,5 +1,6 @@
 //! The binding: thin, one file a class.
 
+mod arguments;
 mod asked;
 mod awaitable;
 mod cancel;
@@ -16,7 +17,6 @@ mod native;
 mod once;
 mod owner;
 mod place;
-mod query;
 mod reader;
 mod redis_store;
 mod run_id;

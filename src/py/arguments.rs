@@ -1,9 +1,26 @@
-//! What a list of records is asked for.
+//! What `RunManager`'s methods are given, as the core and the store take it.
 
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
 use crate::core::Fence;
 use crate::store::Query;
+
+/// An integer; a negative one, which every limit refuses, if it is too large.
+pub fn limit(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    match value.extract::<i64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(i64::MIN),
+        number => number,
+    }
+}
+
+/// A number of seconds, infinite if it is too large for a float.
+pub fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match value.extract::<f64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
+        number => number,
+    }
+}
 
 /// One status, or several.
 #[derive(FromPyObject)]
