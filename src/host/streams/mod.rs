@@ -1,10 +1,11 @@
-//! Streams of runs to clients, written by one thread that knows nothing of Python.
+//! Streams of runs to clients, written by threads that know nothing of Python.
 //!
 //! A server starts a response as always. Then a duplicate of its socket is handed over ([`hand_over`]), with a cursor on
-//! the run; the server forgets the connection, and the thread writes what the run publishes until the run ends, the
+//! the run; the server forgets the connection, and a thread writes what the run publishes until the run ends, the
 //! client leaves or takes nothing for too long, or the group it belongs to is drained.
 //!
-//! The thread starts with the first stream and ends with the last. A run wakes it through one [`Port`], once a burst.
+//! One thread starts with the first stream; while there are thousands, one a core at most ([`Threads`]). Each ends with its
+//! last stream. A run wakes a thread through one [`Port`], once a burst.
 //!
 //! # Readiness and sending
 //!
@@ -17,10 +18,10 @@
 //!
 //! # Locks and forks
 //!
-//! The table of connections is behind a lock so that the child of a fork can close what it inherits
+//! Each thread's table of connections is behind a lock so that the child of a fork can close what it inherits
 //! ([`close_in_child`]). The thread holds it for some tens of sends at a time, and never while it sleeps. Lock order:
-//! `Hub.table`, or `HUB`; then `Hub.arrivals`; then the core's. Other readers that this wakes are woken when it is unlocked
-//! ([`once_unlocked`](crate::core::fork::once_unlocked)).
+//! `Hub.table`, or `THREADS`; then `Hub.arrivals`; then the core's. Other readers that this wakes are woken when it is
+//! unlocked ([`once_unlocked`](crate::core::fork::once_unlocked)).
 
 mod coding;
 mod connection;
@@ -32,6 +33,7 @@ mod ring;
 mod stats;
 mod table;
 mod thread;
+mod threads;
 mod timers;
 
 use std::io;
@@ -44,13 +46,13 @@ use std::time::{Duration, Instant};
 use connection::Connection;
 pub use stats::Stats;
 use stats::TAKEN;
-use thread::Hub;
+use threads::Threads;
 
 use crate::core::Subscription;
 use crate::core::sync::Mutex;
 
-/// The thread of this process, while there is one.
-static HUB: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
+/// The threads of this process.
+static THREADS: Mutex<Threads> = Mutex::new(Threads::new());
 
 /// How a stream behaves.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +82,7 @@ impl Group {
 ///
 /// # Errors
 ///
-/// The descriptor is no socket, or there is no memory or descriptor left for the thread. Nothing has been sent.
+/// The descriptor is no socket, or there is no memory or descriptor left for a thread. Nothing has been sent.
 pub fn hand_over(
     socket: OwnedFd,
     subscription: Arc<Subscription>,
@@ -91,13 +93,10 @@ pub fn hand_over(
     socket.set_nonblocking(true)?;
     // A socket of another kind has no such option, and needs none.
     let _ = socket.set_nodelay(true);
-    let mut running = HUB.lock();
-    let hub = match &*running {
-        Some(hub) => hub,
-        None => running.insert(Hub::start()?),
-    };
+    let mut threads = THREADS.lock();
+    let hub = threads.choose()?;
     let connection = Connection::new(mio::net::TcpStream::from_std(socket), subscription, options, group.clone());
-    // The thread does not end while `HUB` is locked.
+    // The thread does not end while `THREADS` is locked.
     let mut arrivals = hub.arrivals.lock();
     arrivals.connections.push(connection);
     let are_awaited = std::mem::replace(&mut arrivals.are_awaited, true);
@@ -111,8 +110,9 @@ pub fn hand_over(
 
 /// End the streams of `group`, with a hint when to come back; drop clients that take longer than `grace`.
 pub fn drain(group: &Arc<Group>, grace: Duration) {
-    let hub = HUB.lock().clone();
-    if let (Some(hub), Some(cutoff)) = (hub, Instant::now().checked_add(grace)) {
+    let Some(cutoff) = Instant::now().checked_add(grace) else { return };
+    let hubs = THREADS.lock().all();
+    for hub in hubs {
         hub.arrivals.lock().drains.push((group.clone(), cutoff));
         hub.wake();
     }
@@ -120,9 +120,7 @@ pub fn drain(group: &Arc<Group>, grace: Duration) {
 
 /// Close the parent's sockets without sending anything. Call it in the child of each fork.
 pub fn close_in_child() {
-    // The gate kept the thread from these locks while the process was copied.
-    let hub = HUB.lock().take();
-    if let Some(hub) = hub {
-        hub.close();
-    }
+    // The gate kept the threads from these locks while the process was copied.
+    let hubs = THREADS.lock().take();
+    hubs.iter().for_each(|hub| hub.close());
 }

@@ -17,7 +17,7 @@ use super::ring::Ring;
 use super::timers::Timers;
 use crate::core::{Epoch, Key, Port};
 
-/// Every connection of this process.
+/// The connections of a thread.
 #[derive(Default)]
 pub struct Table {
     connections: Slab<Connection>,
@@ -46,8 +46,8 @@ pub struct Tools {
 }
 
 impl Table {
-    pub fn is_empty(&self) -> bool {
-        self.connections.is_empty()
+    pub fn len(&self) -> usize {
+        self.connections.len()
     }
 
     /// When to look again if nothing happens.

@@ -1,7 +1,8 @@
-//! The thread: sleep until something happens, then look at the connections that it concerns.
+//! A thread: sleep until something happens, then look at the connections that it concerns.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::coding::Coder;
 use super::connection::Connection;
 use super::ring::{ENTRIES, Ring};
 use super::table::{Table, Tools};
-use super::{Group, HUB};
+use super::{Group, THREADS};
 use crate::core::Port;
 use crate::core::fork::detached;
 use crate::core::sync::Mutex;
@@ -30,6 +31,8 @@ const GATHER: Duration = Duration::from_millis(1);
 pub struct Hub {
     pub arrivals: Mutex<Arrivals>,
     table: Mutex<Table>,
+    /// How many connections are in the table, but for those that have left since the thread last looked.
+    held: AtomicUsize,
     waker: Arc<Waker>,
 }
 
@@ -56,13 +59,19 @@ impl Hub {
                 let _ = waker.wake();
             }
         }));
-        let hub = Arc::new(Self { arrivals: Mutex::default(), table: Mutex::default(), waker });
+        let hub =
+            Arc::new(Self { arrivals: Mutex::default(), table: Mutex::default(), held: AtomicUsize::new(0), waker });
         let tools = Tools { registry, port: Arc::new(port), coder: Coder::new(), ring: Ring::new() };
         let shared = hub.clone();
         thread::Builder::new()
             .name("genglossary-streams".to_owned())
             .spawn(move || detached(|| shared.run(poll, tools)))?;
         Ok(hub)
+    }
+
+    /// About how many connections the thread has, those included that it has yet to take in.
+    pub fn load(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + self.arrivals.lock().connections.len()
     }
 
     /// Have the thread look at what has arrived.
@@ -95,9 +104,10 @@ impl Hub {
             if more_may_come {
                 timeout = Some(timeout.map_or(GATHER, |timeout| timeout.min(GATHER)));
             }
-            let is_empty = table.is_empty();
+            let held = table.len();
+            self.held.store(held, Ordering::Relaxed);
             drop(table);
-            if is_empty && self.ends() {
+            if held == 0 && self.ends() {
                 return;
             }
         }
@@ -110,6 +120,7 @@ impl Hub {
         let mut table = self.table.lock();
         let mut shared = self.arrivals.lock();
         let arrivals = std::mem::take(&mut *shared);
+        self.held.fetch_add(arrivals.connections.len(), Ordering::Relaxed);
         let more_may_come = !arrivals.connections.is_empty();
         shared.are_awaited = more_may_come;
         drop(shared);
@@ -126,10 +137,10 @@ impl Hub {
 
     /// Whether the thread may end: nobody can have handed over another stream.
     fn ends(self: &Arc<Self>) -> bool {
-        let mut running = HUB.lock();
+        let mut threads = THREADS.lock();
         let idle = self.arrivals.lock().connections.is_empty();
-        if idle && running.as_ref().is_some_and(|hub| Arc::ptr_eq(hub, self)) {
-            *running = None;
+        if idle {
+            threads.remove(self);
         }
         idle
     }

@@ -19,6 +19,7 @@ import pytest
 from core.support import DEADLINE, wait_until
 from fastapi import BackgroundTasks, FastAPI, Request, Response
 from genglossary_runs import RunManager
+from genglossary_runs._core import StreamGroup
 from genglossary_runs.sse import RunStream, run_stream, stats
 from genglossary_runs.sse.handoff import HandOff
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -414,6 +415,35 @@ def test_the_thread_starts_with_the_first_stream_and_ends_with_the_last(manager:
         wait_until(lambda: threads() == 0)
 
 
+def test_thousands_of_streams_are_shared_among_threads(manager: RunManager) -> None:
+    """There are as many as cores at most. Each stream gets what is published, and is drained; no thread stays."""
+    streams = 2 * 2048 + 1
+    cores = len(os.sched_getaffinity(0))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 10_000), limits[1]))
+    group, clients = StreamGroup(), []
+    try:
+        for _ in range(streams):
+            ours, theirs = socket.socketpair()
+            clients.append(theirs)
+            with ours:
+                group.add(ours.fileno(), manager.subscribe(1), heartbeat=None, send_timeout=DEADLINE, retry=0)
+        wait_until(lambda: min(2, cores) <= threads() <= min(3, cores))
+        manager.publish(1, log(0))
+        for client in clients:
+            client.settimeout(DEADLINE)
+            assert b'"n":0' in client.recv(4096)
+        group.drain(DEADLINE)
+        for client in clients:
+            assert client.recv(4096).endswith(b"0\r\n\r\n")
+        wait_until(lambda: group.open == 0)
+    finally:
+        for client in clients:
+            client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: threads() == 0)
+
+
 def test_a_descriptor_that_is_used_again_is_another_connection(manager: RunManager, serve: Serve) -> None:
     """The server closes its own, whose number the next connection gets."""
     site = serve()
@@ -587,6 +617,7 @@ import os, socket
 from pathlib import Path
 from genglossary_runs import RunManager
 from genglossary_runs._core import StreamGroup
+from genglossary_runs._core import StreamGroup
 manager, group = RunManager(history=1000), StreamGroup()
 manager.open_run(1)
 pairs = [socket.socketpair() for _ in range(200)]
@@ -628,6 +659,7 @@ def test_a_stream_that_wakes_a_loop_through_python_does_not_hang_a_fork() -> Non
     program = """
 import asyncio, os, socket, threading
 from genglossary_runs import RunManager
+from genglossary_runs._core import StreamGroup
 from genglossary_runs._core import StreamGroup
 
 class WithoutAddReader(asyncio.SelectorEventLoop):
