@@ -33,6 +33,14 @@ class RunHandler(logging.Handler):
         # wait for a thread that waits for the run.
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit the record, unless a filter refuses it. Returns whether none did."""
+        # As the one of `logging`, without the lock, which that one takes itself from CPython 3.13 on.
+        found = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record, unless it is created outside a run."""
         context = current_run()

@@ -57,6 +57,16 @@ def test_the_handler_formats_and_filters(runner: Runner, manager: RunManager, ha
     assert messages_of(manager, ended(runner.start(work))) == ["<this>"]
 
 
+def test_logging_took_the_lock_that_a_handler_of_runs_has_none_of(
+    runner: Runner, manager: RunManager, handler: RunHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython 3.13 enters the lock of a handler without asking whether it has one."""
+    monkeypatch.setattr(handler, "lock", object())
+    handler.addFilter(lambda record: record)  # type: ignore[arg-type, return-value]
+    run = ended(runner.start(lambda context: logger.info("heard")))
+    assert (run.error, messages_of(manager, run)) == (None, ["heard"])
+
+
 def test_each_run_has_its_own(runner: Runner, manager: RunManager) -> None:
     together = threading.Barrier(5)
 
