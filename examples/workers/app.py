@@ -6,7 +6,8 @@
 Open http://127.0.0.1:8000/runs/ and start a run, which takes half a minute. Whichever worker answers, the page shows
 its log; a second start is refused with 409 by both. Stop the server with Ctrl-C while it runs, start it again, and the
 page says how the run ended. RUNS_STORE names the store: a file, by default `runs.db` in the working folder, or the URL
-of a Redis server, such as redis://127.0.0.1:6379, over which the workers may be on many hosts.
+of a Redis server, such as redis://127.0.0.1:6379, over which the workers may be on many hosts. RUNS_HOSTS names the
+hosts, with spaces between, by which browsers may reach the page, besides localhost and IP addresses.
 """
 
 import os
@@ -53,7 +54,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
-app.mount("/runs", console(runner, start=start))
+app.mount("/runs", console(runner, start=start, hosts=os.environ.get("RUNS_HOSTS", "").split()))
 
 
 @app.get("/process")

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,22 @@ def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     with Site(module.app) as site:
         yield module, site
     monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.mark.parametrize("name", ["runs.example", "other.example"])
+def test_the_pods_answered_to_no_name_that_the_ingress_passes_on(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8")
+    assert "- host: runs.example\n" in text
+    (hosts,) = re.findall(r"\{name: RUNS_HOSTS, value: (.*)\}", text)
+    monkeypatch.setenv("RUNS_HOSTS", hosts)
+    monkeypatch.setenv("RUNS_STORE", str(tmp_path / "runs.db"))
+    monkeypatch.delitem(sys.modules, "workers.app", raising=False)
+    with Site(importlib.import_module("workers.app").app) as site:
+        answer = site.client.get("/runs/api/runs", headers={"Host": name})
+    monkeypatch.delitem(sys.modules, "workers.app", raising=False)
+    assert answer.status_code == (200 if name == "runs.example" else 403)
 
 
 @pytest.mark.parametrize("served", ["minimal"], indirect=True)

@@ -38,12 +38,13 @@ def publish(count: int, size: int = 0) -> None:
 
 @app.get("/state")
 async def state(request: Request) -> dict[str, int]:
-    """Which process answers, and on which connection; and its streams."""
+    """Which process answers, on which connection and as which port of its host; and its streams."""
     assert request.client is not None
     counts = stats()
     return {
         "process": os.getpid(),
         "connection": request.client.port,
+        "port": request.url.port or 80,
         "handed_over": counts["handed_over"],
         "asgi": counts["asgi"],
         "subscribers": manager.stats()["subscribers"],

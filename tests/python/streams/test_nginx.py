@@ -104,6 +104,11 @@ def test_each_event_arrives_without_another_after_it(server: Command, proxy: Com
             stream.receive_until(lambda stream, count=count: len(stream.events) == count)
 
 
+def test_the_port_that_the_browser_asked_at_is_passed_on(proxy: Command) -> None:
+    """Without it, what a page of this very server sent was another site's to `console`."""
+    assert proxy.state()["port"] == proxy.port
+
+
 def test_a_stream_takes_a_kept_connection_and_leaves_others_alone(server: Command, proxy: Command) -> None:
     kept = proxy.state()["connection"]
     assert proxy.state()["connection"] == kept
