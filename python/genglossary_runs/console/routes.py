@@ -85,7 +85,9 @@ def router(
     access, listing = Access(allow), Listing(runner)
     routes = APIRouter(tags=["runs"])
     if start is not None:
-        starts = Starts(runner, start, access, keys=idempotency_keys, key_age=idempotency_age, max_queued=max_queued)
+        starts = Starts(
+            runner, start, access, listing, keys=idempotency_keys, key_age=idempotency_age, max_queued=max_queued
+        )
         _add_start(routes, access, starts, max_body)
     _add_lists(routes, runner, access, listing)
     # An id may have slashes in it, so what asks for a part of a run comes before what asks for the run.

@@ -22,8 +22,9 @@ from genglossary_runs.errors import AlreadyRunningError, RunExistsError, RunnerS
 from genglossary_runs.runner import Run, Runner
 
 from .access import Access, call
+from .listing import Listing
 from .models import StartRefusal
-from .records import queue_positions, record_of
+from .records import Row
 
 Start: TypeAlias = Callable[[Request, dict[str, Any]], Run | Awaitable[Run]]
 """Starts a run for a request, from its body."""
@@ -45,7 +46,15 @@ class Starts:
     """Starts runs, and remembers the answers of this process by their keys."""
 
     def __init__(
-        self, runner: Runner, start: Start, access: Access, *, keys: int, key_age: float, max_queued: int | None
+        self,
+        runner: Runner,
+        start: Start,
+        access: Access,
+        listing: Listing,
+        *,
+        keys: int,
+        key_age: float,
+        max_queued: int | None,
     ) -> None:
         """Make it.
 
@@ -53,11 +62,12 @@ class Starts:
             runner: the runner of the runs that `start` starts.
             start: the application's.
             access: says which runs a request may be shown that it did not start.
+            listing: shows runs.
             keys: how many keys are remembered; the oldest are forgotten first.
             key_age: seconds for which they are.
             max_queued: runs that may wait for their turn; at this number starts are refused with 429.
         """
-        self._runner, self._start, self._access = runner, start, access
+        self._runner, self._start, self._access, self._listing = runner, start, access, listing
         self._most_keys, self._key_age, self._max_queued = keys, key_age, max_queued
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
 
@@ -87,23 +97,29 @@ class Starts:
         if self._max_queued is not None and len(self._runner.queued()) >= self._max_queued:
             return _refused(429, f"{self._max_queued} runs are waiting for their turn", retry=True)
         try:
-            run = await call(self._start, request, body)
-        except (RunExistsError, AlreadyRunningError) as error:
-            run_id = None if error.run_id is None else str(error.run_id)
-            if run_id is not None and not await self._access.allows(request, "read", run_id):
-                return _refused(409, "A run that you may not read is in the way")
-            # The application makes ids of keys: another process may have started it for an earlier request.
-            if attempt is None or error.run is None or isinstance(error, AlreadyRunningError):
-                return _refused(409, str(error), run_id=run_id)
-            run = error.run
+            return await self._begin_now(request, body, attempt)
         except RunnerShutDownError:
             return _refused(503, "The server is stopping and starts no more runs", retry=True)
         except StoreError as error:
             return _refused(503, str(error), retry=True)
-        content = record_of(run, position=queue_positions(self._runner).get(run.run_id)).model_dump_json().encode()
+
+    async def _begin_now(self, request: Request, body: dict[str, Any], attempt: _Attempt | None) -> Response:
+        try:
+            row: Row = await call(self._start, request, body)
+        except (RunExistsError, AlreadyRunningError) as error:
+            run_id = None if error.run_id is None else str(error.run_id)
+            if run_id is not None and not await self._access.allows(request, "read", run_id):
+                return _refused(409, "A run that you may not read is in the way")
+            # The application makes ids of keys: an earlier request may have started it, perhaps in another process.
+            repeats = attempt is not None and isinstance(error, RunExistsError)
+            earlier = await self._listing.find(run_id) if repeats and run_id is not None else None
+            if earlier is None:
+                return _refused(409, str(error), run_id=run_id)
+            row = earlier
+        content = (await self._listing.show(row)).model_dump_json().encode()
         if attempt is not None:
-            attempt.run_id, attempt.content = str(run.run_id), content
-        return _started(str(run.run_id), content)
+            attempt.run_id, attempt.content = str(row.run_id), content
+        return _started(str(row.run_id), content)
 
     def _settle(self, begun: asyncio.Task[Response], key: str, attempt: _Attempt) -> None:
         if not begun.cancelled():

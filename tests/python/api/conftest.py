@@ -45,9 +45,10 @@ def gate() -> Iterator[Gate]:
 
 @dataclass
 class Side:
-    """A runner, and the API that is asked about its runs."""
+    """A runner, and the API that is asked about its runs, of this runner or another."""
 
     runner: Runner
+    asked: Runner
     client: Client
     is_elsewhere: bool
 
@@ -67,6 +68,6 @@ async def side(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             if which == "elsewhere":
                 asked = Runner(place.manager())
         client = Client(make_app(asked))
-        yield Side(runner, client, which == "elsewhere")
+        yield Side(runner, asked, client, which == "elsewhere")
         await client.http.aclose()
         assert runner.shutdown(DEADLINE)

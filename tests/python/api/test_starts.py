@@ -12,7 +12,9 @@ from genglossary_runs import RunManager, StoreError
 from genglossary_runs.console import router
 from genglossary_runs.runner import Run, RunContext, Runner
 from runner.support import Gate
+from stores.kinds import KINDS
 
+from .conftest import Side
 from .support import DEADLINE, Client, make_app, until
 
 
@@ -141,6 +143,20 @@ async def test_ids_made_of_keys_start_one_run_over_all_processes(runner: Runner)
     async with serving(runner, start) as one, serving(runner, start) as other:
         first = await one.post("/runs", {}, key="key")
         assert (await other.post("/runs", {}, key="key"))["id"] == first["id"]
+
+
+@pytest.mark.parametrize("side", [f"{kind}-elsewhere" for kind in KINDS], indirect=True)
+async def test_a_retry_that_reached_another_process_was_refused(side: Side, gate: Gate) -> None:
+    def start_in(runner: Runner) -> Any:
+        return lambda request, body: runner.start(gate, run_id=request.headers["idempotency-key"])
+
+    async with serving(side.runner, start_in(side.runner)) as one, serving(side.asked, start_in(side.asked)) as other:
+        first = await one.post("/runs", {}, key="key")
+        again = await other.post("/runs", {}, key="key")
+        assert (again["id"], again["status"]) == (first["id"], "running")
+        assert await other.post("/runs", {}, key="key") == again
+    assert side.asked.runs() == []
+    gate.opened.set()
 
 
 async def test_a_key_does_not_show_a_run_that_may_not_be_read(runner: Runner) -> None:
