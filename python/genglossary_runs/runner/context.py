@@ -53,6 +53,8 @@ class RunContext:
         self, manager: RunManager, run_id: int | str, cancel_event: CancelEvent, *, progress_interval: float = 0.1
     ) -> None:
         self._manager = manager
+        # The run is open here or has ended, so a store has nothing to say about its messages, nor about `_NOWHERE`.
+        self._here = manager.without_store()
         self._generation = generation()
         self._noted: set[str] = set()
         self._complaints: deque[str] = deque()
@@ -231,13 +233,13 @@ class RunContext:
 
     def _publish(self, event: dict[str, Any]) -> None:
         try:
-            self._manager.publish(self.run_id, event)
+            self._here.publish(self.run_id, event)
         except Exception:
-            self._manager.publish(self.run_id, {name: self._writable(name, value) for name, value in event.items()})
+            self._here.publish(self.run_id, {name: self._writable(name, value) for name, value in event.items()})
 
     def _writable(self, name: str, value: Any) -> Any:
         try:
-            self._manager.publish(_NOWHERE, {name: value})
+            self._here.publish(_NOWHERE, {name: value})
         except Exception as error:
             self._note(name, f"cannot be written ({text_of(error)}), and its repr was")
             return short_repr(value)

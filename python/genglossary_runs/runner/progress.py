@@ -46,9 +46,11 @@ class Outlet:
         self.closed = False
 
     def send(self, event: Event) -> None:
-        """Publish an event after the progress that came before it."""
-        self.flush()
-        self._publish(event)
+        """Publish an event after the progress that came before it; drop it after the end of the run."""
+        with self.lock:
+            if not self.closed:
+                self.flush()
+                self._publish(event)
 
     def progress(self, event: Event, *, now: bool = False) -> None:
         """Publish progress, now or as soon as the interval has passed; newer progress replaces it meanwhile."""
@@ -89,12 +91,14 @@ class Outlet:
         self._published()
 
     def close(self) -> None:
-        """Publish what is held back, and take no more progress."""
+        """Publish what is held back, and take nothing more."""
         with self.lock:
-            self.flush()
-            self.closed = True
-            if self._scheduled:
-                _flusher.forget(self)
+            try:
+                self.flush()
+            finally:
+                self.closed = True
+                if self._scheduled:
+                    _flusher.forget(self)
 
     def _schedule(self) -> None:
         self._scheduled = _flusher.schedule(self._next, self)

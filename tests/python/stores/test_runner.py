@@ -1,11 +1,17 @@
 """A runner whose manager has a store: records outlive the process, keys are unique, cancels reach all."""
 
+import asyncio
+import signal
 import threading
+from collections.abc import Callable, Iterator
 
 import pytest
-from genglossary_runs.runner import AlreadyRunningError, RunContext, RunExistsError, Runner
+from genglossary_runs import RedisStore, RunManager
+from genglossary_runs.runner import AlreadyRunningError, Run, RunContext, RunExistsError, Runner
+from runner.support import Gate, ended
 
-from .support import INTERRUPTED, Place, Refused, read_to_end, wait_until
+from .servers import RedisServer
+from .support import DEADLINE, INTERRUPTED, Place, Refused, read_to_end, wait_until
 
 
 def test_a_record_outlives_the_run(place: Place) -> None:
@@ -157,3 +163,63 @@ def test_a_run_whose_process_was_killed_has_failed(place: Place) -> None:
     found = runner.find(7)
     assert found is not None
     assert (found.status, found.error) == ("failed", INTERRUPTED)
+
+
+# While the store is away
+
+
+class Away:
+    """A run that has begun, on a store that has stopped answering since."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.gate = Gate()
+        self.contexts: list[RunContext] = []
+        self.runner = Runner(RunManager(store=RedisStore(server.url)))
+        self.run: Run = self.runner.start(self.work)
+        assert self.gate.entered.wait(DEADLINE)
+        server.signal(signal.SIGSTOP)
+
+    def work(self, context: RunContext) -> None:
+        self.contexts.append(context)
+        self.gate(context)
+        context.log("odd", pages=[1, 2], value=object())
+
+
+@pytest.fixture
+def away(redis_server: Callable[..., RedisServer]) -> Iterator[Away]:
+    server = redis_server()
+    away = Away(server)
+    yield away
+    away.gate.opened.set()
+    server.signal(signal.SIGCONT)
+    # Or what is not stored would keep the process from ending.
+    wait_until(lambda: away.runner.manager.stats()["store"]["owned_runs"] == 0)
+
+
+def test_an_odd_value_and_a_late_message_waited_for_the_store(away: Away) -> None:
+    """Each field of the message waited, and became its repr; the late message raised."""
+    reader = away.run.events()
+    away.gate.opened.set()
+    ended(away.run)
+    away.contexts[0].log("late")
+    away.contexts[0].progress(1, 2)
+    odd, terminal = [event for _, event in read_to_end(reader)]
+    assert (odd["message"], odd["pages"], odd["value"][:7]) == ("odd", [1, 2], "<object")
+    assert terminal["status"] == "completed"
+
+
+def test_a_cancel_of_a_run_that_has_ended_asked_the_store(away: Away) -> None:
+    """In a shutdown it kept the other runs from being cancelled, and on an event loop it blocked that."""
+    away.gate.opened.set()
+    ended(away.run)
+    assert not away.run.cancel()
+
+    async def cancel() -> bool:
+        cancelling = asyncio.ensure_future(away.runner.acancel(away.run.run_id))
+        await asyncio.sleep(0)
+        assert not cancelling.done()
+        cancelling.cancel()
+        return True
+
+    assert asyncio.run(cancel())
+    assert away.runner.shutdown(DEADLINE)
