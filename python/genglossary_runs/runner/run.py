@@ -94,7 +94,11 @@ class Run:
     def cancel(self) -> bool:
         """Ask the work to stop. A queued run ends at once. Returns whether it had not ended yet."""
         self._check_process()
-        return self._context._manager.cancel_run(self.run_id)
+        # Not by the manager: it would ask a store about a run that has ended, or cancel a newer one of this id.
+        if self.terminal_event is not None:
+            return False
+        self._context.cancel_event.set()
+        return True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run: its outcome is set, and the manager's active runs have nothing left of it.

@@ -241,18 +241,22 @@ class Runner(Records):
     def cancel(self, run_id: RunId) -> bool:
         """Ask the run's work to stop. Returns whether there is such a run and it had not ended yet.
 
-        With a store the run may be in any process; for a run of another process this waits for the store.
+        With a store the run may be in any process; unless it is active in this one, this waits for the store.
+
+        Raises:
+            StoreError: the store cannot be used.
         """
         run = self.get(run_id)
-        if run is None and self.manager.store is not None:
-            return self.manager.cancel_run(run_id)
-        return run is not None and run.cancel()
+        if run is not None and run.cancel():
+            return True
+        return self.manager.store is not None and self.manager.cancel_run(run_id)
 
     async def acancel(self, run_id: RunId) -> bool:
         """Do the same as `cancel`, on an event loop."""
-        if self.get(run_id) is None and self.manager.store is not None:
-            return await self.manager.acancel_run(run_id)
-        return self.cancel(run_id)
+        run = self.get(run_id)
+        if run is not None and run.cancel():
+            return True
+        return self.manager.store is not None and await self.manager.acancel_run(run_id)
 
     def observe(self, observer: Observer) -> None:
         """Tell an observer of each run that begins or ends from now on."""

@@ -43,7 +43,8 @@ class StoredRun:
 
     def cancel(self) -> bool:
         """Ask the work to stop, in whichever process it is. Returns whether the run had not ended yet."""
-        return self._manager.cancel_run(self.run_id)
+        # An id may have a newer life, which this is not.
+        return self.finished_at is None and self._manager.cancel_run(self.run_id)
 
     def events(self, after: str | None = "0") -> Subscription:
         """Make a reader of the run's events; see `RunManager.subscribe`."""

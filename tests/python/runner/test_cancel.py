@@ -9,7 +9,7 @@ import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.runner import RunCancelledError, RunContext, Runner
 
-from .support import DEADLINE, Gate, ended, events_of, nothing, raising, until_cancelled
+from .support import DEADLINE, Gate, ended, events_of, nothing, raising, until, until_cancelled
 
 
 def test_work_that_notices_the_cancel_is_cancelled(runner: Runner, manager: RunManager) -> None:
@@ -47,6 +47,24 @@ def test_a_cancel_that_came_too_late_keeps_the_result(runner: Runner) -> None:
 
 def test_work_may_call_itself_cancelled(runner: Runner) -> None:
     assert ended(runner.start(raising(RunCancelledError()))).status == "cancelled"
+
+
+def test_an_old_handle_cancelled_a_newer_life_of_its_id(gate: Gate) -> None:
+    runner = Runner(RunManager(retained_runs=0), finished_runs=0)
+    old = ended(runner.start(nothing, run_id="nightly"))
+    until(lambda: runner.get("nightly") is None)
+    new = runner.start(gate, run_id="nightly")
+    assert not old.cancel()
+    assert not new.cancel_requested
+    gate.opened.set()
+    assert runner.shutdown(DEADLINE)
+
+
+def test_a_run_that_others_have_finished_could_not_be_cancelled(runner: Runner, manager: RunManager) -> None:
+    run = runner.start(until_cancelled)
+    manager.finish_run(run.run_id, {"complete": True})
+    assert run.cancel()
+    assert ended(run).status == "cancelled"
 
 
 def test_cancel_of_an_unknown_run_is_none(runner: Runner) -> None:
