@@ -102,6 +102,8 @@ pub struct RedisStore {
     /// The changes that the server counted at the last check.
     counted: u64,
     next_renewal: Instant,
+    /// The lease had lapsed when it was renewed last: others can have ended runs of this process, which is yet to be told.
+    had_lapsed: bool,
     next_keep: Instant,
     /// How far the runs of this process have been renewed.
     kept: String,
@@ -132,6 +134,7 @@ impl RedisStore {
             next_check: now,
             counted: 0,
             next_renewal: now,
+            had_lapsed: false,
             next_keep: now,
             kept: DONE.to_owned(),
             following: Following::default(),
@@ -144,6 +147,11 @@ impl RedisStore {
 
     fn age(&self) -> u64 {
         milliseconds(self.settings.limits.age)
+    }
+
+    /// Note whether there was a lease when it was renewed. Only the first renewal after it lapsed can tell.
+    fn renewed(&mut self, had_lease: bool) {
+        self.had_lapsed |= !had_lease;
     }
 
     /// See whether the server is the same, and whether something changed of which the bell told nothing.
@@ -207,8 +215,9 @@ impl Store for RedisStore {
     fn begin(&mut self, run: &NewRun) -> Result<Begun> {
         let run_id = run.run_id.as_ref().map(codec::run_id).unwrap_or_default();
         let arguments = (&self.owner, self.lease(), self.age(), run_id, codec::optional(run.key.as_deref()));
-        let (what, fence, fields): (String, u64, codec::Fields) =
+        let (what, fence, fields, had_lease): (String, u64, codec::Fields, bool) =
             self.server.call(|scripts| &scripts.begin, arguments)?;
+        self.renewed(had_lease);
         let record = codec::record(Fence(fence), &fields).ok_or_else(|| codec::damaged(fence))?;
         Ok(match what.as_str() {
             "started" => Begun::Started(record),
@@ -220,7 +229,9 @@ impl Store for RedisStore {
     fn restore(&mut self, record: &Record) -> Result<bool> {
         let (run_id, key) = (codec::run_id(&record.run_id), codec::optional(record.key.as_deref()));
         let arguments = (&self.owner, self.lease(), self.age(), record.fence.0, run_id, record.started, key);
-        self.server.call(|scripts| &scripts.restore, arguments)
+        let (is_there, had_lease) = self.server.call(|scripts| &scripts.restore, arguments)?;
+        self.renewed(had_lease);
+        Ok(is_there)
     }
 
     fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>> {
@@ -382,12 +393,12 @@ impl Store for RedisStore {
 
     fn keep_alive(&mut self) -> Result<bool> {
         let now = Instant::now();
-        if now < self.next_renewal {
-            return Ok(true);
+        if now >= self.next_renewal {
+            let had_lease = self.server.call(|scripts| &scripts.renew, (&self.owner, self.lease()))?;
+            self.renewed(had_lease);
+            self.next_renewal = now + self.settings.lease / 3;
         }
-        let was_alive = self.server.call(|scripts| &scripts.renew, (&self.owner, self.lease()))?;
-        self.next_renewal = now + self.settings.lease / 3;
-        Ok(was_alive)
+        Ok(!std::mem::take(&mut self.had_lapsed))
     }
 
     fn absence(&self) -> Duration {
@@ -396,7 +407,9 @@ impl Store for RedisStore {
     }
 
     fn owns(&mut self, fence: Fence) -> Result<bool> {
-        self.server.call(|scripts| &scripts.owns, (&self.owner, self.lease(), fence.0))
+        let (owns, had_lease) = self.server.call(|scripts| &scripts.owns, (&self.owner, self.lease(), fence.0))?;
+        self.renewed(had_lease);
+        Ok(owns)
     }
 
     fn tidy(&mut self) -> Result<bool> {

@@ -337,7 +337,7 @@ pub trait Store: Send {
     }
 
     /// Show that this process, which has open runs, is alive. Called often. Returns whether nobody can have taken it for
-    /// dead since it did so last.
+    /// dead since this was called last.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 -- Begin a life of a run. ARGV: owner, lease in ms, ms that a finished run is kept, run id as JSON or '' for a new number,
 -- 1 if there is a key, the key.
--- Returns 'started', 'run' or 'key' (has a run that is running already), its fence and its record.
+-- Returns 'started', 'run' or 'key' (has a run that is running already), its fence and its record, and 0 if this renewed a
+-- lease that had lapsed, else 1.
 local owner, lease, age, run_id, run_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == '1' and ARGV[6]
 
 if run_id == '' then
@@ -8,11 +9,11 @@ if run_id == '' then
 end
 local before = redis.call('GET', key('id', run_id))
 if before and is_running(before) then
-  return {'run', before, record_of(before)}
+  return {'run', before, record_of(before), 1}
 end
 local active = run_key and redis.call('GET', key('key', run_key))
 if active and is_running(active) then
-  return {'key', active, record_of(active)}
+  return {'key', active, record_of(active), 1}
 end
 
 -- Numbers that Lua cannot count on from are none that it gives.
@@ -26,10 +27,7 @@ if before then
   redis.call('ZREM', key('all'), before)
   redis.call('HDEL', texts, before)
 end
--- One that has runs renews its lease by renew.lua, which tells whether that had lapsed.
-if redis.call('EXISTS', key('runs-of', owner)) == 0 then
-  renew(owner, lease)
-end
+local had_lease = renew(owner, lease)
 insert(fence, run_id, run_key, owner, text(now()), age)
 ring('began ' .. owner .. ' ' .. fence)
-return {'started', fence, record_of(fence)}
+return {'started', fence, record_of(fence), had_lease}

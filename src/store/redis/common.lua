@@ -212,8 +212,9 @@ local function insert(fence, run_id, run_key, owner, started, age)
 end
 
 -- Say that an owner is alive. What needs no memory is written first: after that a server whose memory is full lets a script
--- write on.
+-- write on. Returns 1 if it had a lease, else 0: only without one others can have taken it for dead, and ended its runs.
+-- Whoever renews a lease must learn this, since nobody who renews it later can tell.
 local function renew(owner, lease)
   redis.call('HDEL', key('suspects'), owner)
-  redis.call('SET', key('lease', owner), '1', 'PX', lease)
+  return redis.call('SET', key('lease', owner), '1', 'PX', lease, 'GET') and 1 or 0
 end

@@ -1,11 +1,5 @@
--- Renew the lease of the owner of a run that is running. ARGV: owner, lease in ms, fence.
--- Returns whether it is that: 1 or 0.
+-- Renew the lease of an owner, and see whether it is that of a run that is running. ARGV: owner, lease in ms, fence.
+-- Returns whether it is, and whether it had a lease: 1 or 0 each.
+local had_lease = renew(ARGV[1], ARGV[2])
 local record = redis.call('HMGET', key('run', ARGV[3]), 'status', 'owner')
-if record[1] ~= 'running' or record[2] ~= ARGV[1] then
-  return 0
-end
--- One that had lapsed is renewed by renew.lua, which tells of it.
-if redis.call('EXISTS', key('lease', ARGV[1])) == 1 then
-  renew(ARGV[1], ARGV[2])
-end
-return 1
+return {record[1] == 'running' and record[2] == ARGV[1] and 1 or 0, had_lease}

@@ -1,6 +1,7 @@
 -- Write the record of a run again, after the store lost it. ARGV: owner, lease in ms, ms that a finished run is kept,
 -- fence, run id as JSON, started, 1 if there is a key, the key.
--- Returns 1, or 0 if the run cannot go on: it ended with its owner's lease, or its id or key is another run's by now.
+-- Returns 1, or 0 if the run cannot go on: it ended with its owner's lease, or its id or key is another run's by now; and 0 if
+-- this renewed a lease that had lapsed, else 1.
 local owner, lease, age, fence, run_id, started = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local run_key = ARGV[7] == '1' and ARGV[8]
 
@@ -12,13 +13,13 @@ if redis.call('EXISTS', key('run', fence)) == 0 then
     or (newest and tonumber(fence) < tonumber(newest))
     or (active and active ~= fence and is_running(active))
   then
-    return 0
+    return {0, 1}
   end
 end
 insert(fence, run_id, run_key, owner, started, age)
 if tonumber(fence) > tonumber(redis.call('HGET', clock, 'fence') or 0) then
   redis.call('HSET', clock, 'fence', fence)
 end
-renew(owner, lease)
+local had_lease = renew(owner, lease)
 ring('began ' .. owner .. ' ' .. fence)
-return 1
+return {1, had_lease}

@@ -42,7 +42,7 @@ class Project:
 
     def begin(self, run_id: object = 7, owner: str = "me", key: str | None = None, lease: int = LEASE) -> str:
         """The fence of a run that began."""
-        what, fence, _ = self.call("begin", owner, lease, AGE, run_id, *(("0",) if key is None else ("1", key)))
+        what, fence, *_ = self.call("begin", owner, lease, AGE, run_id, *(("0",) if key is None else ("1", key)))
         assert what == "started"
         return str(fence)
 
@@ -81,7 +81,7 @@ def test_open_names_a_store_once(project: Project) -> None:
 
 def test_begin_has_one_active_run_for_an_id_and_a_key(project: Project) -> None:
     fence = project.begin(7, key="book")
-    what, active, fields = project.call("begin", "you", LEASE, AGE, 7, "0")
+    what, active, fields, _ = project.call("begin", "you", LEASE, AGE, 7, "0")
     assert (what, active, "me" in fields) == ("run", fence, True)
     assert project.call("begin", "you", LEASE, AGE, 8, "1", "book")[:2] == ["key", fence]
     assert project.append(fence, 1, end="completed") == "stored"
@@ -93,11 +93,11 @@ def test_begin_has_one_active_run_for_an_id_and_a_key(project: Project) -> None:
 
 def test_begin_gives_rising_numbers(project: Project) -> None:
     project.begin(2**51)
-    _, fence, _ = project.call("begin", "me", LEASE, AGE, "", "0")
+    _, fence, *_ = project.call("begin", "me", LEASE, AGE, "", "0")
     assert project.record(fence)["run_id"] == str(2**51 + 1)
     # A number too large to count on from does not matter.
     project.begin(2**62)
-    _, fence, _ = project.call("begin", "me", LEASE, AGE, "", "0")
+    _, fence, *_ = project.call("begin", "me", LEASE, AGE, "", "0")
     assert project.record(fence)["run_id"] == str(2**51 + 2)
 
 
@@ -170,7 +170,7 @@ def test_append_failed_for_ever_once_the_server_had_evicted_a_key_of_the_run(pro
     project.append(fence, 1, 2)
     project.ask("DEL", *((lost, fence) if lost == "run" else (lost,)))
     assert project.append(fence, 3) == "unknown"
-    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "0") == 1
+    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "0")[0] == 1
     assert project.append(fence, 1, 2, 3) == "stored"
     assert project.events(fence) == [f"{fence}-{seq}" for seq in (1, 2, 3)]
     assert project.record(fence)["last"] == "3"
@@ -297,10 +297,10 @@ def test_reap_ends_so_many_at_once(project: Project) -> None:
 
 def test_owns_is_for_the_owner_of_a_run_that_is_running(project: Project) -> None:
     fence = project.begin()
-    assert project.call("owns", "me", LEASE, fence) == 1
-    assert project.call("owns", "you", LEASE, fence) == 0
+    assert project.call("owns", "me", LEASE, fence)[0] == 1
+    assert project.call("owns", "you", LEASE, fence)[0] == 0
     project.append(fence, 1, end="completed")
-    assert project.call("owns", "me", LEASE, fence) == 0
+    assert project.call("owns", "me", LEASE, fence)[0] == 0
 
 
 def test_disown_ends_what_is_running(project: Project) -> None:
@@ -315,7 +315,7 @@ def test_disown_ends_what_is_running(project: Project) -> None:
 
 def test_restore_writes_what_was_lost_and_nothing_else(project: Project) -> None:
     project.call("restore", "me", LEASE, AGE, 99, 7, 5, "1", "book")
-    assert project.call("restore", "me", LEASE, AGE, 99, 7, 6, "0") == 1
+    assert project.call("restore", "me", LEASE, AGE, 99, 7, 6, "0")[0] == 1
     record = project.record("99")
     assert (record["started"], record["key"], record["last"]) == ("5", "book", "0")
     assert project.ask("EXISTS", "lease", "me") == 1
@@ -327,21 +327,21 @@ def test_restore_brought_back_what_had_ended(project: Project) -> None:
     project.ask("DEL", "lease", "me")
     assert (project.reap(fence), project.reap(fence)) == (0, 1)
     assert evict(project, age=0) == 0
-    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "1", "book") == 0
+    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "1", "book")[0] == 0
     assert project.record(fence) == {}
     # What the owner begins from now on is its own.
     later = project.begin(8)
     project.ask("DEL", "run", later)
-    assert project.call("restore", "me", LEASE, AGE, later, 8, 5, "0") == 1
+    assert project.call("restore", "me", LEASE, AGE, later, 8, 5, "0")[0] == 1
 
 
 def test_restore_took_the_id_and_the_key_of_a_run_that_had_begun_since(project: Project) -> None:
     new = project.begin(7, owner="you", key="book")
-    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 7, 5, "0") == 0
-    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 8, 5, "1", "book") == 0
+    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 7, 5, "0")[0] == 0
+    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 8, 5, "1", "book")[0] == 0
     assert (project.ask("GET", "id", 7), project.ask("GET", "key", "book")) == (new, new)
     project.append(new, 1, owner="you", end="completed")
-    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 8, 5, "1", "book") == 1
+    assert project.call("restore", "me", LEASE, AGE, int(new) - 1, 8, 5, "1", "book")[0] == 1
 
 
 def test_the_end_of_a_run_was_timed_by_the_clock_of_its_owner(project: Project) -> None:
