@@ -117,6 +117,11 @@ impl Worker {
                 self.store = None;
                 self.obeyed.clear();
                 self.ended.clear();
+                let lost =
+                    format!("{} was deleted or replaced before the process that runs it replied", self.shared.name);
+                for sent in self.sent.drain(..) {
+                    drop(sent.answer.give(Err(Error::Failed(lost.clone()))));
+                }
                 self.say(&format!(
                     "The run store {} was deleted or replaced; what it held is lost, and runs that are open go on in a new one",
                     self.shared.name

@@ -90,6 +90,14 @@ pub(super) struct Sent {
     pub deadline: Instant,
 }
 
+/// A command that was obeyed.
+pub(super) struct Obeyed {
+    pub at: Instant,
+    pub reply: Option<String>,
+    /// The reply is in the store.
+    pub is_told: bool,
+}
+
 /// The engine's thread.
 pub(super) struct Worker {
     pub source: Box<dyn Source>,
@@ -103,8 +111,8 @@ pub(super) struct Worker {
     pub last_owned: Option<Instant>,
     pub followed: Mirrors,
     pub sent: Vec<Sent>,
-    /// Commands that were obeyed, whose replies could not be written yet.
-    pub obeyed: HashMap<u64, Option<String>>,
+    /// Commands that were obeyed, by their numbers.
+    pub obeyed: HashMap<u64, Obeyed>,
     pub port: Arc<Port>,
     /// Everything is to be looked at, whatever the store says.
     pub look: bool,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,55 @@ def test_children_forked_while_the_server_hung_could_open_no_store(redis_server:
     ]
     ended = subprocess.run(command, timeout=60, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_command_had_the_number_of_another_once_the_server_was_set_back(redis_url: str) -> None:
+    place = Place("redis", f"{redis_url}#numbers")
+    here, keys = place.manager(), Keys(place)
+    here.open_run(7)
+    send = ("send", "asker", here.run_record(7)["fence"], "publish\n1\n\n{}", "0", LEASE, AGE)
+    before = keys.ask("HGETALL", "clock")
+    first = keys.call(*send)
+    keys.ask("DEL", "clock")
+    keys.ask("HSET", "clock", *before)
+    time.sleep(0.002)  # No server is set back and used again within a millisecond.
+    assert int(keys.call(*send)) > int(first)
+    place.close()
+
+
+def test_a_command_was_obeyed_again_once_the_server_was_set_back(redis_url: str) -> None:
+    place = Place("redis", f"{redis_url}#again")
+    here, keys = place.manager(), Keys(place)
+    here.open_run(7)
+    record = here.run_record(7)
+    fence, commands = record["fence"], f"commands:{record['owner']}"
+    command = f'publish\n{fence}\n\n{{"n": 1}}'
+
+    def ask_owner() -> str:
+        number = str(keys.call("send", "asker", fence, command, "0", LEASE, AGE))
+        wait_until(lambda: keys.call("take_reply", number) is not None)
+        return number
+
+    number = ask_owner()
+    assert keys.call("take_reply", number) == f"{fence}-1"
+    keys.ask("HSET", commands, number, command)
+    keys.ask("DEL", f"reply:{number}")
+    assert keys.call("take_reply", ask_owner()) == f"{fence}-2"
+    wait_until(lambda: keys.call("take_reply", number) == f"{fence}-1")
+    assert keys.ask("EXISTS", commands) == 0
+    place.close()
+
+
+def test_a_reply_was_waited_for_that_was_deleted_with_everything_else(redis_server: Start) -> None:
+    server = redis_server()
+    place = Place("redis", f"{server.url}#deleted")
+    owner, here = place.worker(), place.manager()
+    owner.ask("open", 7, None)
+    owner.signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(here.publish, 7, {"n": 1})
+        wait_until(lambda: ask(server.port, "KEYS", "*:command:*"))
+        server.ask("FLUSHALL")
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            reply.result(30)
+    place.close()
