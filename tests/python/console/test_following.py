@@ -70,6 +70,22 @@ def test_an_answer_that_is_lost_starts_no_second_run(page: Page, served: Served)
     assert len(served.runner.runs()) == 1
 
 
+def test_a_start_that_took_long_started_a_second_run_at_the_third_try(page: Page, served: Served) -> None:
+    """The second try was told that the first was still being answered, and its key was then thrown away."""
+    open_console(page, served.url)
+    answers = []
+    page.route("**/api/runs", lambda route: answers.append(route.fetch()) or route.abort(), times=1)
+    button = page.get_by_role("button", name="Start", exact=True)
+    button.click()
+    expect(page.locator("#refusal")).to_have_text("The server does not answer. Try again when it is back.")
+    page.route("**/api/runs", lambda route: route.fulfill(status=409, json={"detail": "Still going on"}), times=1)
+    button.click()
+    expect(page.locator("#refusal")).to_have_text("Still going on")
+    button.click()
+    expect(status_of(page)).to_have_text("completed")
+    assert len(served.runner.runs()) == 1
+
+
 def test_without_a_start_there_is_no_button(page: Page) -> None:
     with serving(start=None) as served:
         live = served.live_run()

@@ -4,7 +4,10 @@ import { idempotencyKey, NoAnswer, post, Refused } from "./api.js";
 import { $ } from "./dom.js";
 import { text } from "./texts.js";
 
-// Of starts without an answer, by the id of the run that is started again: the next try must not start a second run.
+const UNUSABLE = 422; // the key belongs to another request
+
+// Of starts that have not succeeded, by the id of the run that is started again. A request without an answer may have
+// started a run, or may still be starting it: until one with its key succeeds, another key could start a second run.
 const keys = new Map();
 
 /** Whether runs can be started from here. */
@@ -26,8 +29,8 @@ export async function start(again = null) {
     keys.delete(id);
     return run;
   } catch (error) {
-    if (error instanceof Refused) keys.delete(id);
-    else if (!(error instanceof NoAnswer)) throw error;
+    if (error.status === UNUSABLE) keys.delete(id);
+    if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
     refusal.textContent = wordsOf(error);
     refusal.hidden = false;
     return null;
