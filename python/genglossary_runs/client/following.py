@@ -50,7 +50,7 @@ class Following:
         url: of the stream.
         last_event_id: the last event that was received; empty at first.
         more_headers: of each request.
-        give_up: seconds without an answer after which it is over; None never gives up.
+        give_up: seconds for which the server may be away before it is over; None never gives up.
         on_retry: told why a connection has to be made again, and the seconds until then.
         delay: seconds to wait before the next connection.
         is_over: whether there is nothing more to come.
@@ -65,7 +65,8 @@ class Following:
     is_over: bool = False
     _hint: float = _FIRST_DELAY
     _failures: int = 0
-    _answered: float = field(default_factory=time.monotonic)
+    # Since when the server has been away; None while a stream is open, however silent its run is.
+    _away_since: float | None = field(default_factory=time.monotonic)
 
     def headers(self) -> dict[str, str]:
         """The headers of the next request."""
@@ -83,7 +84,7 @@ class Following:
         """
         status, kind = response.status_code, response.headers.get("content-type", "")
         if status == 200 and kind.startswith("text/event-stream"):
-            self._failures, self._answered = 0, time.monotonic()
+            self._failures, self._away_since = 0, None
             return True
         if status == 204:
             self.is_over = True
@@ -111,7 +112,6 @@ class Following:
         is_new_life = numbered and name != "complete" and _fence(self.last_event_id) not in ("", _fence(received.id))
         if numbered:
             self.last_event_id = received.id
-        self._answered = time.monotonic()
         self.is_over = name == "complete"
         return Event(received.id, name, json.loads(received.data), is_new_life)
 
@@ -121,9 +121,12 @@ class Following:
         Raises:
             StreamLostError: it has failed for too long.
         """
-        silent = time.monotonic() - self._answered
-        if self.give_up is not None and silent >= self.give_up:
-            raise StreamLostError(f"{self.url} has not been reached for {silent:.0f} seconds: {reason}")
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        away = now - self._away_since
+        if self.give_up is not None and away >= self.give_up:
+            raise StreamLostError(f"{self.url} has not been reached for {away:.0f} seconds: {reason}")
         longest = min(_LONGEST_DELAY, self._hint * 2**self._failures)
         self._failures = min(self._failures + 1, 30)
         # Spread, so that clients which lost a server at once do not come back at once.

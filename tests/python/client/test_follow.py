@@ -3,11 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.client import Event, RefusedError, StreamLostError, afollow, follow
+from genglossary_runs.client.following import Following
 from genglossary_runs.runner import Runner
 from streams.servers import Site
 
@@ -142,6 +145,21 @@ def test_it_gives_up_when_asked_to(runner: Runner, proxy: Proxy, speaker: Speake
     reader.wait(lambda: reader.messages() == ["one"])
     with proxy.away(503), pytest.raises(StreamLostError, match="the answer was 503"):
         reader.end()
+
+
+def test_a_run_that_had_been_silent_was_given_up_without_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The silence before the connection was lost counted as time in which the server was away."""
+    now = 0.0
+    monkeypatch.setattr("genglossary_runs.client.following.time", SimpleNamespace(monotonic=lambda: now))
+    following = Following(httpx.URL("http://127.0.0.1/events"), "", {}, 30.0, None)
+    assert following.accepts(httpx.Response(200, headers={"Content-Type": "text/event-stream"}))
+    now = 3600.0
+    following.lost("the connection dropped")
+    now += 29.0
+    following.lost("nobody is there")
+    now += 1.0
+    with pytest.raises(StreamLostError, match="for 30 seconds: nobody is there"):
+        following.lost("nobody is there")
 
 
 def test_a_silent_connection_is_made_again(runner: Runner, speaker: Speaker, read: Read) -> None:
