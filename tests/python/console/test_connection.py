@@ -130,7 +130,7 @@ def loose_wire() -> Iterator[Wire]:
 def test_a_run_that_a_restart_has_lost_keeps_its_lines(page: Page, loose_wire: Wire) -> None:
     with serving() as served:
         loose_wire.mend(served.port)
-        live = served.live_run()
+        live = served.live_run(run_id="import 7")
         open_run(page, loose_wire.url, live.run_id)
         live.log("said before")
         expect(lines_of(page)).to_have_text(["said before"])
@@ -141,6 +141,23 @@ def test_a_run_that_a_restart_has_lost_keeps_its_lines(page: Page, loose_wire: W
         expect(page.locator("#outcome")).to_contain_text("The server no longer has this run")
         expect(lines_of(page)).to_have_text(["said before"])
         expect_connected(page)
+        # Until the id is that of a run again.
+        served.live_run(run_id="import 7").log("said by another")
+        expect(status_of(page)).to_have_text("running")
+        expect(lines_of(page)).to_have_text(["said by another"])
+
+
+@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize("path", ["", "/log?*"])
+def test_a_refusal_at_first_left_the_log_of_a_run_empty(page: Page, served: Served, path: str, status: int) -> None:
+    """The run was shown as soon as the server had it, but its events were no longer asked for."""
+    live = served.live_run()
+    live.log("a line")
+    open_console(page, served.url + "#run/nowhere")
+    page.route(f"**/api/runs/{live.run_id}{path}", lambda route: route.fulfill(status=status, json={}), times=1)
+    page.evaluate("id => location.hash = `#run/${id}`", live.run_id)
+    expect(status_of(page)).to_have_text("running")
+    expect(lines_of(page)).to_have_text(["a line"])
 
 
 def test_with_a_store_a_restart_loses_nothing(page: Page, loose_wire: Wire, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import { visible } from "./dom.js";
 
 const ANSWER_WITHIN = 10_000; // milliseconds
+const LATER = new Set([408, 425, 429]);
 
 /** The server did not answer, or a proxy answered in its place. */
 export class NoAnswer extends Error {}
@@ -13,6 +14,11 @@ export class Refused extends Error {
     super(typeof body?.detail === "string" ? body.detail : `HTTP ${status}`);
     this.status = status;
     this.body = body ?? {};
+  }
+
+  /** Whether it will stay refused, as what is not there or may not be read. */
+  get isFinal() {
+    return this.status < 500 && !LATER.has(this.status);
   }
 }
 

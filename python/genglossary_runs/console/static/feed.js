@@ -24,11 +24,23 @@ export class RunFeed {
   #fence = "";
   #seq = 0;
   #ended = false;
+  #isFollowing = false;
 
   constructor(runId, listener) {
     this.runId = runId;
     this.listener = listener;
-    this.#follow();
+    this.follow();
+  }
+
+  /** Follow the run, from where it was, unless that is done already. */
+  async follow() {
+    if (this.#isFollowing) return;
+    this.#isFollowing = true;
+    try {
+      await this.#follow();
+    } finally {
+      this.#isFollowing = false;
+    }
   }
 
   close() {
@@ -49,7 +61,7 @@ export class RunFeed {
         if (await this.#readLive()) throw new NoAnswer("The stream broke");
       } catch (error) {
         if (this.#isOver) return;
-        if (error instanceof Refused && isFinal(error.status)) return this.listener.vanish();
+        if (error.isFinal) return this.listener.vanish();
         if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
         this.listener.lost();
         // Not all at once, where many come back to a server that was restarted.
@@ -129,9 +141,6 @@ export class RunFeed {
     pass();
   }
 }
-
-/** Whether a refusal stays one, as of a run that is not there or may not be read; others may try later. */
-const isFinal = (status) => status < 500 && ![408, 425, 429].includes(status);
 
 /** Gaps in their places among events. */
 function merged(gaps, events) {

@@ -43,7 +43,7 @@ export class RunView {
     this.#feed = new RunFeed(runId, this.#listener());
     await attempt(
       async () => (record = await ask(runPath(runId))),
-      () => this.#miss(runId),
+      (refusal) => refusal.isFinal && this.#miss(runId),
     );
     if (record && this.missing === runId) this.#begin(record);
   }
@@ -51,6 +51,8 @@ export class RunView {
   #begin(run) {
     this.missing = null;
     this.run = run;
+    this.#isRefused = false;
+    this.#feed.follow();
     this.show();
     fetchResult(run);
     announce(`${titleOf(run)}, ${named("statuses", statusOf(run))}`);
@@ -76,7 +78,6 @@ export class RunView {
   #miss(runId) {
     if (this.missing !== runId) return;
     this.#isRefused = true;
-    this.#feed?.close();
     this.show();
   }
 
@@ -84,7 +85,9 @@ export class RunView {
   update(run) {
     if (this.missing === run.id) return this.#begin(run);
     const before = this.run;
-    if (before?.id !== run.id || this.#gone) return undefined;
+    if (before?.id !== run.id) return undefined;
+    if (this.#gone) this.#feed.follow(); // it is back, or another has its id
+    this.#gone = false;
     this.run = run;
     this.show();
     fetchResult(run);
@@ -144,11 +147,11 @@ export class RunView {
       },
       vanish: () => {
         release("stream");
-        if (!this.run) return;
+        if (!this.run) return this.#miss(this.missing);
         this.#gone = true;
         endLog();
         this.show();
-        announce(text("gone"));
+        return announce(text("gone"));
       },
     };
   }
