@@ -311,6 +311,18 @@ def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, se
     expect(page.get_by_text("line 304")).to_be_in_viewport()
 
 
+def test_an_event_with_complete_in_its_data_was_taken_for_the_end(page: Page, served: Served) -> None:
+    """The application's contract has such messages; only the name of an event tells that it is the terminal one."""
+    live = served.live_run()
+    live.publish(message="early", complete=True, gap={"to": 1})
+    open_run(page, served.url, live.run_id)
+    expect(lines_of(page)).to_have_text(["early"])
+    live.publish(message="later", complete=True, gap={"to": 1})
+    live.log("the last")
+    expect(lines_of(page)).to_have_text(["early", "later", "the last"])
+    expect(status_of(page)).to_have_text("running")
+
+
 # The list
 
 

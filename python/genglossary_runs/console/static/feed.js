@@ -120,7 +120,7 @@ export class RunFeed {
         continue;
       }
       const [fence, seq] = id.split("-");
-      if (data.complete === true) {
+      if (name === "complete") {
         // That of a run whose process died has a fence of its own, and is the end of this life all the same.
         pass();
         this.#ended = true;
@@ -145,7 +145,10 @@ export class RunFeed {
 /** Gaps in their places among events. */
 function merged(gaps, events) {
   if (gaps.length === 0) return events;
-  const seqOf = ({ id, data }) => data.gap?.to ?? (data.complete === true ? Infinity : Number(id.split("-")[1]));
+  const seqOf = ({ id, name, data }) => {
+    if (name === "gap") return data.gap.to;
+    return name === "complete" ? Infinity : Number(id.split("-")[1]); // what tells of a dead process has another fence
+  };
   return [...gaps, ...events].sort((one, other) => seqOf(one) - seqOf(other));
 }
 

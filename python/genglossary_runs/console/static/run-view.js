@@ -120,7 +120,7 @@ export class RunView {
       caughtUp: () => {},
       complete: (data, place) => {
         release("stream");
-        if (data.status === "failed" && data.error) addError(place, data.error);
+        if (data.status === "failed" && data.error) addError(place, String(data.error));
         endLog();
         this.#patch({ status: data.status, error: data.error ?? null });
         this.look().then(this.changed);
