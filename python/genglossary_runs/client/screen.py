@@ -1,5 +1,6 @@
 """Show a run in a terminal with a bar for each step, or as plain lines where nobody watches."""
 
+import math
 import sys
 import unicodedata
 from contextlib import AbstractContextManager, nullcontext
@@ -83,8 +84,23 @@ def time_of(event: Event) -> str:
 
 def percent_of(data: dict[str, Any]) -> int | None:
     """How far a step is; None if nobody knows."""
-    current, total = data.get("progress_current"), data.get("progress_total")
-    return int(100 * current / total) if isinstance(current, int | float) and total else None
+    current, total = amounts_of(data)
+    percent = 100 * current / total if current is not None and total else math.nan
+    return int(percent) if math.isfinite(percent) else None
+
+
+def amounts_of(data: dict[str, Any]) -> tuple[float | None, float | None]:
+    """How far a step is, and of how much; None for what is told in no number."""
+    return _amount(data.get("progress_current")), _amount(data.get("progress_total"))
+
+
+def _amount(value: object) -> float | None:
+    # Applications may publish anything under these names, also integers that no float can hold.
+    try:
+        amount = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return amount if math.isfinite(amount) else None
 
 
 class _Lines:
@@ -134,8 +150,9 @@ class _Bars:
         for line, level in lines_of(event):
             words = (f"{level.upper():<7} {line}", _STYLES.get(level, ""))
             self._console.print(Text.assemble((f"{time_of(event)} ", "dim"), words), soft_wrap=True)
-        if "progress_current" in event.data:
-            self._advance(event.data)
+        current, total = amounts_of(event.data)
+        if current is not None:
+            self._advance(printable(str(event.data.get("step") or "progress")), current, total)
 
     def note(self, text: str) -> None:
         from rich.text import Text
@@ -145,15 +162,12 @@ class _Bars:
     def live(self) -> AbstractContextManager[object]:
         return self._progress
 
-    def _advance(self, data: dict[str, Any]) -> None:
-        step = printable(str(data.get("step") or "progress"))
-        amount = {"completed": data["progress_current"], "total": data.get("progress_total")}
-        if step in self._bars:
-            self._progress.update(self._bars[step], **amount)
-            return
-        # Readers get the newest progress: the last of a step may have been replaced by the first of the next.
-        for bar in self._bars.values():
-            task = next(task for task in self._progress.tasks if task.id == bar)
-            if task.total is not None:
-                self._progress.update(bar, completed=task.total)
-        self._bars[step] = self._progress.add_task(step, **amount)
+    def _advance(self, step: str, current: float, total: float | None) -> None:
+        if step not in self._bars:
+            # Readers get the newest progress: the last of a step may have been replaced by the first of the next.
+            for bar in self._bars.values():
+                task = next(task for task in self._progress.tasks if task.id == bar)
+                if task.total is not None:
+                    self._progress.update(bar, completed=task.total)
+            self._bars[step] = self._progress.add_task(step, total=total)
+        self._progress.update(self._bars[step], completed=current, total=total)

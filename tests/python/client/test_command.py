@@ -147,6 +147,27 @@ def test_without_a_terminal_it_writes_plain_lines(
     assert lines[-3:] == ["WARNING Two", "WARNING lines", "INFO    Run completed"]
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_progress_in_no_numbers_ended_the_command(
+    runner: Runner,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+
+    def work(context: RunContext) -> None:
+        for current in ("3/10", [3], None, 10**400, 1.7e308, -3):
+            for total in ("unknown", 10**400, 1e-10, 0, None):
+                runner.manager.publish(context.run_id, {"progress_current": current, "progress_total": total})
+        context.log("all the same")
+
+    run = runner.start(work)
+    assert main(["follow", f"{proxy.url}/api/runs/{run.run_id}/events"]) == 0
+    assert "all the same" in capsys.readouterr().out
+
+
 def test_the_exit_code_tells_the_outcome(
     runner: Runner, site: Site, proxy: Proxy, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,8 +5,9 @@ import re
 import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.runner import RunContext, Runner
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from .conftest import IMPATIENT
 from .support import (
     RESULT,
     OpenPage,
@@ -140,6 +141,39 @@ def test_a_run_is_followed_while_it_goes_on(page: Page, served: Served) -> None:
     expect(status_of(page)).to_have_text("completed")
     expect(page.get_by_role("navigation")).to_contain_text("completed")
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_progress_in_no_numbers_stopped_the_page(page: Page, served: Served, is_open: bool) -> None:
+    live = served.live_run()
+    if is_open:
+        open_run(page, served.url, live.run_id)
+    live.publish(progress_current=1, progress_total=2, step="Reading")
+    for current in ("3/10", [3], None, True, 10**400):
+        live.publish(progress_current=current, progress_total=2, step="Reading")
+    live.log("all the same")
+    if not is_open:
+        open_run(page, served.url, live.run_id)
+    expect(lines_of(page)).to_have_text(["all the same"])
+    expect(page.locator("#amount")).to_have_text("1 of 2 (50%)")
+    for total in ("unknown", 10**400):
+        live.publish(progress_current=3, progress_total=total, step="Reading")
+    expect(page.locator("#amount")).to_have_text("3")
+    served.live_run("another")
+    expect(page.get_by_role("navigation")).to_contain_text("another")
+
+
+def test_one_look_that_went_wrong_was_the_last(browser: Browser, served: Served) -> None:
+    page = browser.new_page()
+    try:
+        page.add_init_script(IMPATIENT)
+        page.route("**/api/runs?*", lambda route: route.fulfill(json={"runs": [None]}), times=1)
+        with page.expect_console_message(lambda message: message.type == "error"):
+            page.goto(served.url)
+        served.live_run("another")
+        expect(page.get_by_role("navigation")).to_contain_text("another")
+    finally:
+        page.close()
 
 
 def test_the_progress_bar_vanished_when_a_run_was_cancelled(page: Page, served: Served) -> None:

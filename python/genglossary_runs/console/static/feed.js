@@ -62,8 +62,8 @@ export class RunFeed {
       } catch (error) {
         if (this.#isOver) return;
         if (error.isFinal) return this.listener.vanish();
-        if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
-        this.listener.lost();
+        if (error instanceof NoAnswer || error instanceof Refused) this.listener.lost();
+        else console.error(error); // of the listener, which was given these events and may take the next
         // Not all at once, where many come back to a server that was restarted.
         await sleep(AGAIN_AFTER * (0.5 + Math.random()));
       }

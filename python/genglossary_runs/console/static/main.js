@@ -73,7 +73,11 @@ function addLanguages() {
 
 async function repeat(work, every) {
   for (;;) {
-    if (!document.hidden) await work();
+    try {
+      if (!document.hidden) await work();
+    } catch (error) {
+      console.error(error); // the next time may go well
+    }
     await sleep(every);
   }
 }

@@ -7,7 +7,7 @@ import { RunFeed } from "./feed.js";
 import { addError, addEvents, endLog, openLog, remark, showLine } from "./log.js";
 import { clearResult, fetchResult, showResult } from "./result-view.js";
 import { isActive, lengthOf, outcomeOf, startOf, statusOf, titleOf } from "./run-text.js";
-import { advance, clearSteps, showSteps } from "./steps.js";
+import { advance, clearSteps, isProgress, showSteps } from "./steps.js";
 import { selectTab } from "./tabs.js";
 import { clock, named, text, wholeTime } from "./texts.js";
 
@@ -107,7 +107,7 @@ export class RunView {
       events: (events) => {
         let isNews = null;
         for (const { data } of events) {
-          if ("progress_current" in data) isNews = advance(data) || isNews || false;
+          if (isProgress(data)) isNews = advance(data) || isNews || false;
           if (typeof data.traceback === "string") this.#traceback = data.traceback;
           if (data.cancel_requested === true) this.#patch({ cancel_requested: true });
           if (data.status === "running") this.#patch({ status: "running", queue_position: null });

@@ -15,12 +15,15 @@ export function clearSteps() {
   current = null;
 }
 
-/** Take an event of progress. */
+/** Whether an event tells progress in numbers: applications may publish anything under these names. */
+export const isProgress = (data) => Number.isFinite(data.progress_current);
+
+/** Take an event of progress. Returns whether it is to be announced. */
 export function advance(data) {
   const name = visible(String(data.step ?? ""));
   const isNew = name !== current?.name;
   steps.delete(name);
-  current = { name, done: Number(data.progress_current), total: data.progress_total ?? null };
+  current = { name, done: data.progress_current, total: Number.isFinite(data.progress_total) ? data.progress_total : null };
   steps.set(name, current);
   if (steps.size > MOST_STEPS) steps.delete(steps.keys().next().value);
   if (!isNew && Date.now() - announcedAt < NEWS_EVERY) return false;
