@@ -1,7 +1,7 @@
 -- Store events of runs. ARGV: owner, ms that a finished run is kept, number of runs, their fences, then for each: last seq,
 -- 1 if it ended, and if so status, error, result and its kind, where an empty error or result is none; number of events,
 -- and for each: seq, name or '', JSON.
--- Returns for each run: 'stored', 'unknown', or 'refused' if it has ended. What is stored already is left out, so that
+-- Returns for each run: 'stored', 'unknown', or 'refused' if another ended it. What is stored already is left out, so that
 -- everything can be tried again.
 local owner, age, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local fences = {unpack(ARGV, 4, 3 + count)}
@@ -27,12 +27,14 @@ if redis.call('TOUCH', unpack(runs)) < count then
   end
 end
 
-local function fate(number, ended)
+-- Of a run that cannot be written. An end that its owner stored is sent again with all that came before it, perhaps by
+-- several calls, if the answer to one was lost.
+local function fate(number)
   local record = redis.call('HMGET', runs[number], 'status', 'owner', 'end_fence')
   if not record[1] or (record[1] == 'running' and not states[number]) then
     return 'unknown'
   end
-  return record[2] == owner and not record[3] and ended and 'stored' or 'refused'
+  return record[2] == owner and not record[3] and 'stored' or 'refused'
 end
 
 for number, fence in ipairs(fences) do
@@ -52,7 +54,7 @@ for number, fence in ipairs(fences) do
   end
   local stored, bytes, active_owner = split(states[number])
   local is_writable, events = active_owner == owner, key('events', fence)
-  fates[number] = is_writable and 'stored' or fate(number, ended)
+  fates[number] = is_writable and 'stored' or fate(number)
   for _ = 1, tonumber(take()) do
     local seq, name, json = take(), take(), take()
     if is_writable and tonumber(seq) > stored then
