@@ -422,8 +422,8 @@ impl Store for RedisStore {
         let (clock, all) = (self.server.key(&["clock"]), self.server.key(&["all"]));
         let mut ask = redis::pipe();
         ask.cmd("ZCARD").arg(all).cmd("HGET").arg(clock).arg("bytes");
-        let (runs, bytes): (u64, Option<u64>) = self.server.query(|server| ask.query(server))?;
-        Ok(Usage { runs, bytes: bytes.unwrap_or(0) })
+        let (runs, bytes): (u64, Option<i64>) = self.server.query(|server| ask.query(server))?;
+        Ok(Usage { runs, bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0) })
     }
 
     fn warning(&mut self) -> Option<String> {

@@ -29,9 +29,9 @@ end
 
 -- Of a run that cannot be written. An end that its owner stored is sent again with all that came before it, perhaps by
 -- several calls, if the answer to one was lost.
-local function fate(number)
+local function fate(number, is_known)
   local record = redis.call('HMGET', runs[number], 'status', 'owner', 'end_fence')
-  if not record[1] or (record[1] == 'running' and not states[number]) then
+  if not record[1] or (record[1] == 'running' and not is_known) then
     return 'unknown'
   end
   return record[2] == owner and not record[3] and 'stored' or 'refused'
@@ -54,7 +54,7 @@ for number, fence in ipairs(fences) do
   end
   local stored, bytes, active_owner = split(states[number])
   local is_writable, events = active_owner == owner, key('events', fence)
-  fates[number] = is_writable and 'stored' or fate(number)
+  fates[number] = is_writable and 'stored' or fate(number, stored)
   for _ = 1, tonumber(take()) do
     local seq, name, json = take(), take(), take()
     if is_writable and tonumber(seq) > stored then
@@ -80,7 +80,7 @@ for number, fence in ipairs(fences) do
 end
 if #changed > 0 then
   redis.call('HSET', progress, unpack(changes))
-  redis.call('HINCRBY', clock, 'bytes', all_bytes)
+  count_bytes(all_bytes)
   for fence, fields in pairs(ends) do
     finish(fence, fields, text(now()), age)
   end

@@ -49,11 +49,19 @@ end
 local EVENT_BYTES = 24
 local RUN_BYTES = 1024
 
--- What `progress` says of a run: its newest seq stored, the bytes that it takes, its owner.
-local function join(last, bytes, owner)
-  return text(last) .. ' ' .. text(bytes) .. ' ' .. owner
+-- Where a server that evicts keys lost a count, less is counted than is taken away later.
+local function count_bytes(added)
+  if redis.call('HINCRBY', clock, 'bytes', added) < 0 then
+    redis.call('HSET', clock, 'bytes', 0)
+  end
 end
 
+-- What `progress` says of a run: its newest seq stored, the bytes that it takes, its owner.
+local function join(last, bytes, owner)
+  return text(last) .. ' ' .. text(math.max(bytes, 0)) .. ' ' .. owner
+end
+
+-- Nothing, as of a run that is not there, for what cannot be read.
 local function split(state)
   if state then
     local last, bytes, owner = string.match(state, '^(%d+) (%d+) (.+)$')
@@ -67,7 +75,7 @@ end
 
 local function set_progress(fence, last, bytes, owner, added)
   redis.call('HSET', progress, fence, join(last, bytes, owner))
-  redis.call('HINCRBY', clock, 'bytes', added)
+  count_bytes(added)
 end
 
 -- What there is of a run whose progress a server lost that evicts keys.
@@ -193,7 +201,7 @@ end
 local function insert(fence, run_id, run_key, owner, started, age)
   local run = key('run', fence)
   local status = redis.call('HGET', run, 'status')
-  if status and (status ~= 'running' or redis.call('HEXISTS', progress, fence) == 1) then
+  if status and (status ~= 'running' or progress_of(fence)) then
     return
   end
   redis.call('HSET', run, 'run_id', run_id, 'status', 'running', 'owner', owner, 'started', started, 'last', 0)

@@ -15,7 +15,7 @@ local function remove(fence)
   if record[1] and redis.call('GET', key('id', record[1])) == fence then
     redis.call('DEL', key('id', record[1]))
   end
-  redis.call('HINCRBY', clock, 'bytes', 0 - tonumber(record[2] or 0))
+  count_bytes(0 - tonumber(record[2] or 0))
   redis.call('ZREM', key('all'), fence)
   redis.call('HDEL', texts, fence)
   redis.call('ZREM', finished, fence)
@@ -29,7 +29,7 @@ local function count_again()
     bytes = bytes + tonumber(redis.call('HGET', key('run', fence), 'bytes') or 0)
   end
   for _, state in ipairs(redis.call('HVALS', progress)) do
-    bytes = bytes + select(2, split(state))
+    bytes = bytes + (select(2, split(state)) or 0)
   end
   redis.call('HSET', clock, 'bytes', bytes)
 end
@@ -70,7 +70,7 @@ end
 -- Runs that have not ended are too large: the oldest events of the largest go.
 local states, largest, most = redis.call('HGETALL', progress), nil, 0
 for at = 1, #states, 2 do
-  local fence, bytes = states[at], select(2, split(states[at + 1]))
+  local fence, bytes = states[at], select(2, split(states[at + 1])) or 0
   if bytes > most and redis.call('XLEN', key('events', fence)) > 1 then
     largest, most = fence, bytes
   end

@@ -30,6 +30,7 @@ impl Following {
     pub fn read(&mut self, server: &mut Server, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
         let keys: Vec<String> = runs.iter().map(|(fence, _)| server.events_key(*fence)).collect();
         let (states, streams) = self.ask(server, runs, &keys)?;
+        let states: Vec<Option<Seq>> = states.iter().map(|state| codec::last(state.as_deref()?)).collect();
         let not_running = runs.iter().zip(&states).filter(|(_, state)| state.is_none()).map(|((fence, _), _)| fence.0);
         let fences: Vec<u64> = not_running.collect();
         let mut records: Vec<codec::Fields> = Vec::new();
@@ -43,7 +44,7 @@ impl Following {
             let entries = streams.next_if(|(name, _)| name == key).map(|(_, entries)| entries);
             let events: Vec<StoredEvent> = entries.into_iter().flatten().filter_map(codec::event).collect();
             found.push(match state {
-                Some(state) => Progress::Running(codec::last(*fence, state)?, events),
+                Some(last) => Progress::Running(*last, events),
                 None => match records.next().and_then(|fields| codec::record(*fence, &fields)) {
                     Some(record) if record.is_running() => Progress::Running(record.last, events),
                     Some(record) => Progress::Ended(record, events),

@@ -184,6 +184,35 @@ def test_append_failed_for_ever_once_the_server_had_evicted_a_key_of_the_run(pro
     assert project.record(fence)["last"] == "3"
 
 
+@pytest.mark.parametrize("state", ["", "3 -5 me", "three"])
+def test_append_refused_the_events_of_a_run_whose_progress_could_not_be_read(project: Project, state: str) -> None:
+    fence = project.begin(7)
+    project.append(fence, 1, 2)
+    project.ask("HSET", "progress", more=(fence, state))
+    while evict(project, size=0) == 1:
+        pass
+    assert project.append(fence, 3) == "unknown"
+    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "0")[0] == 1
+    assert project.append(fence, 3) == "stored"
+    assert (project.progress(fence) or [])[0] == "3"
+
+
+def test_bytes_fell_below_zero_where_the_server_had_evicted_their_count(project: Project) -> None:
+    fence, done = project.begin(7), project.begin(8)
+    project.append(fence, *range(1, 101))
+    project.append(done, 1, end="completed")
+    project.ask("DEL", "progress")
+    assert project.call("restore", "me", LEASE, AGE, fence, 7, 5, "0")[0] == 1
+    for _ in range(3):
+        evict(project, size=500)
+    assert (project.progress(fence) or [])[1] == "0"
+    assert project.append(fence, 101) == "stored"
+    project.ask("HSET", "clock", more=("bytes", 1))
+    project.append(fence, 102, end="completed")
+    evict(project, age=0)
+    assert int(project.ask("HGET", "clock", more=("bytes",))) >= 0
+
+
 def test_reap_gave_the_terminal_event_a_seq_before_what_the_server_had_evicted_the_progress_of(
     project: Project,
 ) -> None:
