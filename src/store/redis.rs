@@ -175,9 +175,10 @@ impl RedisStore {
 
     /// End the bell's wait.
     fn dismiss_bell(&mut self) {
-        let stop = self.bell.dismiss().to_owned();
-        // If the server cannot be asked, the bell finds out by itself.
-        let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
+        if let Some(stop) = self.bell.dismiss() {
+            // If the server cannot be asked, the bell finds out by itself.
+            let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
+        }
     }
 
     /// Renew the keys of some of this process's runs, if it is time to. Returns whether there are more.

@@ -54,7 +54,7 @@ struct Shared {
     owner: String,
 }
 
-/// Listens as long as it is kept.
+/// Listens until it is dismissed.
 pub struct Bell {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -96,24 +96,16 @@ impl Bell {
         heard.number = heard.number.max(number);
     }
 
-    /// Wait until it listens no more, so that a fork does not carry its connection over.
+    /// Wait until a bell that was dismissed listens no more, so that a fork does not carry its connection over.
     pub fn join(&mut self) {
-        self.dismiss();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 
-    /// The channel on which any message ends the thread's wait, once nobody wants it any more.
-    pub fn dismiss(&self) -> &str {
-        self.shared.is_wanted.store(false, Ordering::Relaxed);
-        &self.shared.stop
-    }
-}
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        self.dismiss();
+    /// Have it listen no more. Returns the channel on which any message ends the thread's wait, the first time.
+    pub fn dismiss(&self) -> Option<&str> {
+        self.shared.is_wanted.swap(false, Ordering::Relaxed).then_some(&self.shared.stop)
     }
 }
 

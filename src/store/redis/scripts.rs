@@ -2,82 +2,35 @@
 
 use redis::{ConnectionLike, Pipeline, RedisResult, Script};
 
-/// A script with what all of them share before it.
-macro_rules! script {
-    ($name:literal) => {
-        Script::new(concat!(include_str!("common.lua"), include_str!($name)))
+/// Scripts of these names, each with what all of them share before it.
+macro_rules! scripts {
+    ($($name:ident),*) => {
+        /// The scripts of a connection.
+        pub struct Scripts {
+            $(pub $name: Script,)*
+        }
+
+        impl Scripts {
+            pub fn new() -> Self {
+                Self {
+                    $($name: Script::new(concat!(
+                        include_str!("common.lua"),
+                        include_str!(concat!(stringify!($name), ".lua"))
+                    )),)*
+                }
+            }
+
+            /// Have the server know all of them.
+            pub fn load(&self, connection: &mut dyn ConnectionLike) -> RedisResult<()> {
+                let mut pipeline = Pipeline::new();
+                $(pipeline.load_script(&self.$name).ignore();)*
+                pipeline.exec(connection)
+            }
+        }
     };
 }
 
-/// The scripts of a connection.
-pub struct Scripts {
-    pub open: Script,
-    pub begin: Script,
-    pub restore: Script,
-    pub append: Script,
-    pub find: Script,
-    pub list: Script,
-    pub records: Script,
-    pub renew: Script,
-    pub owns: Script,
-    pub keep: Script,
-    pub send: Script,
-    pub commands: Script,
-    pub reply: Script,
-    pub take_reply: Script,
-    pub reap: Script,
-    pub disown: Script,
-    pub evict: Script,
-}
-
-impl Scripts {
-    pub fn new() -> Self {
-        Self {
-            open: script!("open.lua"),
-            begin: script!("begin.lua"),
-            restore: script!("restore.lua"),
-            append: script!("append.lua"),
-            find: script!("find.lua"),
-            list: script!("list.lua"),
-            records: script!("records.lua"),
-            renew: script!("renew.lua"),
-            owns: script!("owns.lua"),
-            keep: script!("keep.lua"),
-            send: script!("send.lua"),
-            commands: script!("commands.lua"),
-            reply: script!("reply.lua"),
-            take_reply: script!("take_reply.lua"),
-            reap: script!("reap.lua"),
-            disown: script!("disown.lua"),
-            evict: script!("evict.lua"),
-        }
-    }
-
-    /// Have the server know all of them.
-    pub fn load(&self, connection: &mut dyn ConnectionLike) -> RedisResult<()> {
-        let all = [
-            &self.open,
-            &self.begin,
-            &self.restore,
-            &self.append,
-            &self.find,
-            &self.list,
-            &self.records,
-            &self.renew,
-            &self.owns,
-            &self.keep,
-            &self.send,
-            &self.commands,
-            &self.reply,
-            &self.take_reply,
-            &self.reap,
-            &self.disown,
-            &self.evict,
-        ];
-        let mut pipeline = Pipeline::new();
-        for script in all {
-            pipeline.load_script(script).ignore();
-        }
-        pipeline.exec(connection)
-    }
-}
+scripts!(
+    open, begin, restore, append, find, list, records, renew, owns, keep, send, commands, reply, take_reply, reap,
+    disown, evict
+);
