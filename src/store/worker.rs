@@ -253,9 +253,11 @@ impl Worker {
         if !self.shared.wanted.lock().is_empty() {
             return now;
         }
-        let mut due = self.next_tidy;
+        // Nothing is asked of a store that fails before it is tried again.
+        let allowed = |at: Instant| self.retry_at.map_or(at, |retry| at.max(retry));
+        let mut due = allowed(self.next_tidy);
         if !self.shared.delayed.lock().is_empty() {
-            due = due.min(self.retry_at.unwrap_or(now + WRITE_INTERVAL));
+            due = due.min(allowed(now + WRITE_INTERVAL));
         }
         if *self.shared.users.lock() == Some(0) {
             due = now + if self.owned.is_empty() { QUIET_POLL } else { WRITE_INTERVAL };
@@ -264,13 +266,13 @@ impl Worker {
             due = due.min(now + WOKEN_POLL);
         }
         if self.store.is_none() {
-            due = due.min(self.retry_at.unwrap_or(now));
+            due = due.min(allowed(now));
         }
         if self.has_unstored() {
-            due = due.min(self.retry_at.unwrap_or(self.next_write));
+            due = due.min(allowed(self.next_write));
         }
         if self.polls() {
-            due = due.min(self.retry_at.map_or(self.next_poll, |at| at.max(self.next_poll)));
+            due = due.min(allowed(self.next_poll));
         }
         due
     }

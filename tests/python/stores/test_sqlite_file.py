@@ -156,6 +156,28 @@ db.execute("BEGIN IMMEDIATE"); print("locked", flush=True); time.sleep(10)
     wait_until(lambda: here.stats()["store"]["error"] is None)
 
 
+def test_the_engine_span_while_its_store_was_away(place: Place) -> None:
+    # In a process of its own, whose time is that of this engine alone.
+    script = """
+import sys, time
+from pathlib import Path
+from genglossary_runs import RunManager, SqliteStore, StoreError
+path = Path(sys.argv[1])
+manager = RunManager(store=SqliteStore(path))
+path.unlink()
+path.mkdir()
+try:
+    manager.open_run(7)
+except StoreError:
+    began = time.process_time()
+    time.sleep(0.5)
+    print(time.process_time() - began)
+"""
+    command = [sys.executable, "-c", script, str(place.folder / "runs.db")]
+    used = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(used) < 0.1
+
+
 def test_a_full_disk_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
