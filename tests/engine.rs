@@ -9,6 +9,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use common::faulty::{Fault, Faults};
 use common::memory::Watch;
 use common::stores::{Folder, ask};
 use common::{PATIENCE, limits, payload, short, wait_until};
@@ -31,9 +32,19 @@ impl Folder {
     }
 
     fn process_with(&self, name: &str, events: usize) -> Process {
+        self.process_on(name, events, |source| source)
+    }
+
+    /// One whose store fails when it is told to.
+    fn faulty_process(&self, name: &str) -> (Process, Faults) {
+        let faults = Faults::default();
+        (self.process_on(name, 10, |source| faults.before(source)), faults)
+    }
+
+    fn process_on(&self, name: &str, events: usize, store: impl FnOnce(Box<dyn Source>) -> Box<dyn Source>) -> Process {
         let path = self.file();
         let manager = RunManager::new(limits(events, 1 << 20, 100, 1 << 20));
-        let source = || Box::new(SqliteFile::new(&path, Limits::default())) as Box<_>;
+        let source = || store(Box::new(SqliteFile::new(&path, Limits::default())));
         let name = format!("{}#{name}", path.display());
         let report = Box::new(|level: Level, message: &str| eprintln!("{level:?}: {message}"));
         let engine = Engine::of(&name, manager.clone(), source, report).unwrap();
@@ -309,6 +320,25 @@ fn a_store_that_is_deleted_is_made_anew_and_its_runs_go_on() {
     owner.publish(4..=5);
     owner.finish();
     assert_eq!(read_all(&reader, 4), (3, 0));
+}
+
+#[test]
+fn runs_that_a_store_lost_were_never_stored_again_if_it_was_locked_when_it_was_back() {
+    let folder = Folder::new();
+    let (owner, faults) = folder.faulty_process("a");
+    let runs: Vec<RunId> = (1..=3).map(RunId::Int).collect();
+    for run_id in &runs {
+        ask(&owner.engine.begin(NewRun { run_id: Some(run_id.clone()), key: None })).unwrap();
+        owner.manager.publish(run_id.as_ref(), payload("{}")).unwrap();
+    }
+    wait_until("they are stored", || owner.engine.health().events_stored == 3);
+    faults.set(Some(Fault::Locked));
+    let refused = faults.refused();
+    fs::remove_file(folder.file()).unwrap();
+    wait_until("it was tried to store them again", || faults.refused() >= refused + 3);
+    faults.set(None);
+    let events = |run_id: &RunId| Some(ask(&owner.engine.find(run_id.clone(), false)).ok()??.0.last);
+    wait_until("all are stored again", || runs.iter().all(|run_id| events(run_id) == Some(Seq(1))));
 }
 
 #[test]

@@ -13,7 +13,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Have a connection, or have said why there is none.
+    /// Have a connection, or have said why there is none. On a new one, what the store may have lost is looked for first.
     pub fn connect(&mut self) -> bool {
         if self.store.is_some() {
             return true;
@@ -29,13 +29,14 @@ impl Worker {
                     self.warned = Some(warning);
                 }
                 self.store = Some(store);
-                self.look = true;
+                (self.look, self.is_reviewed) = (true, false);
                 // Before all else: others may be about to take this process for dead.
                 if !self.owned.is_empty() {
                     let _ = self.ask(|store| store.keep_alive());
                 }
-                // The ends first: they free keys that other runs have by now. If this fails, so did the connection.
-                self.review_ends().and_then(|()| self.review()).is_ok()
+                // If this fails, it is tried again before anything is written.
+                let _ = self.review();
+                self.store.is_some()
             }
             Err(error) => {
                 self.failed(error);

@@ -118,6 +118,8 @@ pub(super) struct Worker {
     pub look: bool,
     /// Runs that this process wrote: no news of the store's, but perhaps to mirrors of other managers.
     pub wrote: HashSet<Fence>,
+    /// What the store has of the runs of this process was looked at since it may have lost some of it.
+    pub is_reviewed: bool,
     pub wake: Wake,
     pub next_write: Instant,
     questions: Receiver<Question>,
@@ -166,6 +168,7 @@ impl Worker {
             shared,
             look: false,
             wrote: HashSet::new(),
+            is_reviewed: true,
             wake,
             next_write: now,
             questions,
@@ -277,9 +280,9 @@ impl Worker {
         due
     }
 
-    /// Whether a run that is open here may have events that are not stored.
+    /// Whether a run of this process may have something that is not stored, or not any more.
     pub fn has_unstored(&self) -> bool {
-        self.owned.values().any(|owned| owned.is_ready)
+        !self.is_reviewed || self.owned.values().any(|owned| owned.is_ready)
     }
 
     /// Whether news of other processes matter.
@@ -301,6 +304,7 @@ impl Worker {
             // A store that refuses events may take a sign of life all the same. Whether it does changes nothing here.
             let is_alive = self.store.as_mut().filter(|_| !self.owned.is_empty()).map(|store| store.keep_alive());
             if matches!(is_alive, Some(Ok(false))) {
+                self.is_reviewed = false;
                 let _ = self.review();
             }
             self.serve_wanted();
@@ -361,7 +365,7 @@ impl Worker {
     /// Show that this process is alive, as is to be done often, however much else there is to do.
     pub fn keep_alive(&mut self) {
         if !self.owned.is_empty() && matches!(self.ask(|store| store.keep_alive()), Ok(false)) {
-            // If this fails, so does the next write.
+            self.is_reviewed = false;
             let _ = self.review();
         }
     }

@@ -47,8 +47,11 @@ impl Worker {
         }
     }
 
-    /// Store what is new of the runs that are open here.
+    /// Store what is new of the runs that are open here, once it is known what the store has of them.
     pub(super) fn write(&mut self) {
+        if !self.connect() || self.review().is_err() {
+            return;
+        }
         let began = Instant::now();
         self.note_ready();
         let ready: Vec<Key> = self.owned.iter().filter(|(_, owned)| owned.is_ready).map(|(key, _)| *key).collect();
@@ -185,24 +188,46 @@ impl Worker {
         drop(self.drop_owned(key));
     }
 
-    /// See what the store has of the runs that are open here. What it lost is stored again, as far as memory holds it: a
-    /// server that was away may be back without its newest data, or without any. What others ended is lost here.
+    /// See what the store has of the runs of this process, if that was not done since it may have lost some of it: a server
+    /// that was away may be back without its newest data, or without any. What it lost is stored again, as far as memory
+    /// holds it. What fails is tried again before anything is written.
     pub(super) fn review(&mut self) -> Result<()> {
-        let owned: Vec<(Key, Fence)> = self.owned.iter().map(|(key, owned)| (*key, owned.record.fence)).collect();
-        for some in owned.chunks(FOLLOWED_AT_ONCE) {
+        if self.is_reviewed {
+            return Ok(());
+        }
+        // The ends first: they free keys that other runs have by now.
+        self.review_ends()?;
+        self.review_owned()?;
+        self.is_reviewed = true;
+        if !self.refuses_writes {
+            self.recover_if_stored();
+        }
+        Ok(())
+    }
+
+    /// The records of these runs, in their order.
+    fn records_of(&mut self, fences: &[Fence]) -> Result<Vec<Progress>> {
+        let mut found = Vec::with_capacity(fences.len());
+        for some in fences.chunks(FOLLOWED_AT_ONCE) {
             // Records alone: no event has such a seq.
-            let wanted: Vec<_> = some.iter().map(|(_, fence)| (*fence, Seq(u64::MAX))).collect();
-            let found = self.ask(|store| store.follow(&wanted))?;
-            for ((key, _), progress) in some.iter().zip(found) {
-                let Some(owned) = self.owned.get_mut(key) else { continue };
-                match progress {
-                    Progress::Missing => self.restore(*key)?,
-                    Progress::Running(last, _) if last < owned.next.previous() => {
-                        owned.store_after(last);
-                    }
-                    Progress::Ended(record, _) if record.end_fence.is_some() => self.lose(*key),
-                    Progress::Running(..) | Progress::Ended(..) => {}
-                }
+            let wanted: Vec<_> = some.iter().map(|fence| (*fence, Seq(u64::MAX))).collect();
+            found.extend(self.ask(|store| store.follow(&wanted))?);
+        }
+        Ok(found)
+    }
+
+    /// Store again what the store lost of runs that are open here. What others ended is lost here.
+    fn review_owned(&mut self) -> Result<()> {
+        let (keys, fences): (Vec<Key>, Vec<Fence>) =
+            self.owned.iter().map(|(key, owned)| (*key, owned.record.fence)).unzip();
+        let found = self.records_of(&fences)?;
+        for (key, progress) in keys.into_iter().zip(found) {
+            let Some(owned) = self.owned.get_mut(&key) else { continue };
+            match progress {
+                Progress::Missing => self.restore(key)?,
+                Progress::Running(last, _) if last < owned.next.previous() => owned.store_after(last),
+                Progress::Ended(record, _) if record.end_fence.is_some() => self.lose(key),
+                Progress::Running(..) | Progress::Ended(..) => {}
             }
         }
         Ok(())
@@ -216,13 +241,9 @@ impl Worker {
     }
 
     /// Store again how runs ended that a server, which is back without its newest data, has as running or not at all.
-    pub(super) fn review_ends(&mut self) -> Result<()> {
+    fn review_ends(&mut self) -> Result<()> {
         let fences: Vec<Fence> = self.ended.iter().map(|ended| ended.owned.record.fence).collect();
-        let mut found = Vec::with_capacity(fences.len());
-        for some in fences.chunks(FOLLOWED_AT_ONCE) {
-            let wanted: Vec<_> = some.iter().map(|fence| (*fence, Seq(u64::MAX))).collect();
-            found.extend(self.ask(|store| store.follow(&wanted))?);
-        }
+        let found = self.records_of(&fences)?;
         let mut lost = Vec::new();
         for (ended, progress) in std::mem::take(&mut self.ended).into_iter().zip(found) {
             let last = match progress {

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+pub mod faulty;
 pub mod memory;
 pub mod model;
 pub mod sse;

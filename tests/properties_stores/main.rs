@@ -9,7 +9,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod faulty;
 mod model;
 mod ops;
 mod reading;

@@ -4,7 +4,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::faulty::Fault;
+use crate::common::faulty::Fault;
 use crate::world::PROCESS_OF;
 
 /// The runs and keys there are.

@@ -9,9 +9,9 @@ use genglossary_runs::store::record::interrupted_event;
 use genglossary_runs::store::sqlite::SqliteFile;
 use genglossary_runs::store::{Answer, Engine, Limits as Kept, NewRun, Opened, Query, Record};
 
+use crate::common::faulty::Faults;
 use crate::common::stores::{Folder, ask};
 use crate::common::{PATIENCE, limits, payload};
-use crate::faulty::Faults;
 use crate::model::{End, Life, StoredModel};
 use crate::ops::{From, Op, RUNS};
 use crate::reading::Reader;

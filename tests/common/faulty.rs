@@ -1,7 +1,7 @@
 //! A store that fails when it is told to, before a real one, in a process that can be killed.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub struct Faults(Arc<State>);
 #[derive(Default)]
 struct State {
     fault: Mutex<Option<Fault>>,
+    refused: AtomicUsize,
     loses_answer: AtomicBool,
     is_killed: AtomicBool,
     connections: Parts<dyn Store>,
@@ -55,6 +56,11 @@ impl Faults {
         *lock(&self.0.fault) = fault;
     }
 
+    /// How many questions have failed like this.
+    pub fn refused(&self) -> usize {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
     /// Store the next events, and answer that it failed.
     pub fn lose_answer(&self) {
         self.0.loses_answer.store(true, Ordering::Relaxed);
@@ -76,14 +82,16 @@ impl Faults {
     }
 
     fn check(&self, writes: bool) -> Result<()> {
-        let failed = |why: &str| Err(Error::Failed(why.to_owned()));
-        match self.now() {
+        let failed = |why: &str| Error::Failed(why.to_owned());
+        let error = match self.now() {
             _ if self.0.is_killed.load(Ordering::Relaxed) => failed("its process was killed"),
             Some(Fault::Away) => failed("it is away"),
             Some(Fault::Full) if writes => failed("its disk is full"),
-            Some(Fault::Locked) if writes => Err(Error::Busy),
-            _ => Ok(()),
-        }
+            Some(Fault::Locked) if writes => Error::Busy,
+            _ => return Ok(()),
+        };
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        Err(error)
     }
 }
 
