@@ -342,6 +342,32 @@ fn runs_that_a_store_lost_were_never_stored_again_if_it_was_locked_when_it_was_b
 }
 
 #[test]
+fn what_was_asked_while_another_process_wrote_was_refused() {
+    let folder = Folder::new();
+    let (owner, (other, faults)) = (folder.process("a"), folder.faulty_process("b"));
+    let cancel = owner.open();
+    other.engine.find(RunId::Int(7), false).wait(Some(Instant::now() + PATIENCE));
+    let while_locked = |asked: &mut dyn FnMut()| {
+        faults.set(Some(Fault::Locked));
+        let refused = faults.refused();
+        asked();
+        wait_until("the store is asked again", || faults.refused() >= refused + 3);
+        faults.set(None);
+    };
+    let begin = |run_id| other.engine.begin(NewRun { run_id: Some(RunId::Int(run_id)), key: None });
+    let mut begun = Vec::new();
+    while_locked(&mut || begun = (8..11).map(begin).collect());
+    assert!(begun.iter().all(|answer| matches!(ask(answer), Ok(Opened::Run(..)))));
+    let mut sent = None;
+    while_locked(&mut || sent = Some(other.engine.cancel(RunId::Int(7))));
+    assert!(ask(&sent.unwrap()).unwrap().is_some());
+    assert!(cancel.wait(Some(Instant::now() + PATIENCE)));
+    let mut found = None;
+    while_locked(&mut || found = Some(other.engine.find(RunId::Int(7), false)));
+    assert!(ask(&found.unwrap()).unwrap().is_some());
+}
+
+#[test]
 fn a_mirror_was_not_filled_whose_fence_was_the_one_that_its_process_would_have_given() {
     let folder = Folder::new();
     let (owner, other) = (folder.process("a"), folder.process("b"));

@@ -10,7 +10,7 @@ use super::worker::{WRITE_INTERVAL, Worker};
 /// Between two tries with a store that fails.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a store may be locked by others before that counts as a failure.
-const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Have a connection, or have said why there is none. On a new one, what the store may have lost is looked for first.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::answer::Promise;
+use super::asking::LOCKED_TIMEOUT;
 use super::followed::Followed;
 use super::record::{Found, Outcome, Record, interrupted_event};
 use super::shared::{Opened, Question, wait_for_fork};
@@ -14,21 +15,62 @@ use crate::core::sync::Arc as CoreArc;
 use crate::core::{Fence, Payload, RunId, RunManager, Seq, Start, Subscription};
 
 impl Worker {
-    /// Answer a question.
+    /// Answer a question, at once or when another process no longer holds the lock.
     pub(super) fn answer(&mut self, question: Question) {
+        let now = Instant::now();
+        let writes = matches!(question, Question::Begin(..) | Question::Keep(..) | Question::Command(..));
+        if writes && !self.postponed.is_empty() {
+            // In order, and one at a time: each would wait for the lock.
+            self.postponed.push((now, question));
+        } else {
+            self.try_answer(now, question);
+        }
+    }
+
+    /// Answer the questions that wait for a lock, until one finds it held again.
+    pub(super) fn answer_postponed(&mut self) {
+        for (asked, question) in std::mem::take(&mut self.postponed) {
+            if self.postponed.is_empty() {
+                self.try_answer(asked, question);
+            } else {
+                self.postponed.push((asked, question));
+            }
+        }
+    }
+
+    fn try_answer(&mut self, asked: Instant, question: Question) {
         match question {
-            Question::Begin(manager, run, answer) => self.begin(&manager, &run, &answer),
-            Question::Keep(manager, run_id, answer) => drop(answer.give(self.keep(&manager, run_id))),
+            Question::Begin(manager, run, answer) => {
+                let opened = self.begin(&manager, &run);
+                let again = |answer| Question::Begin(manager.clone(), run, answer);
+                if let Some(Opened::Run(run_id, _)) = self.give(asked, opened, answer, again) {
+                    manager.finish(run_id.as_ref(), Payload::new(None, &interrupted_event(&run_id)), false);
+                }
+            }
+            Question::Keep(manager, run_id, answer) => {
+                let kept = self.keep(&manager, &run_id);
+                self.give(asked, kept, answer, |answer| Question::Keep(manager, run_id, answer));
+            }
             Question::Subscribe(manager, run_id, start, must_exist, answer) => {
                 let subscription = self.subscribe(&manager, &run_id, start, must_exist);
+                let again = |answer| Question::Subscribe(manager, run_id, start, must_exist, answer);
                 // A reader that nobody waits for any more is dropped, which closes it.
-                drop(answer.give(subscription));
+                drop(self.give(asked, subscription, answer, again));
             }
-            Question::Command(run_id, command, answer) => self.command(&run_id, command, answer),
+            Question::Command(run_id, command, answer) => match self.send(&run_id, &command) {
+                Ok(Some((fence, number))) if !matches!(command, Command::Cancel) => {
+                    self.sent.push(Sent { number, fence, answer, deadline: Instant::now() + REPLY_TIMEOUT });
+                }
+                sent => {
+                    let sent = sent.map(|sent| sent.map(|_| String::new()));
+                    self.give(asked, sent, answer, |answer| Question::Command(run_id, command, answer));
+                }
+            },
             Question::Owns(manager, run_id, answer) => drop(answer.give(self.owns(&manager, &run_id))),
             Question::Find(run_id, with_result, answer) => {
                 let found = self.find(&run_id).and_then(|found| self.add_results(found, with_result));
-                drop(answer.give(found.map(|found| found.into_iter().next())));
+                let found = found.map(|found| found.into_iter().next());
+                self.give(asked, found, answer, |answer| Question::Find(run_id, with_result, answer));
             }
             Question::List(query, with_results, answer) => {
                 self.write();
@@ -50,28 +92,39 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, manager: &RunManager, new: &NewRun, answer: &Promise<Opened>) {
-        let record = match self.begin_record(new) {
-            Ok(Begun::Started(record)) => record,
-            Ok(Begun::RunActive(record)) => return drop(answer.give(Ok(Opened::RunActive(record)))),
-            Ok(Begun::KeyActive(record)) => return drop(answer.give(Ok(Opened::KeyActive(record)))),
-            Err(error) => return drop(answer.give(Err(error))),
+    /// Give an answer, or have the question asked `again` if the store is locked and not for long. Returns an answer that
+    /// nobody waits for any more.
+    fn give<T>(
+        &mut self,
+        asked: Instant,
+        result: Result<T>,
+        answer: Promise<T>,
+        again: impl FnOnce(Promise<T>) -> Question,
+    ) -> Option<T> {
+        if matches!(result, Err(Error::Busy)) && asked.elapsed() < LOCKED_TIMEOUT {
+            self.postponed.push((asked, again(answer)));
+            return None;
+        }
+        answer.give(result).err().and_then(Result::ok)
+    }
+
+    fn begin(&mut self, manager: &RunManager, new: &NewRun) -> Result<Opened> {
+        let record = match self.begin_record(new)? {
+            Begun::Started(record) => record,
+            Begun::RunActive(record) => return Ok(Opened::RunActive(record)),
+            Begun::KeyActive(record) => return Ok(Opened::KeyActive(record)),
         };
-        let opened = manager.open_stored(record.run_id.as_ref(), record.fence, &self.archive);
-        let (cancel, run) = match opened {
+        let (cancel, run) = match manager.open_stored(record.run_id.as_ref(), record.fence, &self.archive) {
             Ok(opened) => opened,
             Err(error) => {
                 // It is open here and unknown to the store, as after a failure: the record has nobody to end it.
                 self.abandon(&record);
-                return drop(answer.give(Err(Error::Failed(error.to_string()))));
+                return Err(Error::Failed(error.to_string()));
             }
         };
         let run_id = record.run_id.clone();
         self.own(manager, run, record);
-        if answer.give(Ok(Opened::Run(run_id.clone(), cancel))).is_err() {
-            let payload = Payload::new(None, &interrupted_event(&run_id));
-            manager.finish(run_id.as_ref(), payload, false);
-        }
+        Ok(Opened::Run(run_id, cancel))
     }
 
     fn begin_record(&mut self, new: &NewRun) -> Result<Begun> {
@@ -114,10 +167,9 @@ impl Worker {
         self.tidy_soon();
     }
 
-    fn keep(&mut self, manager: &RunManager, run_id: RunId) -> Result<bool> {
-        let Begun::Started(record) = self.begin_record(&NewRun { run_id: Some(run_id), key: None })? else {
-            return Ok(false);
-        };
+    fn keep(&mut self, manager: &RunManager, run_id: &RunId) -> Result<bool> {
+        let new = NewRun { run_id: Some(run_id.clone()), key: None };
+        let Begun::Started(record) = self.begin_record(&new)? else { return Ok(false) };
         let life = self.life(&record)?;
         let Some(run) = manager.keep(record.run_id.as_ref(), &life, &self.archive) else {
             self.abandon(&record);
@@ -229,21 +281,12 @@ impl Worker {
         Ok(Terminal { fence: record.end_fence, payload })
     }
 
-    fn command(&mut self, run_id: &RunId, command: Command, answer: Promise<Option<String>>) {
-        let record = match self.find(run_id) {
-            Ok(Some(record)) if record.is_running() => record,
-            Ok(_) => return drop(answer.give(Ok(None))),
-            Err(error) => return drop(answer.give(Err(error))),
-        };
-        match self.ask(|store| store.send(record.fence, &command)) {
-            Ok(_) if matches!(command, Command::Cancel) => drop(answer.give(Ok(Some(String::new())))),
-            Ok(number) => {
-                let deadline = Instant::now() + REPLY_TIMEOUT;
-                self.sent.push(Sent { number, fence: record.fence, answer, deadline });
-            }
-            Err(error) => return drop(answer.give(Err(error))),
-        }
+    /// Send a command to the owner of a run, if that is running; the life it is for, and the number of its reply.
+    fn send(&mut self, run_id: &RunId, command: &Command) -> Result<Option<(Fence, u64)>> {
+        let Some(Record { fence, .. }) = self.find(run_id)?.filter(Record::is_running) else { return Ok(None) };
+        let number = self.ask(|store| store.send(fence, command))?;
         // The owner may be this process.
         self.look_now();
+        Ok(Some((fence, number)))
     }
 }

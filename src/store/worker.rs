@@ -123,6 +123,8 @@ pub(super) struct Worker {
     pub wake: Wake,
     pub next_write: Instant,
     questions: Receiver<Question>,
+    /// Questions that wait for the lock of another process, each with when it was asked.
+    pub postponed: Vec<(Instant, Question)>,
     bell: Receiver<()>,
     pub report: Report,
     last_news: Instant,
@@ -172,6 +174,7 @@ impl Worker {
             wake,
             next_write: now,
             questions,
+            postponed: Vec::new(),
             bell,
             report,
             last_news: now,
@@ -216,7 +219,8 @@ impl Worker {
                 continue;
             }
             let since = *unused_since.get_or_insert_with(Instant::now);
-            let is_unused = Arc::strong_count(&self.shared) <= OWN_REFERENCES && self.questions.is_empty();
+            let is_asked = !self.questions.is_empty() || !self.postponed.is_empty();
+            let is_unused = Arc::strong_count(&self.shared) <= OWN_REFERENCES && !is_asked;
             let is_done = self.owned.is_empty() && is_unused;
             // While a mirror is read, its run is yet to end.
             let is_late = !self.owned.is_empty() && self.followed.is_empty() && since.elapsed() > LAST_WRITE;
@@ -241,6 +245,7 @@ impl Worker {
             recv(self.bell) -> _ => None,
             default(timeout) => None,
         };
+        self.answer_postponed();
         if let Some(question) = question {
             self.answer(question);
             for _ in 1..QUESTIONS_A_TURN {
@@ -270,6 +275,9 @@ impl Worker {
         }
         if self.store.is_none() {
             due = due.min(allowed(now));
+        }
+        if !self.postponed.is_empty() {
+            due = due.min(now + WRITE_INTERVAL);
         }
         if self.has_unstored() {
             due = due.min(allowed(self.next_write));

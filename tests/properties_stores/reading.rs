@@ -34,8 +34,11 @@ impl World {
             return self.readers.push(Reader { real, told, site, process, is_owners: true });
         }
         if !self.works(site) {
-            // It may be there: but what of it is known is not settled.
-            return drop(ask(&self.sites[site].engine.subscribe(id, start, must_exist)));
+            if self.refuses(site) {
+                // It may be there: but what of it is known is not settled.
+                drop(ask(&self.sites[site].engine.subscribe(id, start, must_exist)));
+            }
+            return;
         }
         self.settle_all();
         let start = if self.model.newest(run).is_none() && matches!(start, Start::After(_)) {
