@@ -63,6 +63,13 @@ fn a_reader_ahead_of_what_was_stored_is_told_the_end_once() {
 }
 
 #[test]
+fn an_id_with_the_largest_seq_ended_the_engine() {
+    for end_fence in [None, Some(6)] {
+        assert_eq!(read_of_stale_mirror(after(5, u64::MAX), end_fence), (vec!["end 4 the end".to_owned()], true));
+    }
+}
+
+#[test]
 fn a_reader_ahead_of_what_was_stored_had_the_id_of_an_end_that_it_had_not_read() {
     let (manager, archive) = (manager(10), Arc::new(Empty) as Arc<dyn Archive>);
     let running = Life { fence: Fence(5), last: Seq(2), terminal: None };

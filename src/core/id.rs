@@ -174,7 +174,7 @@ impl Seq {
     /// The seq after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// The seq before this one; 0 for the first.
@@ -186,7 +186,7 @@ impl Seq {
     /// The seq `count` after this one.
     #[must_use]
     pub fn plus(self, count: usize) -> Self {
-        Self(self.0 + count as u64)
+        Self(self.0.saturating_add(count as u64))
     }
 
     /// How many seqs this one is after `earlier`; 0 if it is not.
