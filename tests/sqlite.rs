@@ -161,8 +161,38 @@ fn ids_that_the_store_gives_are_larger_than_all_before() {
     };
     let first = give(None);
     assert!(give(None) > first);
-    assert_eq!(give(Some(RunId::Int(i64::MAX - 9))), i64::MAX - 9);
-    assert_eq!(give(None), i64::MAX - 8);
+    let most = 1 << 52;
+    assert_eq!(give(Some(RunId::Int(most - 2))), most - 2);
+    assert_eq!(give(None), most - 1);
+}
+
+#[test]
+fn no_id_was_given_any_more_after_the_largest_integer() {
+    let folder = Folder::new();
+    let mut store = folder.store();
+    begin(&mut store, i64::MAX);
+    let mut give = || match store.begin(&NewRun::default()).unwrap() {
+        Begun::Started(Record { run_id: RunId::Int(number), .. }) => number,
+        refused => panic!("{refused:?}"),
+    };
+    let first = give();
+    assert!(give() > first);
+    // As older versions left it.
+    let file = Connection::open(folder.file()).unwrap();
+    file.execute("UPDATE clock SET last_run_id = ?1", [i64::MAX]).unwrap();
+    let next = give();
+    assert!(give() > next);
+}
+
+#[test]
+fn a_number_that_is_none_of_sqlites_made_the_store_fail() {
+    let folder = Folder::new();
+    let mut store = folder.store();
+    let run = begin(&mut store, 7);
+    let (before, also) = (Some(Fence(u64::MAX)), vec![Fence(u64::MAX)]);
+    let found = store.list(&Query { before, also, limit: usize::MAX, ..Query::default() }).unwrap();
+    assert_eq!(found, [run]);
+    assert!(store.read(Fence(u64::MAX), Seq(u64::MAX), usize::MAX, usize::MAX).unwrap().is_empty());
 }
 
 #[test]

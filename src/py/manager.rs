@@ -335,7 +335,7 @@ impl RunManager {
 
     // With a store
 
-    /// Open a run with an int id that the store gives, larger than all before. Waits for the store.
+    /// Open a run with an int id that the store gives, larger than all before it below 2**52. Waits for the store.
     ///
     /// Args:
     ///     key: at most one run with this key is active in all processes that use the store; None for no limit.

@@ -18,14 +18,14 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 pub use self::file::refuse_if_open;
 use self::owners::Owner;
 use self::rows::{
-    INSERT_EVENT, RECORD, StoredId, Text, append_run, find_record, insert_record, json_list, next_fence, payload,
-    record,
+    INSERT_EVENT, RECORD, StoredId, Text, append_run, find_record, insert_record, integer, json_list, next_fence,
+    payload, record,
 };
 use super::Outcome;
 use super::record::{Record, Status, interrupted_event, now};
 use super::store::{
-    Append, Begun, Command, Error, Fate, Limits, NewRun, News, PAGE, PAGE_BYTES, Progress, Query, Result, Source,
-    Store, StoredEvent, Usage, Wake,
+    Append, Begun, COUNTED_IDS, Command, Error, Fate, Limits, NewRun, News, PAGE, PAGE_BYTES, Progress, Query, Result,
+    Source, Store, StoredEvent, Usage, Wake,
 };
 use crate::core::{Fence, RunId, Seq};
 
@@ -191,8 +191,10 @@ impl Store for SqliteStore {
             let run_id = match &run.run_id {
                 Some(run_id) => run_id.clone(),
                 None => {
-                    let sql = "UPDATE clock SET last_run_id = max(last_run_id + 1, ?1) RETURNING last_run_id";
-                    RunId::Int(tx.prepare_cached(sql)?.query_row([now()], |row| row.get(0))?)
+                    // An id that is not counted on from may stand there since an older version.
+                    let sql = "UPDATE clock SET last_run_id = max(iif(last_run_id < ?2, last_run_id + 1, 0), ?1) \
+                               RETURNING last_run_id";
+                    RunId::Int(tx.prepare_cached(sql)?.query_row(params![now(), COUNTED_IDS], |row| row.get(0))?)
                 }
             };
             if let Some(active) = find_record(tx, "run_id = ?1 AND status = 'running'", StoredId(run_id.clone()))? {
@@ -203,7 +205,9 @@ impl Store for SqliteStore {
             {
                 return Ok(Begun::KeyActive(active));
             }
-            if let RunId::Int(number) = run_id {
+            if let RunId::Int(number) = run_id
+                && number < COUNTED_IDS
+            {
                 tx.prepare_cached("UPDATE clock SET last_run_id = ?1 WHERE last_run_id < ?1")?.execute([number])?;
             }
             tx.prepare_cached("UPDATE runs SET superseded = 1 WHERE run_id = ?1")?
@@ -259,10 +263,10 @@ impl Store for SqliteStore {
         let also: Vec<u64> = query.also.iter().map(|fence| fence.0).collect();
         self.query(|db| {
             let mut select = db.prepare_cached(&sql)?;
-            let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+            let limit = integer(query.limit as u64);
             let wanted = named_params! {
                 ":key": query.key, ":statuses": json_list(&query.statuses), ":text": query.text,
-                ":also": json_list(&also), ":before": query.before.map(|fence| fence.0), ":limit": limit,
+                ":also": json_list(&also), ":before": query.before.map(|fence| integer(fence.0)), ":limit": limit,
             };
             select.query_map(wanted, record)?.collect()
         })
@@ -280,8 +284,8 @@ impl Store for SqliteStore {
             let mut select = db.prepare_cached(
                 "SELECT seq, name, json FROM events WHERE fence = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
             )?;
-            let limit = i64::try_from(events).unwrap_or(i64::MAX);
-            let mut rows = select.query(params![fence.0, from.0, limit])?;
+            let limit = integer(events as u64);
+            let mut rows = select.query(params![integer(fence.0), integer(from.0), limit])?;
             let (mut found, mut size) = (Vec::new(), 0);
             while size < bytes
                 && let Some(row) = rows.next()?

@@ -44,13 +44,16 @@ pub const PAGE_BYTES: usize = 1 << 20;
 /// How many runs are asked about at once with [`Store::follow`].
 pub const FOLLOWED_AT_ONCE: usize = 100;
 
+/// Stores count run ids on from integers below this one only: the next are exact in every language that reads them.
+pub const COUNTED_IDS: i64 = 1 << 52;
+
 /// The result of asking a store.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A run that is to begin.
 #[derive(Debug, Clone, Default)]
 pub struct NewRun {
-    /// Its id; `None` for an integer larger than all before it in the store.
+    /// Its id; `None` for an integer larger than all before it in the store that are below [`COUNTED_IDS`].
     pub run_id: Option<RunId>,
     /// At most one run with this key is active.
     pub key: Option<String>,

@@ -48,6 +48,11 @@ impl FromSql for StoredId {
     }
 }
 
+/// A number that somebody asked with as an integer of SQLite's, which has none so large that it means more.
+pub fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Bytes that are UTF-8.
 pub struct Text<'a>(pub &'a [u8]);
 
