@@ -1,5 +1,5 @@
-//! A run manager for long background jobs. [`core`] is pure Rust, [`host`] what concerns this machine, [`store`] what keeps
-//! runs outside the process, `py` the binding to Python.
+//! A run manager for long background jobs. [`core`] is pure Rust, [`host`] handles this machine's files and sockets,
+//! [`store`] keeps runs outside the process, and `py` is the Python binding.
 
 pub mod core;
 #[cfg(not(loom))]
@@ -7,6 +7,6 @@ pub mod host;
 #[cfg(not(loom))]
 pub mod store;
 
-// Its documentation is Python's, with Python's examples; `cargo test --doc` would take them for Rust.
+// Its docs contain Python examples, which `cargo test --doc` would run as Rust.
 #[cfg(all(feature = "python", not(doctest)))]
 mod py;

@@ -29,32 +29,32 @@ __all__ = [
 
 @type_check_only
 class Stats(TypedDict):
-    """What a manager holds at one moment, and what it has done since it was made."""
+    """A snapshot of what a manager holds, and of what it has done since it was created."""
 
     active_runs: int
-    """Runs that are open."""
+    """Open runs."""
     subscribed_runs: int
-    """Entries of runs that have not started: somebody subscribed, or put a cancel event there."""
+    """Runs that are not open yet but have subscribers or a cancel event."""
     subscribers: int
-    """Subscriptions to all of these."""
+    """Subscriptions to these runs, open or not."""
     retained_runs: int
     """Finished runs kept for late readers."""
     events_held: int
-    """Events in the logs of all of these."""
+    """Events in the logs of all these runs, retained ones included."""
     bytes_held: int
     """Bytes of JSON in these events."""
     events_published: int
-    """Events published since the manager was made, terminal events among them."""
+    """Events published since the manager was created, including terminal events."""
     bytes_published: int
     """Bytes of JSON in these events."""
     events_missed: int
-    """Events that readers were told they had missed, summed over all readers."""
+    """Events that gaps have reported as missed, summed over all readers."""
     store: NotRequired[StoreStats]
-    """How the manager's store is, if it has one."""
+    """The state of the manager's store, if it has one."""
 
 @type_check_only
 class StoreStats(TypedDict):
-    """How a store is, as this process last saw it."""
+    """The state of a store as this process last saw it."""
 
     path: NotRequired[Path]
     """The file of a `SqliteStore`."""
@@ -63,55 +63,53 @@ class StoreStats(TypedDict):
     project: NotRequired[str]
     """The project of a `RedisStore`."""
     error: str | None
-    """What is wrong with it; None if nothing is."""
+    """What is wrong with the store; None if nothing is."""
     runs: int
-    """Runs that it holds."""
+    """Runs in the store."""
     bytes: int
-    """Bytes of it that are in use."""
+    """Bytes in use."""
     events_stored: int
-    """Events that this process has stored."""
+    """Events stored by this process."""
     events_lost: int
     """Events of this process that were evicted before they could be stored."""
     owned_runs: int
-    """Runs that are open in this process."""
+    """Open runs of this process."""
     mirrors: int
-    """Runs that are read in this process and executed in another."""
+    """Runs that are read in this process but executed in another."""
 
 @disjoint_base
 class RunManager:
-    """Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
+    """Manages runs, their subscribers and their cancel events. All methods are thread-safe.
 
-    A run is named by an int of 64 bits or by a str of 1 to 200 characters without control characters; a `uuid.UUID`
-    is its text, and a str that is the decimal form of such an int is that int. Methods that make a run refuse any
-    other id: with `TypeError` one of another type (a bool or a float, too), else with `InvalidRunIdError`. To all
-    others, which find runs, it is the id of an unknown one.
+    A run id is an int of 64 bits or a str of 1 to 200 characters without control characters. A `uuid.UUID` is converted
+    to its text, and a str that is the decimal form of a 64-bit int to that int. Methods that create a run refuse other
+    ids: with `TypeError` if the type is wrong (bool and float included), else with `InvalidRunIdError`. Methods that
+    look a run up treat them as ids of unknown runs.
 
-    A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
-    reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
-    After a fork the child's manager is empty.
+    A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one reader
+    and for ten thousand, and nothing is queued per reader. In a forked child the manager is empty.
 
     Args:
-        history: events a run's log holds at most, 1 to 2**31 - 1; the oldest are evicted first. Also how many messages
-            `Subscription.put_nowait` takes before `queue.Full`.
-        history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
-            alone is larger.
-        retained_runs: finished runs kept for late readers, 0 or more.
-        retained_bytes: bytes of JSON these may hold together, 0 or more.
-        retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
-            next call of any method but `publish` and `cancel_run`.
-        store: keeps the runs outside the process: a `SqliteStore` or `RedisStore`. They outlive it then, and every
-            process that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their
-            owner, the process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever
-            concerns a run that is not open in this process, waits for the store, for some milliseconds; in a coroutine
-            await the forms that begin with an `a`.
-        default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
-        tells_interrupted: tell readers of a run whose process ended how it ended, by the store's word. False has them
-            wait until `finish_run` with `unless_active` is called here, by an application that knows more.
-        args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
-            them with `TypeError`.
+        history: maximum number of events in a run's log, 1 to 2**31 - 1; the oldest are evicted first. Also the maximum
+            number of unread private messages per subscription, see `Subscription.put_nowait`.
+        history_bytes: maximum bytes of JSON in a run's log, 1 or more. The newest event is kept even if it is larger.
+        retained_runs: maximum number of finished runs kept for late readers, 0 or more.
+        retained_bytes: maximum bytes of JSON in all retained runs together, 0 or more.
+        retention: seconds a finished run is retained, 0 to 1e9. There is no timer: opening, finishing and subscribing
+            to runs, `terminal_event`, `retained_runs` and `stats` evict expired runs.
+        default: called with a value that has no JSON form; returns a value to write instead. None refuses such values.
+        store: a `SqliteStore` or `RedisStore` that keeps runs outside the process; None keeps them in memory only.
+            Stored runs outlive the process, and every process that uses the store can read, cancel, finish and publish
+            to them. With a store, `open_run` and all calls about a run that is not open in this process block until the
+            store answers, usually for milliseconds; in a coroutine, await the methods that start with `a` instead.
+        tells_interrupted: whether the store tells readers how a run ended whose process died. If False, they wait until
+            the application, which may know more, finishes the run here with `without_store().finish_run(...)`.
+        args, kwargs: ignored, so that a subclass can have its own constructor; `RunManager` itself raises `TypeError`
+            if there are any.
 
     Raises:
-        ValueError: a limit is out of its bounds.
+        ValueError: a limit is out of bounds.
+        TypeError: `default` is not callable, or `store` is not a store.
     """
 
     def __new__(
@@ -130,105 +128,116 @@ class RunManager:
     def open_run(self, run_id: RunId, *, key: str | None = None) -> CancelEvent:
         """Open a run and return its cancel event.
 
-        Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. An earlier life of the
-        id is not retained any longer.
+        Takes over an entry created by subscribers or by `cancel_event(run_id, create=True)`. A retained earlier life of
+        the id is dropped.
 
         Args:
             run_id: the run.
+            key: at most one run with this key is active in all processes that use the store; None for no limit.
+                Requires a store.
 
         Raises:
-            RunActiveError: the run is open.
-            InvalidRunIdError, TypeError: the id cannot name a run.
+            RunActiveError: the run is open, or the key has an active run; with a store, `run_id` of the error names it.
+            InvalidRunIdError, TypeError: the id is invalid.
+            StoreError: the store cannot be used.
+            ValueError: there is a key but no store.
         """
 
     def run(self, run_id: RunId | None = None) -> ManagedRun:
-        """Open a run for the time of a `with` block, which finishes it however it is left.
+        """Open a run for a `with` block, and finish it when the block exits, however it exits.
 
             with manager.run("import 7") as context:
-                context.log("begun")
+                context.log("started")
 
-        The block is given a `genglossary_runs.runner.RunContext`. What it raises is recorded, and goes on.
+        The block gets a `genglossary_runs.runner.RunContext`. An exception is recorded and propagates.
 
         Args:
-            run_id: the run; None for a random UUID as text.
+            run_id: the run; None for a random UUID.
         """
 
     def publish(self, run_id: RunId, event: Mapping[str, Any], /, *, name: str | None = None) -> str | None:
         """Append an event to the run's log and wake its readers.
 
         Args:
-            run_id: a run that is open, subscribed to, or has a cancel event.
+            run_id: a run that is open or has subscribers or a cancel event.
             event: a dict or another mapping. NaN and infinities become null, lone surrogates U+FFFD, keys as in
-                `json.dumps`. Besides what has a JSON form, values may be dates and times (ISO 8601), UUID, Decimal and
-                Path (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and sets of any kind,
-                and NumPy scalars and arrays. Anything else goes through the manager's `default`.
-            name: the field `event:` of the server-sent event, by which a page tells kinds of events apart: 1 to 255
-                bytes of UTF-8 without line ends and control characters, other than `gap` and `complete`. None for none.
+                `json.dumps`. Besides JSON's types, values may be dates and times (ISO 8601), UUID, Decimal and Path
+                (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and sets of any kind, and
+                NumPy scalars and arrays. Other values are passed to the manager's `default`.
+            name: the `event:` field of the server-sent event, by which a page distinguishes kinds of events: 1 to 255
+                bytes of UTF-8 without line ends and control characters, other than `gap` and `complete`. None for no
+                name.
 
         Returns:
             The event's id, `<fence>-<seq>`; None if no reader could ever get the event, because the run is unknown or
             finished.
 
         Raises:
-            TypeError: the event is not a mapping, or has a value or key that cannot be written, such as bytes (the
-                message says where). Nothing is published.
-            ValueError: the name is not within its bounds; or the event is nested deeper than 128 levels, refers to
-                itself, or has an integer of more than 4,300 digits, or more than Python prints. Nothing is published.
+            TypeError: the event is not a mapping, or contains a value or key that cannot be written, such as bytes; the
+                message says where. Nothing is published.
+            ValueError: the name is out of bounds; or the event is nested deeper than 128 levels, refers to itself, or
+                contains an integer of more than 4,300 digits or more than Python prints. Nothing is published.
+            StoreError: the run is not open in this process, and the store cannot be used.
         """
 
     def cancel_run(self, run_id: RunId) -> bool:
         """Set the run's cancel event.
 
         Returns:
-            Whether there was a run to cancel: False for unknown and finished runs.
+            True if there was a run to cancel; False if it is unknown or finished.
+
+        Raises:
+            StoreError: the run is not open in this process, and the store cannot be used.
         """
 
     def finish_run(
         self, run_id: RunId, event: Mapping[str, Any], /, *, unless_active: bool = False, result: str | None = None
     ) -> bool:
-        """Finish the run with this terminal event and clear every entry of it, as one step for everyone else.
+        """Finish the run with a terminal event and remove its entry, in one atomic step.
 
-        A run that was never opened is recorded as finished, so that a later reader learns its outcome.
+        Without a store, a run that was never opened is recorded as finished, so that later readers learn its outcome.
 
         Args:
             run_id: the run.
             event: as for `publish`.
-            unless_active: leave a run that is open alone.
-            result: what the run returned, as JSON, for its record in the store; what is no JSON is left out.
+            unless_active: do nothing if the run is open.
+            result: what the run returned, as JSON, for its record in the store; invalid JSON is ignored.
 
         Returns:
-            Whether this call finished the run. False if it had finished before: its first terminal event stays.
+            True if this call finished the run; False if it had finished before: it keeps its first terminal event.
 
         Raises:
-            TypeError, ValueError: as for `publish`; the run has not finished.
-            InvalidRunIdError, TypeError: the id cannot name a run.
+            TypeError, ValueError: as for `publish`; the run is not finished.
+            InvalidRunIdError, TypeError: the id is invalid.
+            StoreError: the run is not open in this process, and the store cannot be used.
         """
 
     def subscribe(self, run_id: RunId, after: str | None = None, *, must_exist: bool = False) -> Subscription:
-        """Make a reader of the run.
+        """Create a reader of the run.
 
-        An unknown run is waited for, unless `must_exist`. On a finished run that is retained, a reader without `after`
-        gets the terminal event at once. A run that has ended is never waited for: if `after` is the id of an event of
-        this manager, and nothing is kept of the run, the reader gets a terminal event with the status `unknown`.
+        A reader of an unknown run waits for it to be opened. A reader of a retained run without `after` gets the
+        terminal event at once. No reader waits for a run that has ended: if `after` is the id of an event of this
+        manager and nothing is kept of its run, the reader gets a terminal event with the status `unknown`.
 
         Args:
             run_id: the run.
-            after: None for new events only; the id of an event of this life of the run for those after it; anything
-                else (`"0"`, an id of another life, text that is not an id) for all from the oldest, with a gap first if
-                the oldest have been evicted.
-            must_exist: refuse a run that is not open, subscribed to or retained.
+            after: None for new events only; the id of an event of this life of the run for the events after it;
+                anything else (`"0"`, an id of another life, text that is not an id) for all events from the oldest,
+                preceded by a gap if the oldest have been evicted.
+            must_exist: refuse a run that is not open, subscribed to, retained or stored.
 
         Raises:
-            UnknownRunError: with `must_exist`; and for an id that no run can have.
+            UnknownRunError: the run does not exist and `must_exist` is set, or the id is invalid.
+            StoreError: the run is not open in this process, and the store cannot be used.
         """
 
     def unsubscribe(self, subscription: Subscription, /) -> bool:
-        """Close a subscription that this manager has made. Returns whether it has made it."""
+        """Close a subscription of this manager. Returns False, and does nothing, if it is another manager's."""
 
     # With a store
 
     def open_new_run(self, *, key: str | None = None) -> tuple[int, CancelEvent]:
-        """Open a run with an int id that the store gives, larger than all before it below 2**52. Waits for the store.
+        """Open a run under a new int id from the store, larger than all before it below 2**52. Waits for the store.
 
         Args:
             key: at most one run with this key is active in all processes that use the store; None for no limit.
@@ -237,26 +246,26 @@ class RunManager:
             The id and the cancel event.
 
         Raises:
-            RunActiveError: the key has an active run, which its `run_id` names.
+            RunActiveError: the key has an active run; `run_id` of the error names it.
             StoreError: the store cannot be used.
             ValueError: the manager has no store.
         """
 
     @property
     def store(self) -> SqliteStore | RedisStore | None:
-        """The store that was given to the manager, or None."""
+        """The store that was passed to the manager, or None."""
 
     def run_record(self, run_id: RunId, *, with_result: bool = True) -> dict[str, Any] | None:
-        """What the store knows of a run, wherever it was executed. Waits for the store.
+        """Return the store's record of a run, wherever it was executed. Waits for the store.
 
         Args:
             run_id: the run.
-            with_result: read its result, too, which may be large. Without it `result` is None.
+            with_result: read its result, too, which may be large. Otherwise `result` is None.
 
         Returns:
-            A dict with `run_id`, `fence` (which life of the id), `key`, `status` (`running`, or how it finished),
+            A dict with `run_id`, `fence` (identifies this life of the id), `key`, `status` (`running`, or the outcome),
             `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind` (`text`,
-            `link`, `json`, or None where there is no result); None if unknown.
+            `link`, `json`, or None without a result); None if the run is unknown.
 
         Raises:
             StoreError: the store cannot be used.
@@ -274,17 +283,16 @@ class RunManager:
         limit: int = 100,
         with_results: bool = True,
     ) -> list[dict[str, Any]]:
-        """What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
+        """Return the store's records of runs, newest first, each as `run_record` returns it. Waits for the store.
 
         Args:
             key: only runs with this key.
-            status: only runs with this status, or one of these.
-            text: only runs that have this text in their id, key or error. ASCII letters match in either case, others
-                only as they are.
-            also: the `fence` of runs that are listed whether they have the text or not.
-            before: only runs that began before the one with this `fence`, the last of the page before.
-            limit: how many at most.
-            with_results: read their results, too, which may be large. Without them each `result` is None.
+            status: only runs with this status, or with one of these.
+            text: only runs with this text in their id, key or error. Case is ignored for ASCII letters only.
+            also: the `fence` of runs to list even if they do not contain the text.
+            before: only runs that began before the run with this `fence`, the last of the previous page.
+            limit: maximum number of records.
+            with_results: read their results, too, which may be large. Otherwise each `result` is None.
 
         Raises:
             StoreError: the store cannot be used.
@@ -292,16 +300,16 @@ class RunManager:
         """
 
     def aopen_run(self, run_id: RunId, *, key: str | None = None) -> Awaitable[CancelEvent]:
-        """Await what `open_run` returns. For event loops: only the caller waits for the store."""
+        """Like `open_run`, but awaitable: the event loop does not block while the store answers."""
 
     def aopen_new_run(self, *, key: str | None = None) -> Awaitable[tuple[int, CancelEvent]]:
-        """Await what `open_new_run` returns."""
+        """Like `open_new_run`, but awaitable."""
 
     def apublish(self, run_id: RunId, event: Mapping[str, Any], /, *, name: str | None = None) -> Awaitable[str | None]:
-        """Await what `publish` returns."""
+        """Like `publish`, but awaitable."""
 
     def acancel_run(self, run_id: RunId) -> Awaitable[bool]:
-        """Await what `cancel_run` returns."""
+        """Like `cancel_run`, but awaitable."""
 
     def afinish_run(
         self,
@@ -312,17 +320,18 @@ class RunManager:
         unless_active: bool = False,
         result: str | None = None,
     ) -> Awaitable[bool]:
-        """Await what `finish_run` returns."""
+        """Like `finish_run`, but awaitable."""
 
     def asubscribe(
         self, run_id: RunId, after: str | None = None, *, must_exist: bool = False
     ) -> Awaitable[Subscription]:
-        """Await what `subscribe` returns."""
+        """Like `subscribe`, but awaitable."""
 
     def owns_run(self, run_id: RunId) -> bool:
-        """Whether the run is open in this process, and no other has taken this one for dead. Waits for the store.
+        """Return whether the run is open in this process and no other process has declared this one dead.
 
-        With a `RedisStore` this holds for its `lease` from now on. Ask before writing what must not be written twice.
+        Waits for the store. With a `RedisStore`, the answer holds for its `lease`. Call this before a write that must
+        not happen twice.
 
         Args:
             run_id: the run.
@@ -332,10 +341,10 @@ class RunManager:
         """
 
     def aowns_run(self, run_id: RunId) -> Awaitable[bool]:
-        """Await what `owns_run` returns."""
+        """Like `owns_run`, but awaitable."""
 
     def arun_record(self, run_id: RunId, *, with_result: bool = True) -> Awaitable[dict[str, Any] | None]:
-        """Await what `run_record` returns."""
+        """Like `run_record`, but awaitable."""
 
     def arun_records(
         self,
@@ -348,18 +357,20 @@ class RunManager:
         limit: int = 100,
         with_results: bool = True,
     ) -> Awaitable[list[dict[str, Any]]]:
-        """Await what `run_records` returns."""
+        """Like `run_records`, but awaitable."""
 
     def without_store(self) -> RunManager:
-        """A manager of the same runs that never asks the store: it opens, reads, publishes to and finishes what this
-        process has in memory. For one use; another process, such as a forked child, needs its own.
+        """Return a manager of the same runs that never uses the store.
+
+        It opens, reads, publishes to and finishes what this process has in memory. Do not use it in a forked child;
+        call this method there again.
         """
 
     def keep_run(self, run_id: RunId) -> bool:
-        """Have the store keep a run that `without_store` has opened and nobody has published to. Waits for the store.
+        """Store a run that `without_store()` has opened and nobody has published to. Waits for the store.
 
         Returns:
-            Whether it keeps the run: False if another process executes a run of this id.
+            True if the store keeps the run; False if another process executes a run with this id.
 
         Raises:
             StoreError: the store cannot be used.
@@ -367,66 +378,65 @@ class RunManager:
         """
 
     def abandon_run(self, run_id: RunId) -> bool:
-        """Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
+        """Undo `open_run`, as if the run had never been opened; its subscribers keep waiting.
 
         Returns:
-            Whether the run was open.
+            True if the run was open.
         """
 
     def cancel_event(self, run_id: RunId, *, create: bool = False) -> CancelEvent | None:
-        """The cancel event of a run that is open, or for which it was made before by `create`; else None.
+        """Return the cancel event of a run that is open, or that has one from an earlier `create`; else None.
 
         Args:
             run_id: the run.
-            create: make the event, and the run's entry, if there is none; `open_run` takes it over.
+            create: create the event and the run's entry if they do not exist; `open_run` takes the entry over.
 
         Raises:
-            InvalidRunIdError, TypeError: with `create`, if the id cannot name a run.
+            InvalidRunIdError, TypeError: `create` is set and the id is invalid.
         """
 
     def terminal_event(self, run_id: RunId) -> dict[str, Any] | None:
-        """The terminal event of a finished run, while it is retained."""
+        """Return the terminal event of a finished run while it is retained, else None."""
 
     def is_active(self, run_id: RunId) -> bool:
-        """Whether the run is open."""
+        """Return whether the run is open."""
 
     def active_runs(self) -> list[int | str]:
-        """The ids of the runs that are open, or have a cancel event before they open: rising ints, then strs."""
+        """Return the ids of the runs that are open or reserved by `cancel_event`: ascending ints, then strs."""
 
     def subscribed_runs(self) -> list[int | str]:
-        """The ids of the runs, open or yet to start, that have a subscription: rising ints, then strs."""
+        """Return the ids of the unfinished runs that have subscribers: ascending ints, then strs."""
 
     def retained_runs(self) -> list[int | str]:
-        """The ids of the finished runs that are retained, oldest first."""
+        """Return the ids of the finished runs that are retained, oldest first."""
 
     def stats(self) -> Stats:
-        """What the manager holds now, and what it has done."""
+        """Return what the manager holds now and what it has done so far."""
 
 @final
 class RedisStore:
-    """A server of Redis or Valkey, 7.0 or later, that keeps runs: they outlive the process, and every process on any
-    host that uses the same project of the server reads, cancels and finishes all of them. Pass it to
-    `RunManager(store=...)`.
+    """A store on a Redis or Valkey server, 7.0 or later. Pass it to `RunManager(store=...)`.
 
-    The server is connected to when it is first needed, with two connections a process, whatever the number of readers.
-    While it is away, runs go on in their process, and what needs the store raises `StoreError`.
+    Runs outlive the process, and every process on any host that uses the same project can read, cancel and finish them.
+    The store connects on first use, with two connections per process, whatever the number of readers. While the server
+    is unreachable, runs continue in their process, and calls that need the store raise `StoreError`.
 
     Args:
         url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`, or
-            `redis+sentinel://[user:password@]host[:port],.../master[/database]`, where the hosts are Sentinels
-            and user and password those of the master. The certificates that TLS trusts are the system's; SSL_CERT_FILE
-            names others.
-        project: processes with the same name see each other's runs; 1 to 100 bytes, without braces and spaces.
+            `redis+sentinel://[user:password@]host[:port],.../master[/database]`, where the hosts are Sentinels, and
+            user and password those of the master. TLS trusts the system's certificates; SSL_CERT_FILE names others.
+        project: processes with the same project see each other's runs; 1 to 100 bytes, without braces, spaces and
+            control characters.
         retention: seconds a finished run is kept, 0 to 1e9.
-        max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
-        max_bytes: bytes of events that are kept at most, about, 1 MiB or more. The oldest finished runs are removed
-            first, then the oldest events of runs that have not finished.
-        lease: seconds after which a process that says nothing is suspected to be dead, 1 to 3600. It says something
-            each third of them. One that is suspected for half of them more has died: its runs end as interrupted, and
-            what it writes of them later is refused.
+        max_runs: maximum number of runs kept, 1 or more. Unfinished runs count, but are never removed.
+        max_bytes: approximate maximum bytes of events kept, 1 MiB or more. The oldest finished runs are removed first,
+            then the oldest events of unfinished runs.
+        lease: seconds without a sign of life after which a process is suspected dead, 1 to 3600. Processes give one
+            every third of this time. One that stays suspected for half of this time more is declared dead: its runs end
+            as interrupted, and what it writes to them later is refused.
 
     Raises:
-        ValueError: the URL names no server, a value is out of its bounds, or this process uses the project with others.
+        ValueError: the URL is invalid, a value is out of bounds, or this process uses the project with other settings.
     """
 
     def __new__(
@@ -445,27 +455,27 @@ class RedisStore:
 
     @property
     def project(self) -> str:
-        """The name that the processes share."""
+        """The project's name."""
 
 @final
 class SqliteStore:
-    """A file that keeps runs: they outlive the process, and every process of the host that uses the file reads, cancels
-    and finishes all of them. Pass it to `RunManager(store=...)`.
+    """A store in a SQLite file. Pass it to `RunManager(store=...)`.
 
-    The file is the store's own: nothing else in the process may open it, least of all Python's `sqlite3`, which
-    would damage it. Another process may look into it, such as the `sqlite3` shell. Beside it lie `-wal`, `-shm` and a
-    small lock file for each process that has runs. It has to be on a local disk.
+    Runs outlive the process, and every process of the host that uses the file can read, cancel and finish them. Nothing
+    else in the process may open the file: Python's `sqlite3` in particular would corrupt it. Other processes, such as
+    the `sqlite3` shell, may read it. Next to it are `-wal`, `-shm` and a small lock file for each process that has
+    runs. The file must be on a local disk.
 
     Args:
-        path: the file, which is made if it is not there, in a folder that is.
+        path: the file, created if it does not exist; its folder must exist.
         retention: seconds a finished run is kept, 0 to 1e9.
-        max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
-        max_bytes: bytes of the file that may be in use, 1 MiB or more. The oldest finished runs are removed first, then
-            the oldest events of runs that have not finished.
+        max_runs: maximum number of runs kept, 1 or more. Unfinished runs count, but are never removed.
+        max_bytes: maximum bytes of the file in use, 1 MiB or more. The oldest finished runs are removed first, then the
+            oldest events of unfinished runs.
 
     Raises:
-        StoreError: the file is not a store, or one of a newer version, or cannot be opened and written.
-        ValueError: a limit is out of its bounds, or this process uses the file with other limits.
+        StoreError: the file is not a store, has a newer version, or cannot be opened or written.
+        ValueError: a limit is out of bounds, or this process uses the file with other limits.
     """
 
     def __new__(
@@ -478,36 +488,36 @@ class SqliteStore:
     ) -> Self: ...
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the file."""
 
 @final
 class Subscription:
-    """A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
+    """A reader of one run: a cursor on its log, with the reading methods of `queue.Queue`.
 
-    Made by `RunManager.subscribe`. Dropping it closes it; nothing else is needed. A reader that fell too far behind
-    gets one dict that names the gap, then continues with the oldest event still held. After the terminal event
-    nothing more comes, and reading raises `SubscriptionEnded`, which is a `queue.Empty`, at once.
+    Created by `RunManager.subscribe`. Dropping it closes it. A reader that falls too far behind gets one dict that
+    describes the gap, then continues with the oldest event still held. After the terminal event, reading raises
+    `SubscriptionEnded`, a subclass of `queue.Empty`, at once.
     """
 
     @property
     def run_id(self) -> int | str:
-        """The run it reads."""
+        """The id of the run."""
 
     @property
     def last_event_id(self) -> str:
-        """The id that, passed as `after`, lets another subscription continue from the position of this one."""
+        """The id to pass as `after` so that another subscription continues from this one's position."""
 
     @property
     def last_event_name(self) -> str | None:
-        """The name, as given to `RunManager.publish`, of the last event that was returned as a dict; None for none."""
+        """The name, as passed to `RunManager.publish`, of the last event returned as a dict; None if it has none."""
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed."""
+        """Whether the subscription is closed."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes: it has been closed, or the terminal event has been read."""
+        """Whether there is nothing more to read: it is closed, or the terminal event has been read."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> dict[str, Any]:
         """Return the next event as a dict.
@@ -515,81 +525,89 @@ class Subscription:
         Releases the GIL while it waits, notices Ctrl-C within 100 ms, and ends when the subscription is closed.
 
         Args:
-            block: wait for an event if there is none.
-            timeout: seconds to wait at most, 0 or more; None waits without end.
+            block: wait for an event if none is ready.
+            timeout: maximum seconds to wait, 0 or more; None waits forever.
 
         Raises:
-            queue.Empty: no event came in time.
-            SubscriptionEnded: there will be none; it is closed, or the terminal event has been read.
-            ValueError: a negative timeout.
+            queue.Empty: no event arrived in time.
+            SubscriptionEnded: the subscription is closed, or the terminal event has been read.
+            ValueError: `timeout` is negative.
         """
 
     def get_nowait(self) -> dict[str, Any]:
-        """Return the next event as a dict, or raise `queue.Empty`; `SubscriptionEnded` if there will be none."""
+        """Return the next event as a dict.
+
+        Raises:
+            queue.Empty: no event is ready.
+            SubscriptionEnded: the subscription is closed, or the terminal event has been read.
+        """
 
     def empty(self) -> bool:
-        """Whether `get_nowait` would raise `queue.Empty`."""
+        """Return whether `get_nowait` would raise `queue.Empty`."""
 
     def full(self) -> bool:
-        """Whether `qsize()` has reached the manager's `history`."""
+        """Return whether `qsize()` has reached the manager's `history`."""
 
     def qsize(self) -> int:
-        """How many messages are ready to be read; a gap, which comes before them, does not count."""
+        """Return the number of messages that are ready to be read. A gap before them does not count."""
 
     def put_nowait(self, message: Mapping[str, Any], /) -> None:
-        """Give this reader alone a private message, read after what has been published so far.
+        """Add a private message for this reader alone, to be read after the events published so far.
 
         A closed subscription ignores it.
 
+        Args:
+            message: as `event` of `RunManager.publish`; the manager's `default` is not used.
+
         Raises:
-            queue.Full: the manager's `history` of such messages is unread.
+            queue.Full: as many private messages as the manager's `history` are unread.
             TypeError, ValueError: as for `RunManager.publish`.
         """
 
     def close(self) -> None:
-        """Close: nothing more is received, and a blocked `get` ends with `SubscriptionEnded`. May be repeated."""
+        """Close the subscription; a blocked `get` raises `SubscriptionEnded`. May be called more than once."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
     def __next__(self) -> dict[str, Any]:
-        """Wait for the next event; iteration ends after the terminal event, or when closed."""
+        """Wait for the next event. Iteration ends after the terminal event, or when the subscription is closed."""
 
     def aget(self, timeout: float | None = None) -> Coroutine[Any, None, dict[str, Any]]:
-        """Await the next event as a dict; to be called where an event loop runs. Returns a coroutine-like
-        object, which `asyncio.create_task` takes.
+        """Await the next event as a dict.
 
-        A subscription belongs to the event loop that first awaits it. A cancelled await loses no event.
+        Returns a coroutine-like object, which `asyncio.create_task` accepts. A subscription belongs to the event loop
+        that first awaits it. A cancelled await loses no event.
 
         Args:
-            timeout: seconds to wait at most, 0 or more; None waits without end.
+            timeout: maximum seconds to wait, 0 or more, counted from this call; None waits forever.
 
         Raises:
-            queue.Empty: no event came in time.
-            SubscriptionEnded: there will be none; it is closed, or the terminal event has been read.
-            RuntimeError: another event loop has awaited it before.
-            ValueError: a negative timeout.
+            queue.Empty: no event arrived in time.
+            SubscriptionEnded: the subscription is closed, or the terminal event has been read.
+            RuntimeError: another event loop has awaited the subscription.
+            ValueError: `timeout` is negative.
         """
 
     def frames(self, heartbeat: float | None = 15.0) -> Frames:
-        """Iterate over ready server-sent events, as chunks of at most 64 KiB.
+        """Iterate asynchronously over ready-made server-sent events, in chunks of at most 64 KiB.
 
-        Each event has its id and name, a gap `event: gap` without an id, the terminal event `event: complete`; the
-        iteration ends after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
-        While the store cannot be reached, a run of another process has one `event: stalled` without an id.
+        Each event has its id and name; a gap is `event: gap` without an id; the terminal event is `event: complete`.
+        Iteration ends after it, or when the subscription is closed. A single event of more than 64 KiB is one chunk.
+        While the store cannot be reached, a run of another process yields `event: stalled` without an id, once.
 
         Args:
-            heartbeat: seconds without an event after which a comment line is given, more than 0; None for never.
+            heartbeat: seconds without an event before a comment line is yielded, more than 0; None for no heartbeats.
 
         Raises:
-            RuntimeError: another event loop has awaited the subscription before.
-            ValueError: heartbeat is not positive.
+            RuntimeError: another event loop has awaited the subscription.
+            ValueError: `heartbeat` is not positive.
         """
 
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Coroutine[Any, None, dict[str, Any]]:
-        """Await the next event; iteration ends after the terminal event, or when closed."""
+        """Await the next event. Iteration ends after the terminal event, or when the subscription is closed."""
 
     def aclose(self) -> Coroutine[Any, None, None]:
-        """Close, for `contextlib.aclosing`. To be awaited."""
+        """Close the subscription, for `contextlib.aclosing`. Awaitable."""
 
     def __aenter__(self) -> Coroutine[Any, None, Self]: ...
     def __aexit__(
@@ -610,16 +628,16 @@ class Subscription:
 
 @type_check_only
 class Frames(AsyncIterator[bytes]):
-    """What `Subscription.frames` returns: an asynchronous iterator over chunks of frames and heartbeats."""
+    """The asynchronous iterator that `Subscription.frames` returns, over chunks of frames and heartbeats."""
 
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Coroutine[Any, None, bytes]: ...
     def aclose(self) -> Coroutine[Any, None, None]:
-        """Close the subscription, which ends the iteration. To be awaited."""
+        """Close the subscription, which ends the iteration. Awaitable."""
 
 @type_check_only
-class HandedOver(TypedDict):
-    """What `stream_stats` returns."""
+class StreamCounts(TypedDict):
+    """The counts that `stream_stats` returns."""
 
     open: int
     stalled: int
@@ -628,79 +646,85 @@ class HandedOver(TypedDict):
 
 @final
 class StreamGroup:
-    """Streams that a server began and that a thread without Python continues.
+    """Streams that a server started and that a thread without Python continues.
 
-    The thread starts with the first stream of the process and ends with the last. In a forked child there are none.
+    The thread starts with the process's first stream and ends with the last. A forked child has no streams.
     """
 
     def __new__(cls) -> Self: ...
     def add(
         self, fd: int, subscription: Subscription, *, heartbeat: float | None, send_timeout: float, retry: int
     ) -> None:
-        """Go on with a response that has begun, on a duplicate of its socket.
+        """Continue a response that has started, on a duplicate of its socket.
 
-        What the subscription gives is sent in HTTP/1.1's chunked transfer coding, up to the end of the body; then the
-        connection is closed. The caller is to close its own descriptor without shutting the connection down, and to
-        leave the subscription alone.
+        Sends the subscription's events in the chunked transfer coding of HTTP/1.1, ends the body, then closes the
+        connection. The caller must close its own descriptor without shutting the connection down, and must not read the
+        subscription.
 
         Args:
-            fd: an open, connected stream socket; nothing may be left to be written to it.
+            fd: an open, connected stream socket with no pending writes.
             subscription: what is sent. It is closed when the stream ends.
-            heartbeat: seconds without an event after which a comment line is sent, more than 0; None for never.
-            send_timeout: seconds a client may take nothing of what waits for it before it is dropped, more than 0.
-            retry: milliseconds a client is told to wait before it comes back if the stream is drained.
+            heartbeat: seconds without an event before a comment line is sent, more than 0; None for no heartbeats.
+            send_timeout: seconds a client may accept none of its pending data before it is dropped, more than 0.
+            retry: milliseconds a client is told to wait before it reconnects, if the stream is drained.
 
         Raises:
-            OSError: `fd` is no socket, or the process has no descriptor left. Nothing has been sent.
-            ValueError: `heartbeat` or `send_timeout` is not positive.
+            OSError: `fd` is not a socket, or the process is out of descriptors. Nothing has been sent.
+            ValueError: `fd` is negative, or `heartbeat` or `send_timeout` is not positive.
         """
 
     def drain(self, grace: float) -> None:
-        """End the streams with a `retry:` hint. May be called in any thread, and does not wait.
+        """End the streams with a `retry:` hint. Thread-safe; does not block.
 
         Args:
-            grace: seconds a client may take for what waits for it; then it is dropped.
+            grace: seconds a client may take to accept its pending data before it is dropped, more than 0.
+
+        Raises:
+            ValueError: `grace` is not positive.
         """
 
     @property
     def open(self) -> int:
-        """How many of the streams have not ended."""
+        """The number of streams that have not ended."""
 
 def result_kind(result: object, /) -> Literal["text", "link", "json"] | None:
-    """What a result is to whoever shows it: a `text`, a text that is a `link`, or `json`. None for no result."""
+    """Classify a result for display: `text`, `link` (a text that is a URL) or `json`; None for no result."""
 
-def stream_stats() -> HandedOver:
+def stream_stats() -> StreamCounts:
     """Count the streams that have been handed over in this process.
 
     Returns:
-        `open`: those that have not ended; `stalled`: those of them whose client has yet to take something; `total`: all
-        there have been; `dropped`: those whose client took nothing in time.
+        `open`: streams that have not ended; `stalled`: open streams whose client has not accepted all of its data;
+        `total`: all streams so far; `dropped`: streams whose client accepted nothing in time.
     """
 
 @final
 class OwnerLock:
-    """A lock on a file that the operating system releases when the process ends, however it ends.
+    """A lock on a file, which the operating system releases when the process ends, however it ends.
 
-    In a forked child it is not held. Dropping it releases it.
+    A forked child does not hold it. Dropping it releases it.
     """
 
     @staticmethod
     def acquire(path: str | PathLike[str]) -> OwnerLock | None:
-        """Become the owner of a file, which is made if it is not there.
+        """Become the owner of a file, which is created if it does not exist.
 
         Returns:
-            The lock; None if the file has an owner, or for a moment while another process clears up after a dead one.
+            The lock; None if the file has an owner, or while another process cleans up after a dead one.
 
         Raises:
-            OSError: the file cannot be made, or its file system has no locks.
+            OSError: the file cannot be created, or its file system does not support locks.
         """
 
     @staticmethod
     def look(path: str | PathLike[str]) -> OwnerLock | None:
-        """Keep owners out while clearing up after a dead one; None if there is an owner, or no file.
+        """Keep owners out while cleaning up after a dead one.
+
+        Returns:
+            The lock; None if there is an owner or no file.
 
         Raises:
-            OSError: the file cannot be opened, or its file system has no locks.
+            OSError: the file cannot be opened, or its file system does not support locks.
         """
 
     @property
@@ -708,50 +732,59 @@ class OwnerLock:
         """The text of the file when it was locked: what a dead owner wrote, or nothing."""
 
     def describe(self, words: str, /) -> None:
-        """Write a description of the owner into the file. OSError if that fails, or in a forked child."""
+        """Write a description of the owner into the file.
+
+        Raises:
+            OSError: the file cannot be written, or the lock is not held, as in a forked child.
+        """
 
     def release(self) -> None:
-        """Unlock and leave the file, with its text. May be repeated."""
+        """Unlock the file and leave it with its text. May be called more than once."""
 
     def remove(self) -> None:
-        """Remove the file and unlock it; only for an owner. OSError if the file cannot be removed."""
+        """Remove the file and unlock it; only for an owner.
+
+        Raises:
+            OSError: the file cannot be removed.
+        """
 
 @final
 class CancelEvent:
-    """A flag that is set once, as `threading.Event` without `clear`, with callbacks.
+    """A flag that can be set once, like `threading.Event` without `clear`, with callbacks.
 
-    One that is made by itself is not set and belongs to no run; a run's event comes from `RunManager.open_run`.
+    A new event is not set and belongs to no run; `RunManager.open_run` returns the event of a run.
     """
 
     def __new__(cls) -> Self: ...
     def set(self) -> None:
-        """Set it, wake the waiters, and call the callbacks in this thread. Later calls do nothing."""
+        """Set the event, wake its waiters, and call the callbacks in this thread. Later calls do nothing."""
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Return whether the event is set."""
 
     @property
     def reason(self) -> str | None:
-        """Why it is set, where nobody asked for it, as when the store took this process for dead; else None."""
+        """Why the event was set without a request, as when the store declared this process dead; else None."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set.
+        """Block until the event is set.
 
         Releases the GIL while it waits and notices Ctrl-C within 100 ms.
 
         Args:
-            timeout: seconds to wait at most; None is no limit, 0 and less do not wait.
+            timeout: maximum seconds to wait; None waits forever, 0 or less does not wait.
 
         Returns:
-            Whether it is set.
+            Whether the event is set.
         """
 
     def __await__(self) -> Generator[Any, None, bool]:
-        """Wait on an event loop until it is set; True."""
+        """Wait on an event loop until the event is set; returns True."""
 
     def add_callback(self, callback: Callable[[], object], /) -> None:
-        """Call `callback()` once when the event is set; at once, in this thread, if it already is.
+        """Call `callback()` once when the event is set; immediately, in this thread, if it is set already.
 
-        What a callback raises is logged, and the others are called all the same; Ctrl-C is passed on to the main
-        thread. A run that is never finished keeps its callbacks and what they refer to as long as its manager lives.
+        An exception in a callback is logged, and the other callbacks still run; KeyboardInterrupt is forwarded to the
+        main thread. A run that is never finished keeps its callbacks, and what they refer to, as long as its manager
+        lives.
         """

@@ -51,8 +51,8 @@ impl RunManager {
         Self { registry: Arc::new(Registry::new(limits, true)) }
     }
 
-    /// A manager like this, without runs.
-    pub fn anew(&self) -> Self {
+    /// A manager without runs and with the same settings.
+    pub fn new_like(&self) -> Self {
         Self { registry: Arc::new(Registry::new(self.registry.limits, self.registry.keeps_orphans)) }
     }
 

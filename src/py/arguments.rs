@@ -1,4 +1,4 @@
-//! What `RunManager`'s methods are given, as the core and the store take it.
+//! Conversion of the arguments of `RunManager`'s methods to the types of the core and the store.
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use crate::core::Fence;
 use crate::store::Query;
 
-/// An integer; a negative one, which every limit refuses, if it is too large.
+/// Extract an integer. One that does not fit becomes negative, which every limit refuses.
 pub fn limit(value: &Bound<'_, PyAny>) -> PyResult<i64> {
     match value.extract::<i64>() {
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(i64::MIN),
@@ -14,7 +14,7 @@ pub fn limit(value: &Bound<'_, PyAny>) -> PyResult<i64> {
     }
 }
 
-/// A number of seconds, infinite if it is too large for a float.
+/// Extract a number of seconds; infinite if it is too large for a float.
 pub fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     match value.extract::<f64>() {
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
@@ -22,14 +22,14 @@ pub fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     }
 }
 
-/// One status, or several.
+/// One status or several.
 #[derive(FromPyObject)]
 pub enum Statuses {
     One(String),
     Several(Vec<String>),
 }
 
-/// Which records a list wants.
+/// The query for `run_records`.
 pub fn query(
     key: Option<String>,
     status: Option<Statuses>,

@@ -1,4 +1,4 @@
-//! Reading from an event loop: what `await`, `async for` and `async with` step through.
+//! Reading on an event loop: the steps of `await`, `async for` and `async with`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,102 +10,105 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::asked::{Asked, late};
 use super::chunks::{CHUNK, HEARTBEAT, shared_bytes};
 use super::errors::{Empty, SubscriptionEnded};
 use super::loops::{LoopPort, Wait};
 use super::once::intern;
+use super::pending_answer::{PendingAnswer, timed_out};
 use super::reader::Reader;
 use crate::core::sync::Mutex;
 use crate::core::{CancelEvent, Epoch, NotReady};
 
-/// What is awaited.
-pub enum Wish {
-    /// The next event as a dict; `queue.Empty` if none comes.
+/// What an [`Awaitable`] waits for.
+pub enum Operation {
+    /// The next event as a dict. Raises `queue.Empty` at the deadline, `SubscriptionEnded` at the end.
     Event(Reader),
-    /// The next event as a dict; the end of the iteration if none comes.
+    /// The next event as a dict. Raises `StopAsyncIteration` at the end.
     NextEvent(Reader),
-    /// All events that are ready, as frames; a heartbeat at the deadline.
+    /// All events that are ready, as frames; a heartbeat at the deadline. Raises `StopAsyncIteration` at the end.
     Frames(Reader),
-    /// True, once the event is set. Its Python object keeps it alive, and shows a garbage collector its callbacks.
+    /// True, once the event is set. The Python object keeps the event alive and shows its callbacks to the garbage
+    /// collector.
     Set(Py<PyAny>, Weak<CancelEvent>),
-    /// The answer of a store.
-    Answer(Box<dyn Asked>),
-    /// This, at once.
+    /// A store's answer.
+    Answer(Box<dyn PendingAnswer>),
+    /// This value, immediately.
     Value(Py<PyAny>),
 }
 
-/// One await, with all that a coroutine has. Nothing is taken from a subscription before the very step that returns it,
-/// so cancelling loses nothing.
+/// One await, with the methods of a coroutine. An event is taken from the subscription only in the step that returns
+/// it, so a cancelled await loses nothing.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct Awaitable {
-    wish: Wish,
+    operation: Operation,
     deadline: Option<Instant>,
-    /// The wait of the last step; taken out, then dropped without the lock.
+    /// The wait that the last step registered. Taken out under the lock, dropped after it.
     waiting: Mutex<Option<Wait>>,
     /// Whether it has returned or raised.
     done: AtomicBool,
 }
 
-/// What a step finds.
-enum Found<'py> {
-    Value(Bound<'py, PyAny>),
+/// The result of a poll.
+enum Poll<'py> {
+    Ready(Bound<'py, PyAny>),
     Pending(Option<Epoch>),
 }
 
 impl Awaitable {
-    /// An await until `deadline`.
-    pub fn new(wish: Wish, deadline: Option<Instant>) -> Self {
-        Self { wish, deadline, waiting: Mutex::new(None), done: AtomicBool::new(false) }
+    /// An await that times out at `deadline`.
+    pub fn new(operation: Operation, deadline: Option<Instant>) -> Self {
+        Self { operation, deadline, waiting: Mutex::new(None), done: AtomicBool::new(false) }
     }
 
     fn reader(&self) -> Option<&Reader> {
-        match &self.wish {
-            Wish::Event(reader) | Wish::NextEvent(reader) | Wish::Frames(reader) => Some(reader),
-            Wish::Set(..) | Wish::Answer(_) | Wish::Value(_) => None,
+        match &self.operation {
+            Operation::Event(reader) | Operation::NextEvent(reader) | Operation::Frames(reader) => Some(reader),
+            Operation::Set(..) | Operation::Answer(_) | Operation::Value(_) => None,
         }
     }
 
-    fn look<'py>(&self, py: Python<'py>) -> PyResult<Found<'py>> {
-        let found = match &self.wish {
-            Wish::Event(reader) | Wish::NextEvent(reader) => {
-                reader.try_next().map(|event| reader.decode(py, &event).map(Found::Value))
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Poll<'py>> {
+        let found = match &self.operation {
+            Operation::Event(reader) | Operation::NextEvent(reader) => {
+                reader.try_next().map(|event| reader.decode(py, &event).map(Poll::Ready))
             }
-            Wish::Frames(reader) => {
+            Operation::Frames(reader) => {
                 let chunk = reader.try_next_chunk(CHUNK);
-                chunk.map(|chunk| Ok(Found::Value(shared_bytes(py, &chunk).into_any())))
+                chunk.map(|chunk| Ok(Poll::Ready(shared_bytes(py, &chunk).into_any())))
             }
-            Wish::Set(_, event) if event.upgrade().is_some_and(|event| event.is_set()) => {
-                return Ok(Found::Value(true.into_pyobject(py)?.to_owned().into_any()));
+            Operation::Set(_, event) if event.upgrade().is_some_and(|event| event.is_set()) => {
+                return Ok(Poll::Ready(true.into_pyobject(py)?.to_owned().into_any()));
             }
-            Wish::Set(..) => return Ok(Found::Pending(None)),
-            Wish::Answer(asked) => {
+            Operation::Set(..) => return Ok(Poll::Pending(None)),
+            Operation::Answer(asked) => {
                 return match asked.take(py) {
-                    Ok(answer) => answer.map(|answer| Found::Value(answer.into_bound(py))),
-                    Err(epoch) => Ok(Found::Pending(Some(epoch))),
+                    Ok(answer) => answer.map(|answer| Poll::Ready(answer.into_bound(py))),
+                    Err(epoch) => Ok(Poll::Pending(Some(epoch))),
                 };
             }
-            Wish::Value(value) => return Ok(Found::Value(value.bind(py).clone())),
+            Operation::Value(value) => return Ok(Poll::Ready(value.bind(py).clone())),
         };
-        match (found, &self.wish) {
+        match (found, &self.operation) {
             (Ok(value), _) => value,
-            (Err(NotReady::Pending(epoch)), _) => Ok(Found::Pending(Some(epoch))),
-            (Err(NotReady::Ended), Wish::Event(reader)) => Err(SubscriptionEnded::new_err(reader.why_ended())),
+            (Err(NotReady::Pending(epoch)), _) => Ok(Poll::Pending(Some(epoch))),
+            (Err(NotReady::Ended), Operation::Event(reader)) => Err(SubscriptionEnded::new_err(reader.why_ended())),
             (Err(NotReady::Ended), _) => Err(PyStopAsyncIteration::new_err(())),
         }
     }
 
-    /// What the await returns when its time is up.
-    fn late<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match &self.wish {
-            Wish::Frames(_) => Ok(PyBytes::new(py, HEARTBEAT).into_any()),
-            Wish::Answer(_) => Err(late()),
-            Wish::Event(_) | Wish::NextEvent(_) | Wish::Set(..) | Wish::Value(_) => Err(Empty::new_err(())),
+    /// The result or exception at the deadline.
+    fn timed_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &self.operation {
+            Operation::Frames(_) => Ok(PyBytes::new(py, HEARTBEAT).into_any()),
+            Operation::Answer(_) => Err(timed_out()),
+            Operation::Event(_) | Operation::NextEvent(_) | Operation::Set(..) | Operation::Value(_) => {
+                Err(Empty::new_err(()))
+            }
         }
     }
 
-    /// Have the loop continue this await when a look may find more than it did at `epoch`. Returns the future to wait
-    /// for, or `None` if there may be more already.
+    /// Register with the loop for the next change after `epoch`. Returns the future to wait for, or `None` if something
+    /// changed already.
     fn park<'py>(
         &self,
         port: &Arc<LoopPort>,
@@ -113,21 +116,21 @@ impl Awaitable {
         epoch: Option<Epoch>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = running.py();
-        let (key, armed) = match (&self.wish, epoch) {
-            (Wish::Event(reader) | Wish::NextEvent(reader) | Wish::Frames(reader), Some(epoch)) => {
+        let (key, armed) = match (&self.operation, epoch) {
+            (Operation::Event(reader) | Operation::NextEvent(reader) | Operation::Frames(reader), Some(epoch)) => {
                 let Some(armed) = reader.arm(epoch, &port.core) else { return Ok(None) };
                 (reader.core().key(), Some(armed))
             }
-            (Wish::Set(_, event), _) => {
+            (Operation::Set(_, event), _) => {
                 let event = event.upgrade().filter(|event| event.arm(&port.core));
                 let Some(event) = event else { return Ok(None) };
                 (event.key(), None)
             }
-            (Wish::Answer(asked), Some(epoch)) if asked.arm(epoch, &port.core) => (asked.key(), None),
+            (Operation::Answer(asked), Some(epoch)) if asked.arm(epoch, &port.core) => (asked.key(), None),
             _ => return Ok(None),
         };
         let future = running.call_method0(intern!(py, "create_future"))?;
-        // What `yield from future` would do first (asyncio/futures.py, `Future.__await__`).
+        // `Future.__await__` sets this before it yields (asyncio/futures.py).
         future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
         let wait = port.add(running, key, future.clone().unbind(), self.deadline, armed)?;
         self.replace_wait(Some(wait));
@@ -140,7 +143,7 @@ impl Awaitable {
     }
 
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if let Wish::Value(value) = &self.wish {
+        if let Operation::Value(value) = &self.operation {
             return Err(PyStopIteration::new_err((value.clone_ref(py),)));
         }
         let (port, running) = LoopPort::current(py)?;
@@ -148,12 +151,12 @@ impl Awaitable {
             reader.bind(port.key)?;
         }
         loop {
-            let epoch = match self.look(py)? {
-                Found::Value(value) => return Err(PyStopIteration::new_err((value.unbind(),))),
-                Found::Pending(epoch) => epoch,
+            let epoch = match self.poll(py)? {
+                Poll::Ready(value) => return Err(PyStopIteration::new_err((value.unbind(),))),
+                Poll::Pending(epoch) => epoch,
             };
             if self.deadline.is_some_and(|at| Instant::now() >= at) {
-                return Err(PyStopIteration::new_err((self.late(py)?.unbind(),)));
+                return Err(PyStopIteration::new_err((self.timed_out(py)?.unbind(),)));
             }
             if let Some(future) = self.park(&port, &running, epoch)? {
                 return Ok(future);
@@ -164,24 +167,24 @@ impl Awaitable {
 
 #[pymethods]
 impl Awaitable {
-    /// What a task's `repr` shows.
+    /// Shown in the `repr` of a task.
     #[getter]
     fn __qualname__(&self) -> &'static str {
-        match &self.wish {
-            Wish::Event(_) => "Subscription.aget",
-            Wish::NextEvent(_) => "Subscription.__anext__",
-            Wish::Frames(_) => "Subscription.frames",
-            Wish::Set(..) => "CancelEvent.__await__",
-            Wish::Answer(_) => "RunManager.ask",
-            Wish::Value(_) => "Subscription.aclose",
+        match &self.operation {
+            Operation::Event(_) => "Subscription.aget",
+            Operation::NextEvent(_) => "Subscription.__anext__",
+            Operation::Frames(_) => "Subscription.frames",
+            Operation::Set(..) => "CancelEvent.__await__",
+            Operation::Answer(_) => "RunManager.ask",
+            Operation::Value(_) => "Subscription.aclose",
         }
     }
 
-    // A task that awaits an event and is cancelled by a callback of it is a cycle.
+    // A task that awaits an event and is cancelled by one of its callbacks is a reference cycle.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match &self.wish {
-            Wish::Set(object, _) | Wish::Value(object) => visit.call(object),
-            Wish::Event(_) | Wish::NextEvent(_) | Wish::Frames(_) | Wish::Answer(_) => Ok(()),
+        match &self.operation {
+            Operation::Set(object, _) | Operation::Value(object) => visit.call(object),
+            Operation::Event(_) | Operation::NextEvent(_) | Operation::Frames(_) | Operation::Answer(_) => Ok(()),
         }
     }
 
@@ -193,25 +196,23 @@ impl Awaitable {
         slf
     }
 
-    /// One step of the task that awaits: the future to wait for, or the result as the value of `StopIteration`.
+    /// Take one step: return the future to wait for, or raise `StopIteration` with the result.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.replace_wait(None);
         if self.done.load(Ordering::Relaxed) {
-            return Err(PyRuntimeError::new_err(
-                "this has been awaited already; call the method again to await once more",
-            ));
+            return Err(PyRuntimeError::new_err("this has been awaited already; call the method again"));
         }
         let stepped = self.step(py);
         self.done.store(stepped.is_err(), Ordering::Relaxed);
         stepped
     }
 
-    /// As a coroutine's (PEP 342); the value is ignored, since there is no `yield` to take it.
+    /// As for a coroutine (PEP 342). The value is ignored: there is no `yield` to receive it.
     fn send<'py>(&self, py: Python<'py>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.__next__(py)
     }
 
-    /// As a coroutine's (PEP 342): end the await by raising this.
+    /// As for a coroutine (PEP 342): end the await with this exception.
     #[pyo3(signature = (kind, value=None, traceback=None, /))]
     fn throw<'py>(
         &self,
@@ -232,7 +233,7 @@ impl Awaitable {
         Err(PyErr::from_value(error))
     }
 
-    /// As a coroutine's (PEP 342): end the await.
+    /// As for a coroutine (PEP 342): end the await.
     fn close(&self) {
         self.replace_wait(None);
         self.done.store(true, Ordering::Relaxed);

@@ -6,15 +6,15 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
-use super::awaitable::{Awaitable, Wish};
+use super::awaitable::{Awaitable, Operation};
 use super::fork::PerProcess;
 use super::{TARGET, gate};
 use crate::core::sync::{Arc, is_past};
 use crate::core::{self, Callback, Key};
 
-/// A flag that is set once, as `threading.Event` without `clear`, with callbacks.
+/// A flag that can be set once, like `threading.Event` without `clear`, with callbacks.
 ///
-/// One that is made by itself is not set and belongs to no run; a run's event comes from `RunManager.open_run`.
+/// A new event is not set and belongs to no run; `RunManager.open_run` returns the event of a run.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct CancelEvent {
     cores: PerProcess<Arc<core::CancelEvent>>,
@@ -24,7 +24,7 @@ struct PyCallback(Py<PyAny>);
 
 impl Callback for PyCallback {
     fn call(self: Box<Self>) {
-        // Dropped in here, too; an interpreter that finalizes calls nothing more.
+        // The callable is dropped in here, too, with the GIL. A finalizing interpreter calls nothing more.
         let _ = gate::try_attach(move |py| {
             let callable = self.0.into_bound(py);
             if let Err(error) = callable.call0()
@@ -44,7 +44,7 @@ impl From<Arc<core::CancelEvent>> for CancelEvent {
 }
 
 impl CancelEvent {
-    /// The event; in a forked child one of its own, which is set if the parent's was.
+    /// The event. A forked child has its own, which is set if the parent's was.
     pub fn core(&self) -> &Arc<core::CancelEvent> {
         self.cores.get(|parent| {
             let child = Arc::new(core::CancelEvent::new(Key::new()));
@@ -55,7 +55,7 @@ impl CancelEvent {
         })
     }
 
-    /// Whether nothing else has the event: neither a run nor another wrapper. Only then are its callbacks this object's.
+    /// Whether no run and no other wrapper shares the event. Only then do its callbacks belong to this object.
     fn is_sole_owner(&self) -> bool {
         Arc::strong_count(self.core()) == 1
     }
@@ -68,31 +68,31 @@ impl CancelEvent {
         Self::from(Arc::new(core::CancelEvent::new(Key::new())))
     }
 
-    /// Set it, wake the waiters, and call the callbacks in this thread. Later calls do nothing.
+    /// Set the event, wake its waiters, and call the callbacks in this thread. Later calls do nothing.
     fn set(&self) {
         self.core().set();
     }
 
-    /// Whether it is set.
+    /// Return whether the event is set.
     fn is_set(&self) -> bool {
         self.core().is_set()
     }
 
-    /// Why it is set, where nobody asked for it, as when the store took this process for dead; else None.
+    /// Why the event was set without a request, as when the store declared this process dead; else None.
     #[getter]
     fn reason(&self) -> Option<&'static str> {
         self.core().reason()
     }
 
-    /// Wait until it is set.
+    /// Block until the event is set.
     ///
     /// Releases the GIL while it waits and notices Ctrl-C within 100 ms.
     ///
     /// Args:
-    ///     timeout: seconds to wait at most; None is no limit, 0 and less do not wait.
+    ///     timeout: maximum seconds to wait; None waits forever, 0 or less does not wait.
     ///
     /// Returns:
-    ///     Whether it is set.
+    ///     Whether the event is set.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let deadline = gate::deadline(timeout.map(|seconds| seconds.max(0.0)))?;
@@ -102,16 +102,17 @@ impl CancelEvent {
         Ok(self.core().is_set())
     }
 
-    /// Wait on an event loop until it is set; True.
+    /// Wait on an event loop until the event is set; returns True.
     fn __await__(slf: Bound<'_, Self>) -> Awaitable {
         let core = Arc::downgrade(slf.get().core());
-        Awaitable::new(Wish::Set(slf.into_any().unbind(), core), None)
+        Awaitable::new(Operation::Set(slf.into_any().unbind(), core), None)
     }
 
-    /// Call `callback()` once when the event is set; at once, in this thread, if it already is.
+    /// Call `callback()` once when the event is set; immediately, in this thread, if it is set already.
     ///
-    /// What a callback raises is logged, and the others are called all the same; Ctrl-C is passed on to the main
-    /// thread. A run that is never finished keeps its callbacks and what they refer to as long as its manager lives.
+    /// An exception in a callback is logged, and the other callbacks still run; KeyboardInterrupt is forwarded to the
+    /// main thread. A run that is never finished keeps its callbacks, and what they refer to, as long as its manager
+    /// lives.
     #[pyo3(signature = (callback, /))]
     fn add_callback(&self, callback: Py<PyAny>) {
         self.core().add_callback(Box::new(PyCallback(callback)));

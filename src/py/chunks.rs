@@ -6,12 +6,13 @@ use pyo3::types::PyBytes;
 use super::once::Once;
 use crate::core::Chunk;
 
-/// The most bytes of one chunk, unless a single frame is longer.
+/// Maximum size of a chunk in bytes, unless a single frame is larger.
 pub const CHUNK: usize = 64 << 10;
-/// A comment of a server-sent event stream. It has one line end: to some clients an empty line is an empty event.
+/// A comment line of an event stream. It ends with a single newline: some clients take an empty line for an empty
+/// event.
 pub const HEARTBEAT: &[u8] = b": keepalive\n";
 
-/// The frames as one object for all readers of the chunk.
+/// The frames as one `bytes` object, shared by all readers of the chunk.
 pub fn shared_bytes<'py>(py: Python<'py>, chunk: &Chunk) -> Bound<'py, PyBytes> {
     let make = || PyBytes::new(py, &chunk.frames).unbind();
     let shared = chunk.attachment.get_or_init(|| Box::new(Once::<Py<PyBytes>>::new()));

@@ -1,4 +1,4 @@
-//! The one map from the core's errors to Python's exceptions, which `genglossary_runs.errors` defines.
+//! The one mapping from the core's errors to Python's exceptions, which `genglossary_runs.errors` defines.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::import_exception;
@@ -17,7 +17,7 @@ import_exception!(genglossary_runs.errors, UnknownRunError);
 import_exception!(queue, Empty);
 import_exception!(queue, Full);
 
-/// Import every exception; pyo3 would do it when one is first raised.
+/// Import every exception class now; pyo3 would import each when it is first raised.
 pub fn import(py: Python<'_>) -> PyResult<()> {
     py.import("genglossary_runs.errors")?;
     py.get_type::<InvalidRunIdError>();

@@ -1,4 +1,4 @@
-//! What a forked child finds: everything made before the fork is left alone, and made anew when it is needed.
+//! Fork hooks: a child ignores everything made before the fork and creates its own on demand.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use crate::core::fork::{close_gate, entered_child, generation, give_turn, open_g
 use crate::host::{owner, streams};
 use crate::store::engine::{self, Closed};
 
-/// Have Python report each fork.
+/// Register the hooks with `os.register_at_fork`.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let kwargs = PyDict::new(py);
     kwargs.set_item("before", wrap_pyfunction!(before_fork, py)?)?;
@@ -23,11 +23,11 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// How long a thread sleeps before it asks again whether it is its turn to fork.
+/// How long a thread sleeps between attempts to take its turn.
 const NEXT_TURN: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// The stores that were closed for the fork that this thread is in.
+    /// The stores that this thread closed for the fork in progress.
     static CLOSED: Cell<Option<Closed>> = const { Cell::new(None) };
 }
 
@@ -36,7 +36,7 @@ fn before_fork(py: Python<'_>) {
     while !take_turn() {
         gate::detach(py, || thread::sleep(NEXT_TURN));
     }
-    // Without the GIL, which the engine may need to write a log record.
+    // The GIL is released because the engine may need it to log.
     let closed = gate::detach(py, || engine::any_is_open().then(engine::close_all));
     close_gate();
     CLOSED.set(Closed::check(closed));
@@ -63,7 +63,7 @@ fn after_fork_in_child() {
     }
 }
 
-/// A value for each process: the first for the one that made it, a new one for a child that asks.
+/// A value per process: the original in the process that created it, a new one in each forked child.
 pub struct PerProcess<T> {
     generation: u32,
     value: T,
@@ -71,12 +71,12 @@ pub struct PerProcess<T> {
 }
 
 impl<T> PerProcess<T> {
-    /// The value of this process.
+    /// Wrap the value of this process.
     pub fn new(value: T) -> Self {
         Self { generation: generation(), value, child: OnceLock::new() }
     }
 
-    /// The value of the process that asks; `make` makes it in a child.
+    /// The value of the current process. In a child, `make` creates it on first use.
     pub fn get(&self, make: impl FnOnce(&T) -> T) -> &T {
         if self.generation == generation() {
             return &self.value;

@@ -1,13 +1,13 @@
-//! `Subscription.frames`: ready server-sent events, for an event loop.
+//! `Subscription.frames`: ready-made server-sent events for an event loop.
 
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::awaitable::{Awaitable, Wish};
+use super::awaitable::{Awaitable, Operation};
 use super::reader::Reader;
 
-/// What `Subscription.frames` returns: an asynchronous iterator over chunks of frames and heartbeats.
+/// The asynchronous iterator that `Subscription.frames` returns, over chunks of frames and heartbeats.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct Frames {
     reader: Reader,
@@ -28,12 +28,12 @@ impl Frames {
 
     fn __anext__(&self) -> Awaitable {
         let heartbeat = self.heartbeat.and_then(|heartbeat| Instant::now().checked_add(heartbeat));
-        Awaitable::new(Wish::Frames(self.reader.clone()), heartbeat)
+        Awaitable::new(Operation::Frames(self.reader.clone()), heartbeat)
     }
 
-    /// Close the subscription, which ends the iteration. To be awaited.
+    /// Close the subscription, which ends the iteration. Awaitable.
     fn aclose(&self, py: Python<'_>) -> Awaitable {
         self.reader.core().close();
-        Awaitable::new(Wish::Value(py.None()), None)
+        Awaitable::new(Operation::Value(py.None()), None)
     }
 }

@@ -1,4 +1,4 @@
-//! The one way to let the GIL go, to take it, and to block.
+//! The only place where the binding releases the GIL, acquires it, or blocks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,32 +10,32 @@ use super::TARGET;
 use super::once::intern;
 use crate::core::fork;
 
-/// How long the main thread waits before it looks for signals.
+/// How long the main thread waits between checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Run `work` without the GIL, and with a fork waiting while it is at a lock.
+/// Run `work` without the GIL. A fork waits while it holds a lock.
 pub fn detach<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     py.detach(|| fork::detached(work))
 }
 
-/// Run `work` with the GIL, from wherever the thread is.
+/// Run `work` with the GIL, whether or not this thread holds it already.
 pub fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
     fork::attached(|| Python::attach(work))
 }
 
-/// Run `work` with the GIL; `None` if the interpreter is not there, or finalizes.
+/// Run `work` with the GIL; `None` if there is no interpreter, or it is finalizing.
 pub fn try_attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
     fork::attached(|| Python::try_attach(work))
 }
 
-/// The end of a wait of `timeout` seconds; `None` for one without end, or later than the clock reaches.
+/// The deadline of a wait of `timeout` seconds; `None` for no timeout, or one beyond the clock's range.
 pub fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout else { return Ok(None) };
     check_timeout(seconds)?;
     Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait)))
 }
 
-/// Refuse a negative number of seconds, and NaN.
+/// Raise `ValueError` for a negative timeout or NaN.
 pub fn check_timeout(seconds: f64) -> PyResult<()> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(PyValueError::new_err("'timeout' must be a non-negative number"));
@@ -43,8 +43,8 @@ pub fn check_timeout(seconds: f64) -> PyResult<()> {
     Ok(())
 }
 
-/// Let `wait` block until the time it is given, which is `deadline` or sooner, then raise what a signal's handler
-/// raised. The caller checks whether what it waits for has come, and waits again if not.
+/// Let `wait` block until the time it is given, at most `deadline`, then raise any exception of a signal handler. The
+/// caller checks its condition and calls this again if necessary.
 pub fn block<T: Send>(
     py: Python<'_>,
     deadline: Option<Instant>,
@@ -61,21 +61,21 @@ pub fn block<T: Send>(
     Ok(detach(py, || wait(deadline)))
 }
 
-/// Log once in a process that a thread is about to block its running event loop.
+/// Warn, once per process, if this thread is about to block its running event loop.
 pub fn warn_if_loop_runs(py: Python<'_>) -> PyResult<()> {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if WARNED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    // Where it has not been imported no loop runs, and a program without loops need not load it.
+    // If asyncio is not imported, no loop runs; and a program without loops need not load it.
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
     let Ok(events) = modules.get_item(intern!(py, "asyncio.events")) else { return Ok(()) };
-    // Another thread may have imported half of it.
+    // The module may be half imported by another thread.
     let Ok(running) = events.call_method0(intern!(py, "_get_running_loop")) else { return Ok(()) };
     if !running.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
         log::warn!(
             target: TARGET,
-            "a blocking get() holds up the event loop of this thread and every client of it; \
+            "a blocking get() holds up this thread's event loop and all its clients; \
              in a coroutine use 'async for' or 'await subscription.aget()', \
              and for server-sent events genglossary_runs.sse.run_stream()"
         );

@@ -1,8 +1,8 @@
-//! Python objects to JSON and back.
+//! Conversion of Python objects to JSON and back.
 //!
-//! What is written equals, once decoded, what `json.dumps` writes, except where `json.dumps` has no answer: NaN and
-//! infinities become null, lone surrogates U+FFFD, and the types of [`native`](super::native) plainer objects.
-//! U+0085, U+2028 and U+2029 are escaped, because clients that split a stream with `str.splitlines` break at them.
+//! The output decodes to the same value as that of `json.dumps`, except where `json.dumps` writes no valid JSON or
+//! raises: NaN and infinities become null, lone surrogates U+FFFD, and the types of [`native`](super::native) plainer
+//! objects. U+0085, U+2028 and U+2029 are escaped, because clients that use `str.splitlines` would break lines at them.
 
 use std::cell::Cell;
 
@@ -16,23 +16,23 @@ use super::once::Once;
 use super::scalar::{float_key, int_repr, write_plain, write_str, write_text};
 use crate::core::{EventName, Payload};
 
-/// How deep objects and arrays may be nested, the outermost counted as 1.
+/// Maximum nesting of objects and arrays; the outermost counts as 1.
 const MAX_DEPTH: usize = 128;
-/// The most digits of an integer, which is what Python reads by default and what a reader here does.
+/// Maximum number of digits of an integer: what Python, and [`decode`], parse by default.
 const MAX_DIGITS: usize = 4300;
-/// How often one value may be replaced by a plainer one, so that an object that converts to itself comes to an end.
+/// How often one value may be converted to a plainer one, so that an object that converts to itself ends in an error.
 const MAX_CONVERSIONS: usize = 32;
-/// A buffer larger than this is not kept for the next event.
+/// Larger buffers are not kept for the next event.
 const KEPT_BUFFER: usize = 64 << 10;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What is asked for a plainer object where JSON has no form for a value: the `default` of a manager.
+/// A manager's `default`, called for values that have no JSON form.
 type Fallback<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
-/// The payload of an event: its name, and its JSON object.
+/// Encode the payload of an event: its name and its JSON object.
 pub fn encode<'py>(
     name: Option<EventName<'_>>,
     event: &Bound<'py, PyAny>,
@@ -49,13 +49,13 @@ pub fn encode<'py>(
     shared.map_err(|refused| refused.into_error(event.py()))
 }
 
-/// The Python object of a JSON text that [`encode`] has written.
+/// Decode JSON that [`encode`] has written.
 pub fn decode<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let parse = PythonParse { cache_mode: StringCacheMode::Keys, ..PythonParse::default() };
     parse.python_parse(py, json).map_err(|error| map_json_error(json, &error))
 }
 
-/// Why an object was refused, and where in the event it stands, innermost step first.
+/// Why an object was refused, and the path to it in the event, innermost step first.
 struct Refused {
     reason: Reason,
     path: Vec<String>,
@@ -65,7 +65,7 @@ enum Reason {
     NoForm(String),
     TooDeep,
     Raised(PyErr),
-    /// A conversion raised this; the text names the type.
+    /// A conversion raised this error; the text is the type's name.
     Unconvertible(String, PyErr),
 }
 
@@ -116,7 +116,7 @@ fn write_event<'py>(event: &Bound<'py, PyAny>, out: &mut Vec<u8>, default: Fallb
     }
 }
 
-/// Write one value, in which `depth` levels may be nested.
+/// Write one value, which may be nested `depth` levels deep.
 fn write_value<'py>(value: &Bound<'py, PyAny>, out: &mut Vec<u8>, depth: usize, default: Fallback<'_, 'py>) -> Written {
     if write_simple(value, out) {
         Ok(())
@@ -131,12 +131,12 @@ fn write_value<'py>(value: &Bound<'py, PyAny>, out: &mut Vec<u8>, depth: usize, 
     }
 }
 
-/// Write a value as the plainer one that it converts to, as often as that takes.
+/// Convert a value to plainer ones until one can be written.
 #[inline(never)]
 fn write_other<'py>(value: &Bound<'py, PyAny>, out: &mut Vec<u8>, depth: usize, default: Fallback<'_, 'py>) -> Written {
     let mut value = value.clone();
     for _ in 0..MAX_CONVERSIONS {
-        // A member of an Enum may be a str or an int as well; its value is what counts.
+        // A member of an Enum may also be a str or an int; its value is what counts.
         value = match native::enum_value(&value).map_err(|error| unconvertible(&value, error))? {
             Some(inner) => inner,
             None if write_known(&value, out, depth, default)? => return Ok(()),
@@ -144,10 +144,10 @@ fn write_other<'py>(value: &Bound<'py, PyAny>, out: &mut Vec<u8>, depth: usize, 
         };
     }
     let what = type_name(&value)?;
-    Err(refuse(Reason::NoForm(format!("of type {what}, which converts to itself again and again"))))
+    Err(refuse(Reason::NoForm(format!("of type {what}, which keeps converting to itself"))))
 }
 
-/// Write what JSON has a form for; `false`, with nothing written, if it has none for the value's type.
+/// Write a value whose type has a JSON form. Returns `false`, with nothing written, for any other type.
 fn write_known<'py>(
     value: &Bound<'py, PyAny>,
     out: &mut Vec<u8>,
@@ -181,7 +181,7 @@ fn write_known<'py>(
     Ok(true)
 }
 
-/// The plainer object that is written for a value of a type that JSON has no form for.
+/// Convert a value whose type has no JSON form to a plainer one.
 fn plainer<'py>(value: &Bound<'py, PyAny>, default: Fallback<'_, 'py>) -> Result<Bound<'py, PyAny>, Box<Refused>> {
     match (native::convert(value), default) {
         (Ok(Some(plainer)), _) => Ok(plainer),
@@ -202,8 +202,8 @@ fn unconvertible(value: &Bound<'_, PyAny>, error: PyErr) -> Box<Refused> {
     }
 }
 
-/// Write a value that is exactly a str, int, float, bool or None, without running any Python code; `false`, with
-/// nothing written, if it is anything else or needs more care.
+/// Write a value that is exactly a str, int, float, bool or None, without running Python code. Returns `false`, with
+/// nothing written, for any other value and for those that need more care.
 fn write_simple(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
     if let Ok(text) = value.cast_exact::<PyString>() {
         text.to_str().map(|text| write_str(text, out)).is_ok()
@@ -232,7 +232,7 @@ fn write_dict<'py>(dict: &Bound<'py, PyDict>, out: &mut Vec<u8>, depth: usize, d
         return Ok(());
     }
     out.truncate(start);
-    // Writing the items may run Python code, which may change the dict; a copy is nobody else's to change.
+    // Writing the items may run Python code that changes the dict, so a copy is iterated.
     write_object(dict.copy()?.iter(), out, depth, default)
 }
 
@@ -243,7 +243,7 @@ fn write_list<'py>(list: &Bound<'py, PyList>, out: &mut Vec<u8>, depth: usize, d
     write_array(list.iter(), out, depth, default)
 }
 
-// Apart, and what they share is inlined into each, so that the two before are as fast as if these were not there.
+// Separate functions with the shared parts inlined into each, so that the two above do not pay for them.
 
 #[inline(never)]
 fn write_changing_dict<'py>(
@@ -271,24 +271,24 @@ fn write_changing_list<'py>(
     write_array(list.to_tuple().iter(), out, depth, default)
 }
 
-/// Whether this is a CPython that can do without the GIL. Then other threads change an object at any time, and a
-/// critical section keeps them away only until something in it waits, which reading the text of a str may do: so dicts
-/// and lists are to be copied, which CPython does in one step. With the GIL nothing that is written without Python code
-/// lets other threads run.
+/// Whether this CPython can run without the GIL. Then other threads may change an object at any time, and a critical
+/// section keeps them out only until something in it blocks, as reading the text of a str may. So dicts and lists are
+/// copied, which CPython does atomically. With the GIL, no other thread runs while values are written without Python
+/// code.
 #[inline]
 fn is_free_threaded(py: Python<'_>) -> bool {
     static FREE_THREADED: Once<bool> = Once::new();
     *FREE_THREADED.get_or_make(py, || is_built_free_threaded(py))
 }
 
-/// Asked of the build: such a CPython has the GIL for a while at an import, which may be now.
+/// Checks the build: at run time, such a CPython may have the GIL enabled for the duration of an import.
 #[cold]
 fn is_built_free_threaded(py: Python<'_>) -> bool {
     let flags = py.import("sys").and_then(|sys| sys.getattr("abiflags")?.extract::<String>());
     flags.is_ok_and(|flags| flags.contains('t'))
 }
 
-/// Write a dict of text keys and simple values, as nearly all log messages are; `false` if it is another.
+/// Write a dict of str keys and simple values, as nearly all log messages are. Returns `false` for any other dict.
 #[inline(always)]
 fn write_flat(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>) -> bool {
     let mut separator = b'{';
@@ -358,7 +358,7 @@ fn write_array<'py>(
     Ok(())
 }
 
-/// Write a key as `json.dumps` does, numbers, booleans and None as text; what converts to one of these as that.
+/// Write a key as `json.dumps` does: numbers, booleans and None as text. Other keys are converted to one of these.
 fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
     if let Ok(text) = key.cast::<PyString>() {
         return Ok(write_text(text, out)?);
@@ -375,7 +375,7 @@ fn write_key(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Written {
         return write_key(&plainer, out);
     } else {
         let what = type_name(key)?;
-        let reason = format!("a key of type {what}; keys are str, int, float, bool or None");
+        let reason = format!("a key of type {what}; keys must be str, int, float, bool or None");
         let mut refused = refuse(Reason::NoForm(reason));
         refused.path.push(format!("[{}]", short_repr(key)));
         return Err(refused);
@@ -388,7 +388,7 @@ fn type_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(value.get_type().name()?.to_string())
 }
 
-/// An object as it is shown in an error, at most 60 characters of it.
+/// The `repr` of an object for an error message, cut to 60 characters.
 pub fn short_repr(key: &Bound<'_, PyAny>) -> String {
     let shown = key.repr().map(|repr| repr.to_string_lossy().into_owned()).unwrap_or_else(|_| "?".to_owned());
     match shown.char_indices().nth(60) {

@@ -1,4 +1,4 @@
-//! Rust's log records in Python's `logging`, under the logger `genglossary_runs`.
+//! Forwarding of Rust's log records to Python's `logging`, under the logger `genglossary_runs`.
 
 use log::{LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
@@ -6,7 +6,7 @@ use pyo3_log::{Caching, Logger};
 
 use super::gate;
 
-/// pyo3-log, but an exception of a handler goes to `sys.unraisablehook`, and not into the call that wrote the record.
+/// pyo3-log, except that an exception in a handler goes to `sys.unraisablehook` instead of the call that logged.
 struct PythonLog(Logger);
 
 impl Log for PythonLog {
@@ -32,10 +32,10 @@ impl Log for PythonLog {
     fn flush(&self) {}
 }
 
-/// Send records to Python. The level is asked for at each record, so a change at run time takes effect.
+/// Forward records to Python. The level is checked for each record, so a change at run time takes effect.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let logger = Logger::new(py, Caching::Loggers)?.filter(LevelFilter::Debug);
-    // Only this module logs here, so a logger that is there is its own, of an earlier import.
+    // Nothing else in this library sets a logger, so one that exists is from an earlier import.
     let _ = log::set_boxed_logger(Box::new(PythonLog(logger)));
     log::set_max_level(LevelFilter::Debug);
     Ok(())

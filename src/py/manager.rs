@@ -1,8 +1,8 @@
 //! `RunManager` as Python sees it: signatures and documentation.
 //!
-//! `arguments.rs` reads what the methods are given, `stored.rs` has what those do that may have to ask a store, and
-//! `fork.rs` what a child has of a manager. First come the methods of any manager, then those that need a store, then the
-//! forms to be awaited, then what the GenGlossary application needs.
+//! `arguments.rs` converts arguments, `stored.rs` implements the methods that may need the store, and `fork.rs` gives a
+//! forked child a manager of its own. The methods of any manager come first, then those that need a store, then the
+//! awaitable forms, then those for the GenGlossary application.
 
 use arrayvec::ArrayString;
 use pyo3::exceptions::PyTypeError;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::arguments::{Statuses, limit, query, seconds};
-use super::awaitable::{Awaitable, Wish};
+use super::awaitable::{Awaitable, Operation};
 use super::cancel::CancelEvent;
 use super::fork::PerProcess;
 use super::json;
@@ -21,62 +21,60 @@ use super::subscription::Subscription;
 use crate::core::limits::Requested;
 use crate::core::{self, EventId, EventName, Limits, Payload};
 
-/// Owns runs, their subscribers and their cancel events. Every method may be called from any thread.
+/// Manages runs, their subscribers and their cancel events. All methods are thread-safe.
 ///
-/// A run is named by an int of 64 bits or by a str of 1 to 200 characters without control characters; a `uuid.UUID`
-/// is its text, and a str that is the decimal form of such an int is that int. Methods that make a run refuse any
-/// other id: with `TypeError` one of another type (a bool or a float, too), else with `InvalidRunIdError`. To all
-/// others, which find runs, it is the id of an unknown one.
+/// A run id is an int of 64 bits or a str of 1 to 200 characters without control characters. A `uuid.UUID` is converted
+/// to its text, and a str that is the decimal form of a 64-bit int to that int. Methods that create a run refuse other
+/// ids: with `TypeError` if the type is wrong (bool and float included), else with `InvalidRunIdError`. Methods that
+/// look a run up treat them as ids of unknown runs.
 ///
-/// A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one
-/// reader and for ten thousand, and nothing is queued for a reader that could be left behind when it vanishes.
-/// After a fork the child's manager is empty.
+/// A run is one bounded, numbered log; a subscription is only a cursor on it. Publishing costs the same for one reader
+/// and for ten thousand, and nothing is queued per reader. In a forked child the manager is empty.
 ///
 /// Args:
-///     history: events a run's log holds at most, 1 to 2**31 - 1; the oldest are evicted first. Also how many messages
-///         `Subscription.put_nowait` takes before `queue.Full`.
-///     history_bytes: bytes of JSON a run's log holds at most, at least 1. The newest event is kept even if it
-///         alone is larger.
-///     retained_runs: finished runs kept for late readers, 0 or more.
-///     retained_bytes: bytes of JSON these may hold together, 0 or more.
-///     retention: seconds a finished run is kept, 0 to 1e9. No thread sees to it: what is too old is evicted by the
-///         next call of any method but `publish` and `cancel_run`.
-///     store: keeps the runs outside the process: a `SqliteStore` or `RedisStore`. They outlive it then, and every
-///         process that uses the store reads, cancels, finishes and publishes to all of them, under the ids of their
-///         owner, the process that opened them. None keeps them in memory alone. With a store `open_run`, and whatever
-///         concerns a run that is not open in this process, waits for the store, for some milliseconds; in a coroutine
-///         await the forms that begin with an `a`.
-///     default: called with a value that has no JSON form; returns one to be written instead. None refuses it.
-///     tells_interrupted: tell readers of a run whose process ended how it ended, by the store's word. False has them
-///         wait until `finish_run` with `unless_active` is called here, by an application that knows more.
-///     args, kwargs: ignored, so that a subclass may have a constructor of its own; `RunManager` itself refuses
-///         them with `TypeError`.
+///     history: maximum number of events in a run's log, 1 to 2**31 - 1; the oldest are evicted first. Also the maximum
+///         number of unread private messages per subscription, see `Subscription.put_nowait`.
+///     history_bytes: maximum bytes of JSON in a run's log, 1 or more. The newest event is kept even if it is larger.
+///     retained_runs: maximum number of finished runs kept for late readers, 0 or more.
+///     retained_bytes: maximum bytes of JSON in all retained runs together, 0 or more.
+///     retention: seconds a finished run is retained, 0 to 1e9. There is no timer: opening, finishing and subscribing
+///         to runs, `terminal_event`, `retained_runs` and `stats` evict expired runs.
+///     default: called with a value that has no JSON form; returns a value to write instead. None refuses such values.
+///     store: a `SqliteStore` or `RedisStore` that keeps runs outside the process; None keeps them in memory only.
+///         Stored runs outlive the process, and every process that uses the store can read, cancel, finish and publish
+///         to them. With a store, `open_run` and all calls about a run that is not open in this process block until the
+///         store answers, usually for milliseconds; in a coroutine, await the methods that start with `a` instead.
+///     tells_interrupted: whether the store tells readers how a run ended whose process died. If False, they wait until
+///         the application, which may know more, finishes the run here with `without_store().finish_run(...)`.
+///     args, kwargs: ignored, so that a subclass can have its own constructor; `RunManager` itself raises `TypeError`
+///         if there are any.
 ///
 /// Raises:
-///     ValueError: a limit is out of its bounds.
+///     ValueError: a limit is out of bounds.
+///     TypeError: `default` is not callable, or `store` is not a store.
 #[pyclass(frozen, subclass, weakref, module = "genglossary_runs")]
 pub struct RunManager {
-    kept: PerProcess<Kept>,
+    state: PerProcess<State>,
     default: Option<Py<PyAny>>,
 }
 
-/// What a manager has in one process.
-pub struct Kept {
+/// The state of a manager in one process.
+pub struct State {
     pub core: core::RunManager,
     pub link: Option<Link>,
 }
 
 impl RunManager {
-    pub fn kept(&self) -> &Kept {
-        let again = |parent: &Kept| {
-            let core = parent.core.anew();
-            Kept { core, link: parent.link.as_ref().map(Link::again) }
+    pub fn state(&self) -> &State {
+        let for_child = |parent: &State| {
+            let core = parent.core.new_like();
+            State { core, link: parent.link.as_ref().map(Link::for_child) }
         };
-        self.kept.get(again)
+        self.state.get(for_child)
     }
 
     pub fn core(&self) -> &core::RunManager {
-        &self.kept().core
+        &self.state().core
     }
 
     fn payload(&self, event: &Bound<'_, PyAny>, name: Option<&Bound<'_, PyString>>) -> PyResult<Payload> {
@@ -89,8 +87,8 @@ impl RunManager {
     }
 }
 
-/// The id of an event as Python has it.
-fn shown(py: Python<'_>, id: Option<EventId>) -> Py<PyAny> {
+/// Convert an event id to a str or None.
+fn event_id_to_python(py: Python<'_>, id: Option<EventId>) -> Py<PyAny> {
     id.map_or_else(|| py.None(), |id| PyString::new(py, id.encode(&mut ArrayString::new())).into_any().unbind())
 }
 
@@ -129,8 +127,8 @@ impl RunManager {
         let link = store.map(|store| Link::new(&store)).transpose()?;
         let core =
             if tells_interrupted { core::RunManager::new(limits) } else { core::RunManager::with_orphans(limits) };
-        let kept = Kept { core, link };
-        Ok(Self { kept: PerProcess::new(kept), default: default.map(Bound::unbind) })
+        let state = State { core, link };
+        Ok(Self { state: PerProcess::new(state), default: default.map(Bound::unbind) })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -139,15 +137,19 @@ impl RunManager {
 
     /// Open a run and return its cancel event.
     ///
-    /// Takes over an entry that subscribers, or `cancel_event(run_id, create=True)`, have made. An earlier life of the
-    /// id is not retained any longer.
+    /// Takes over an entry created by subscribers or by `cancel_event(run_id, create=True)`. A retained earlier life of
+    /// the id is dropped.
     ///
     /// Args:
     ///     run_id: the run.
+    ///     key: at most one run with this key is active in all processes that use the store; None for no limit.
+    ///         Requires a store.
     ///
     /// Raises:
-    ///     RunActiveError: the run is open.
-    ///     InvalidRunIdError, TypeError: the id cannot name a run.
+    ///     RunActiveError: the run is open, or the key has an active run; with a store, `run_id` of the error names it.
+    ///     InvalidRunIdError, TypeError: the id is invalid.
+    ///     StoreError: the store cannot be used.
+    ///     ValueError: there is a key but no store.
     #[pyo3(signature = (run_id, *, key=None))]
     fn open_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Py<PyAny>> {
         self.opening(py, &run_id, key)?.wait(py)
@@ -156,23 +158,25 @@ impl RunManager {
     /// Append an event to the run's log and wake its readers.
     ///
     /// Args:
-    ///     run_id: a run that is open, subscribed to, or has a cancel event.
+    ///     run_id: a run that is open or has subscribers or a cancel event.
     ///     event: a dict or another mapping. NaN and infinities become null, lone surrogates U+FFFD, keys as in
-    ///         `json.dumps`. Besides what has a JSON form, values may be dates and times (ISO 8601), UUID, Decimal and
-    ///         Path (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and sets of any kind,
-    ///         and NumPy scalars and arrays. Anything else goes through the manager's `default`.
-    ///     name: the field `event:` of the server-sent event, by which a page tells kinds of events apart: 1 to 255
-    ///         bytes of UTF-8 without line ends and control characters, other than `gap` and `complete`. None for none.
+    ///         `json.dumps`. Besides JSON's types, values may be dates and times (ISO 8601), UUID, Decimal and Path
+    ///         (text), Enum (its value), dataclasses, pydantic models, mappings, sequences and sets of any kind, and
+    ///         NumPy scalars and arrays. Other values are passed to the manager's `default`.
+    ///     name: the `event:` field of the server-sent event, by which a page distinguishes kinds of events: 1 to 255
+    ///         bytes of UTF-8 without line ends and control characters, other than `gap` and `complete`. None for no
+    ///         name.
     ///
     /// Returns:
     ///     The event's id, `<fence>-<seq>`; None if no reader could ever get the event, because the run is unknown or
     ///     finished.
     ///
     /// Raises:
-    ///     TypeError: the event is not a mapping, or has a value or key that cannot be written, such as bytes (the
-    ///         message says where). Nothing is published.
-    ///     ValueError: the name is not within its bounds; or the event is nested deeper than 128 levels, refers to
-    ///         itself, or has an integer of more than 4,300 digits, or more than Python prints. Nothing is published.
+    ///     TypeError: the event is not a mapping, or contains a value or key that cannot be written, such as bytes; the
+    ///         message says where. Nothing is published.
+    ///     ValueError: the name is out of bounds; or the event is nested deeper than 128 levels, refers to itself, or
+    ///         contains an integer of more than 4,300 digits or more than Python prints. Nothing is published.
+    ///     StoreError: the run is not open in this process, and the store cannot be used.
     #[pyo3(signature = (run_id, event, /, *, name=None))]
     fn publish(
         &self,
@@ -183,7 +187,7 @@ impl RunManager {
         let py = event.py();
         let payload = self.payload(event, name.as_ref())?;
         match self.publish_here(&run_id, payload) {
-            Ok(id) => Ok(shown(py, id)),
+            Ok(id) => Ok(event_id_to_python(py, id)),
             Err(payload) => self.publishing_elsewhere(py, &run_id, payload)?.wait(py),
         }
     }
@@ -191,27 +195,31 @@ impl RunManager {
     /// Set the run's cancel event.
     ///
     /// Returns:
-    ///     Whether there was a run to cancel: False for unknown and finished runs.
+    ///     True if there was a run to cancel; False if it is unknown or finished.
+    ///
+    /// Raises:
+    ///     StoreError: the run is not open in this process, and the store cannot be used.
     fn cancel_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Py<PyAny>> {
         self.cancelling(py, &run_id)?.wait(py)
     }
 
-    /// Finish the run with this terminal event and clear every entry of it, as one step for everyone else.
+    /// Finish the run with a terminal event and remove its entry, in one atomic step.
     ///
-    /// A run that was never opened is recorded as finished, so that a later reader learns its outcome.
+    /// Without a store, a run that was never opened is recorded as finished, so that later readers learn its outcome.
     ///
     /// Args:
     ///     run_id: the run.
     ///     event: as for `publish`.
-    ///     unless_active: leave a run that is open alone.
-    ///     result: what the run returned, as JSON, for its record in the store; what is no JSON is left out.
+    ///     unless_active: do nothing if the run is open.
+    ///     result: what the run returned, as JSON, for its record in the store; invalid JSON is ignored.
     ///
     /// Returns:
-    ///     Whether this call finished the run. False if it had finished before: its first terminal event stays.
+    ///     True if this call finished the run; False if it had finished before: it keeps its first terminal event.
     ///
     /// Raises:
-    ///     TypeError, ValueError: as for `publish`; the run has not finished.
-    ///     InvalidRunIdError, TypeError: the id cannot name a run.
+    ///     TypeError, ValueError: as for `publish`; the run is not finished.
+    ///     InvalidRunIdError, TypeError: the id is invalid.
+    ///     StoreError: the run is not open in this process, and the store cannot be used.
     #[pyo3(signature = (run_id, event, /, *, unless_active=false, result=None))]
     fn finish_run(
         &self,
@@ -223,21 +231,22 @@ impl RunManager {
         self.finishing(&run_id, event, unless_active, result)?.wait(event.py())
     }
 
-    /// Make a reader of the run.
+    /// Create a reader of the run.
     ///
-    /// An unknown run is waited for, unless `must_exist`. On a finished run that is retained, a reader without `after`
-    /// gets the terminal event at once. A run that has ended is never waited for: if `after` is the id of an event of
-    /// this manager, and nothing is kept of the run, the reader gets a terminal event with the status `unknown`.
+    /// A reader of an unknown run waits for it to be opened. A reader of a retained run without `after` gets the
+    /// terminal event at once. No reader waits for a run that has ended: if `after` is the id of an event of this
+    /// manager and nothing is kept of its run, the reader gets a terminal event with the status `unknown`.
     ///
     /// Args:
     ///     run_id: the run.
-    ///     after: None for new events only; the id of an event of this life of the run for those after it; anything
-    ///         else (`"0"`, an id of another life, text that is not an id) for all from the oldest, with a gap first if
-    ///         the oldest have been evicted.
-    ///     must_exist: refuse a run that is not open, subscribed to or retained.
+    ///     after: None for new events only; the id of an event of this life of the run for the events after it;
+    ///         anything else (`"0"`, an id of another life, text that is not an id) for all events from the oldest,
+    ///         preceded by a gap if the oldest have been evicted.
+    ///     must_exist: refuse a run that is not open, subscribed to, retained or stored.
     ///
     /// Raises:
-    ///     UnknownRunError: with `must_exist`; and for an id that no run can have.
+    ///     UnknownRunError: the run does not exist and `must_exist` is set, or the id is invalid.
+    ///     StoreError: the run is not open in this process, and the store cannot be used.
     #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
     fn subscribe(
         &self,
@@ -248,40 +257,40 @@ impl RunManager {
         self.subscribing(run_id, after.as_ref(), must_exist)?.wait(run_id.py())
     }
 
-    /// The terminal event of a finished run, while it is retained.
+    /// Return the terminal event of a finished run while it is retained, else None.
     fn terminal_event<'py>(&self, py: Python<'py>, run_id: AnyRun<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let terminal = run_id.get().and_then(|run_id| self.core().terminal(run_id));
         terminal.map(|terminal| json::decode(py, &terminal)).transpose()
     }
 
-    /// Whether the run is open.
+    /// Return whether the run is open.
     fn is_active(&self, run_id: AnyRun<'_>) -> bool {
         run_id.get().is_some_and(|run_id| self.core().is_open(run_id))
     }
 
-    /// The ids of the runs that are open, or have a cancel event before they open: rising ints, then strs.
+    /// Return the ids of the runs that are open or reserved by `cancel_event`: ascending ints, then strs.
     fn active_runs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         run_id::all_to_python(py, &self.core().claimed_runs())
     }
 
-    /// The ids of the runs, open or yet to start, that have a subscription: rising ints, then strs.
+    /// Return the ids of the unfinished runs that have subscribers: ascending ints, then strs.
     fn subscribed_runs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         run_id::all_to_python(py, &self.core().subscribed_runs())
     }
 
-    /// The ids of the finished runs that are retained, oldest first.
+    /// Return the ids of the finished runs that are retained, oldest first.
     fn retained_runs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         run_id::all_to_python(py, &self.core().retained_runs())
     }
 
-    /// The cancel event of a run that is open, or for which it was made before by `create`; else None.
+    /// Return the cancel event of a run that is open, or that has one from an earlier `create`; else None.
     ///
     /// Args:
     ///     run_id: the run.
-    ///     create: make the event, and the run's entry, if there is none; `open_run` takes it over.
+    ///     create: create the event and the run's entry if they do not exist; `open_run` takes the entry over.
     ///
     /// Raises:
-    ///     InvalidRunIdError, TypeError: with `create`, if the id cannot name a run.
+    ///     InvalidRunIdError, TypeError: `create` is set and the id is invalid.
     #[pyo3(signature = (run_id, *, create=false))]
     fn cancel_event(&self, run_id: &Bound<'_, PyAny>, create: bool) -> PyResult<Option<CancelEvent>> {
         let found = if create {
@@ -292,7 +301,7 @@ impl RunManager {
         Ok(found.map(CancelEvent::from))
     }
 
-    /// What the manager holds now, and what it has done.
+    /// Return what the manager holds now and what it has done so far.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.core().stats();
         let dict = PyDict::new(py);
@@ -305,7 +314,7 @@ impl RunManager {
         dict.set_item("events_published", stats.events_published)?;
         dict.set_item("bytes_published", stats.bytes_published)?;
         dict.set_item("events_missed", stats.events_missed)?;
-        if let Some(link) = &self.kept().link {
+        if let Some(link) = &self.state().link {
             dict.set_item("store", link.describe(py)?)?;
         }
         Ok(dict)
@@ -319,15 +328,15 @@ impl RunManager {
         )
     }
 
-    /// Open a run for the time of a `with` block, which finishes it however it is left.
+    /// Open a run for a `with` block, and finish it when the block exits, however it exits.
     ///
     ///     with manager.run("import 7") as context:
-    ///         context.log("begun")
+    ///         context.log("started")
     ///
-    /// The block is given a `genglossary_runs.runner.RunContext`. What it raises is recorded, and goes on.
+    /// The block gets a `genglossary_runs.runner.RunContext`. An exception is recorded and propagates.
     ///
     /// Args:
-    ///     run_id: the run; None for a random UUID as text.
+    ///     run_id: the run; None for a random UUID.
     #[pyo3(signature = (run_id=None))]
     fn run<'py>(slf: &Bound<'py, Self>, run_id: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("genglossary_runs.runner")?.getattr("ManagedRun")?.call1((slf, run_id))
@@ -335,7 +344,7 @@ impl RunManager {
 
     // With a store
 
-    /// Open a run with an int id that the store gives, larger than all before it below 2**52. Waits for the store.
+    /// Open a run under a new int id from the store, larger than all before it below 2**52. Waits for the store.
     ///
     /// Args:
     ///     key: at most one run with this key is active in all processes that use the store; None for no limit.
@@ -344,7 +353,7 @@ impl RunManager {
     ///     The id and the cancel event.
     ///
     /// Raises:
-    ///     RunActiveError: the key has an active run, which its `run_id` names.
+    ///     RunActiveError: the key has an active run; `run_id` of the error names it.
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
     #[pyo3(signature = (*, key=None))]
@@ -352,22 +361,22 @@ impl RunManager {
         self.opening_new(key)?.wait(py)
     }
 
-    /// The store that was given to the manager, or None.
+    /// The store that was passed to the manager, or None.
     #[getter]
     fn store(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.kept().link.as_ref().map(|link| link.store(py)).transpose()
+        self.state().link.as_ref().map(|link| link.store(py)).transpose()
     }
 
-    /// What the store knows of a run, wherever it was executed. Waits for the store.
+    /// Return the store's record of a run, wherever it was executed. Waits for the store.
     ///
     /// Args:
     ///     run_id: the run.
-    ///     with_result: read its result, too, which may be large. Without it `result` is None.
+    ///     with_result: read its result, too, which may be large. Otherwise `result` is None.
     ///
     /// Returns:
-    ///     A dict with `run_id`, `fence` (which life of the id), `key`, `status` (`running`, or how it finished),
+    ///     A dict with `run_id`, `fence` (identifies this life of the id), `key`, `status` (`running`, or the outcome),
     ///     `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind` (`text`,
-    ///     `link`, `json`, or None where there is no result); None if unknown.
+    ///     `link`, `json`, or None without a result); None if the run is unknown.
     ///
     /// Raises:
     ///     StoreError: the store cannot be used.
@@ -377,17 +386,16 @@ impl RunManager {
         self.looking_up(py, &run_id, with_result)?.wait(py)
     }
 
-    /// What the store knows of runs, the newest first, as a list of what `run_record` returns. Waits for the store.
+    /// Return the store's records of runs, newest first, each as `run_record` returns it. Waits for the store.
     ///
     /// Args:
     ///     key: only runs with this key.
-    ///     status: only runs with this status, or one of these.
-    ///     text: only runs that have this text in their id, key or error. ASCII letters match in either case, others
-    ///         only as they are.
-    ///     also: the `fence` of runs that are listed whether they have the text or not.
-    ///     before: only runs that began before the one with this `fence`, the last of the page before.
-    ///     limit: how many at most.
-    ///     with_results: read their results, too, which may be large. Without them each `result` is None.
+    ///     status: only runs with this status, or with one of these.
+    ///     text: only runs with this text in their id, key or error. Case is ignored for ASCII letters only.
+    ///     also: the `fence` of runs to list even if they do not contain the text.
+    ///     before: only runs that began before the run with this `fence`, the last of the previous page.
+    ///     limit: maximum number of records.
+    ///     with_results: read their results, too, which may be large. Otherwise each `result` is None.
     ///
     /// Raises:
     ///     StoreError: the store cannot be used.
@@ -408,9 +416,10 @@ impl RunManager {
         self.listing(query(key, status, text, also, before, limit), with_results)?.wait(py)
     }
 
-    /// Whether the run is open in this process, and no other has taken this one for dead. Waits for the store.
+    /// Return whether the run is open in this process and no other process has declared this one dead.
     ///
-    /// With a `RedisStore` this holds for its `lease` from now on. Ask before writing what must not be written twice.
+    /// Waits for the store. With a `RedisStore`, the answer holds for its `lease`. Call this before a write that must
+    /// not happen twice.
     ///
     /// Args:
     ///     run_id: the run.
@@ -421,21 +430,21 @@ impl RunManager {
         self.claiming(py, &run_id)?.wait(py)
     }
 
-    // To be awaited
+    // Awaitable forms
 
-    /// Await what `open_run` returns. For event loops: only the caller waits for the store.
+    /// Like `open_run`, but awaitable: the event loop does not block while the store answers.
     #[pyo3(signature = (run_id, *, key=None))]
     fn aopen_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Awaitable> {
         Ok(self.opening(py, &run_id, key)?.awaited())
     }
 
-    /// Await what `open_new_run` returns.
+    /// Like `open_new_run`, but awaitable.
     #[pyo3(signature = (*, key=None))]
     fn aopen_new_run(&self, key: Option<String>) -> PyResult<Awaitable> {
         Ok(self.opening_new(key)?.awaited())
     }
 
-    /// Await what `publish` returns.
+    /// Like `publish`, but awaitable.
     #[pyo3(signature = (run_id, event, /, *, name=None))]
     fn apublish(
         &self,
@@ -446,17 +455,17 @@ impl RunManager {
         let py = event.py();
         let payload = self.payload(event, name.as_ref())?;
         match self.publish_here(&run_id, payload) {
-            Ok(id) => Ok(Awaitable::new(Wish::Value(shown(py, id)), None)),
+            Ok(id) => Ok(Awaitable::new(Operation::Value(event_id_to_python(py, id)), None)),
             Err(payload) => Ok(self.publishing_elsewhere(py, &run_id, payload)?.awaited()),
         }
     }
 
-    /// Await what `cancel_run` returns.
+    /// Like `cancel_run`, but awaitable.
     fn acancel_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
         Ok(self.cancelling(py, &run_id)?.awaited())
     }
 
-    /// Await what `finish_run` returns.
+    /// Like `finish_run`, but awaitable.
     #[pyo3(signature = (run_id, event, /, *, unless_active=false, result=None))]
     fn afinish_run(
         &self,
@@ -468,7 +477,7 @@ impl RunManager {
         Ok(self.finishing(&run_id, event, unless_active, result)?.awaited())
     }
 
-    /// Await what `subscribe` returns.
+    /// Like `subscribe`, but awaitable.
     #[pyo3(signature = (run_id, after=None, *, must_exist=false))]
     fn asubscribe(
         &self,
@@ -479,18 +488,18 @@ impl RunManager {
         Ok(self.subscribing(run_id, after.as_ref(), must_exist)?.awaited())
     }
 
-    /// Await what `owns_run` returns.
+    /// Like `owns_run`, but awaitable.
     fn aowns_run(&self, py: Python<'_>, run_id: AnyRun<'_>) -> PyResult<Awaitable> {
         Ok(self.claiming(py, &run_id)?.awaited())
     }
 
-    /// Await what `run_record` returns.
+    /// Like `run_record`, but awaitable.
     #[pyo3(signature = (run_id, *, with_result=true))]
     fn arun_record(&self, py: Python<'_>, run_id: AnyRun<'_>, with_result: bool) -> PyResult<Awaitable> {
         Ok(self.looking_up(py, &run_id, with_result)?.awaited())
     }
 
-    /// Await what `run_records` returns.
+    /// Like `run_records`, but awaitable.
     #[pyo3(signature = (*, key=None, status=None, text=None, also=None, before=None, limit=100, with_results=true))]
     #[allow(clippy::too_many_arguments)]
     fn arun_records(
@@ -508,17 +517,19 @@ impl RunManager {
 
     // For the GenGlossary application
 
-    /// A manager of the same runs that never asks the store: it opens, reads, publishes to and finishes what this
-    /// process has in memory. For one use; another process, such as a forked child, needs its own.
+    /// Return a manager of the same runs that never uses the store.
+    ///
+    /// It opens, reads, publishes to and finishes what this process has in memory. Do not use it in a forked child;
+    /// call this method there again.
     fn without_store(&self, py: Python<'_>) -> Self {
-        let kept = Kept { core: self.core().clone(), link: None };
-        Self { kept: PerProcess::new(kept), default: self.default.as_ref().map(|default| default.clone_ref(py)) }
+        let state = State { core: self.core().clone(), link: None };
+        Self { state: PerProcess::new(state), default: self.default.as_ref().map(|default| default.clone_ref(py)) }
     }
 
-    /// Have the store keep a run that `without_store` has opened and nobody has published to. Waits for the store.
+    /// Store a run that `without_store()` has opened and nobody has published to. Waits for the store.
     ///
     /// Returns:
-    ///     Whether it keeps the run: False if another process executes a run of this id.
+    ///     True if the store keeps the run; False if another process executes a run with this id.
     ///
     /// Raises:
     ///     StoreError: the store cannot be used.
@@ -527,15 +538,15 @@ impl RunManager {
         self.keeping(py, &run_id)?.wait(py)
     }
 
-    /// Take back `open_run`, as if the run had never been opened; its subscribers keep waiting.
+    /// Undo `open_run`, as if the run had never been opened; its subscribers keep waiting.
     ///
     /// Returns:
-    ///     Whether the run was open.
+    ///     True if the run was open.
     fn abandon_run(&self, run_id: AnyRun<'_>) -> bool {
         run_id.get().is_some_and(|run_id| self.core().abandon(run_id))
     }
 
-    /// Close a subscription that this manager has made. Returns whether it has made it.
+    /// Close a subscription of this manager. Returns False, and does nothing, if it is another manager's.
     #[pyo3(signature = (subscription, /))]
     fn unsubscribe(&self, subscription: &Subscription) -> bool {
         let reader = subscription.reader();

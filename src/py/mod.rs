@@ -1,7 +1,6 @@
-//! The binding: thin, one file a class.
+//! The Python binding: a thin layer, one class per file.
 
 mod arguments;
-mod asked;
 mod awaitable;
 mod cancel;
 mod chunks;
@@ -16,6 +15,7 @@ mod manager;
 mod native;
 mod once;
 mod owner;
+mod pending_answer;
 mod place;
 mod reader;
 mod redis_store;
@@ -30,7 +30,7 @@ mod subscription;
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 
-/// The name of the logger that Rust's records go to.
+/// The Python logger that receives Rust's log records.
 const TARGET: &str = "genglossary_runs";
 
 /// The Rust core of genglossary_runs.
@@ -66,13 +66,13 @@ mod _core {
     }
 }
 
-/// Make what pyo3 would make, under locks that a fork must not meet (see [`once`]), when it is first needed.
+/// Create what pyo3 would otherwise create on first use, under locks that are not fork-safe (see [`once`]).
 fn make_early(py: Python<'_>) -> PyResult<()> {
     errors::import(py)?;
     loops::import(py);
     py.get_type::<awaitable::Awaitable>();
     py.get_type::<frames::Frames>();
-    // Asked of an object that is no dict, this imports `collections.abc.Mapping`.
+    // For an object that is not a dict, this cast imports `collections.abc.Mapping`.
     let _ = py.None().bind(py).cast::<PyMapping>();
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! The plainer Python objects that are written for types that JSON has no form for.
+//! Conversion of values that JSON has no type for to plainer Python objects.
 //!
-//! As pydantic, FastAPI and orjson have it: dates and times in ISO 8601, `UUID`, `Path` and `Decimal` as text, an
-//! `Enum` as its value, dataclasses and pydantic models as objects, NumPy's scalars and arrays, any set or sequence.
-//! Bytes have no one text and are left to `default=`.
+//! The conventions are those of pydantic, FastAPI and orjson: dates and times in ISO 8601; `UUID`, `Path` and `Decimal`
+//! as text; an `Enum` as its value; dataclasses and pydantic models as objects; NumPy scalars and arrays; any set or
+//! sequence. Bytes have no canonical text form and are left to `default=`.
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -34,12 +34,12 @@ static SET: Class = Class::new("collections.abc", "Set");
 static VALUES_VIEW: Class = Class::new("collections.abc", "ValuesView");
 static SEQUENCE: Class = Class::new("collections.abc", "Sequence");
 
-/// The value of a member of an `Enum`; `None` for anything else.
+/// The value of an `Enum` member; `None` for anything else.
 pub fn enum_value<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     if ENUM.has(value)? { value.getattr(intern!(value.py(), "value")).map(Some) } else { Ok(None) }
 }
 
-/// The plainer object to be written for `value`; `None` if its type is none of those known here.
+/// Convert `value` to a plainer object; `None` if its type is not known here.
 pub fn convert<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = value.py();
     if value.is_instance_of::<PyBytes>()
@@ -70,7 +70,7 @@ pub fn convert<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyA
     Ok(None)
 }
 
-/// The str, int or float that a key converts to; `None` if it is none of these.
+/// Convert a key to a str, int or float; `None` if that is not possible.
 pub fn convert_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let plainer = match enum_value(key)? {
         None => convert(key)?,
@@ -82,11 +82,11 @@ pub fn convert_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, P
     Ok(plainer.filter(fits))
 }
 
-/// The fields of a model of pydantic, of either version, or of a dataclass.
+/// The fields of a pydantic model, version 1 or 2, or of a dataclass; `None` for anything else.
 fn object_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = value.py();
     let kind = value.get_type();
-    // Looked up on the type: an object that has every attribute it is asked for, as mocks have, is no model.
+    // Looked up on the type: an instance that has every attribute, such as a mock, is not a model.
     if kind.hasattr(intern!(py, "model_dump"))? {
         let kwargs = PyDict::new(py);
         kwargs.set_item(intern!(py, "mode"), intern!(py, "json"))?;
@@ -109,7 +109,7 @@ fn object_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny
     Ok(Some(object.into_any()))
 }
 
-/// The number, or for an array the list, of what NumPy and its like offer to be asked with.
+/// The number, or the list of an array, from a conversion method of NumPy and similar libraries.
 fn number_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = value.py();
     let kind = value.get_type();
@@ -128,9 +128,9 @@ fn number_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny
             None => value.call_method0(name),
         };
         match answer {
-            // NumPy's long double is its own `tolist` and `item`; as a float it comes to an end.
+            // NumPy's `longdouble` returns itself from `tolist` and `item`; `__float__` converts it.
             Ok(answer) if !answer.get_type().is(&kind) => return Ok(Some(answer)),
-            // An array of several items offers `__index__`, too, and raises; another form may do.
+            // An array with several items also has `__index__`, which raises; another method may work.
             Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
             _ => {}
         }

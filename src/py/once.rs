@@ -1,34 +1,34 @@
-//! Values that are made once, where a fork may come while one is made.
+//! Values that are created once and stay safe if the process forks meanwhile.
 //!
-//! `PyOnceLock` releases the GIL to make its value, under a lock. A child that is forked just then, and needs the value,
-//! waits for a thread that it does not have. So here a value is made first and stored after, which needs no lock for
-//! longer than the GIL is held: two threads may make it, and the first to store it wins. What pyo3 keeps in such locks of
-//! its own is made when the module is imported.
+//! `PyOnceLock::get_or_init` may release the GIL while it creates its value under a lock. A child forked at that moment
+//! would wait for a thread that it does not have. Here a value is created first and stored afterwards, so no such lock
+//! is held without the GIL: two threads may create it, and the first to store it wins. What pyo3 itself keeps in such
+//! locks is created when the module is imported.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// A value that is made when it is first needed.
+/// A value that is created on first use.
 pub struct Once<T>(PyOnceLock<T>);
 
 impl<T> Once<T> {
-    /// Nothing is made yet.
+    /// An empty cell.
     pub const fn new() -> Self {
         Self(PyOnceLock::new())
     }
 
-    /// The value, made by `make` if there is none.
+    /// The value, created by `make` if there is none.
     #[inline]
     pub fn get_or_make(&self, py: Python<'_>, make: impl Fn() -> T) -> &T {
         self.0.get(py).unwrap_or_else(|| {
             let _ = self.0.set(py, make());
-            // It is there; this only returns it.
+            // It is set by now; this only returns it.
             self.0.get_or_init(py, make)
         })
     }
 }
 
-/// As `pyo3::intern`: a Python str that is made once.
+/// Like `pyo3::intern`: a Python str that is created once.
 macro_rules! intern {
     ($py:expr, $text:expr) => {{
         static NAME: $crate::py::once::Once<pyo3::Py<pyo3::types::PyString>> = $crate::py::once::Once::new();
@@ -38,7 +38,7 @@ macro_rules! intern {
 }
 pub(super) use intern;
 
-/// An attribute of a module, imported when it is first needed.
+/// An attribute of a module, imported on first use.
 pub struct Imported {
     module: &'static str,
     name: &'static str,

@@ -1,4 +1,4 @@
-//! What the classes of stores share.
+//! Code shared by the store classes.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,19 +10,19 @@ use pyo3::types::PyDict;
 use crate::core::sync::Mutex;
 use crate::store::{Limits, Source};
 
-/// Where a store is, as the Python object that a manager was given says.
+/// The location of a store, as configured by the Python object that a manager was given.
 pub trait Place: Send + Sync {
-    /// Its name, which no other store of the process has.
+    /// A name that identifies the store within the process.
     fn name(&self) -> String;
-    /// What connects to it.
+    /// The source that connects to it.
     fn source(&self) -> Box<dyn Source>;
-    /// Say where it is.
+    /// Add the location to the store's stats.
     fn describe(&self, stats: &Bound<'_, PyDict>) -> PyResult<()>;
-    /// The Python object.
+    /// A Python object for the store.
     fn to_python(self: Arc<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
 }
 
-/// What a store keeps, from what a constructor was given.
+/// Check a constructor's limits.
 pub fn limits(retention: f64, max_runs: i64, max_bytes: i64) -> PyResult<Limits> {
     if !(0.0..=1e9).contains(&retention) {
         return Err(PyValueError::new_err("retention must be between 0 and 1e9 seconds"));
@@ -38,7 +38,7 @@ pub fn limits(retention: f64, max_runs: i64, max_bytes: i64) -> PyResult<Limits>
     })
 }
 
-/// The place among those `known` to the process that `is_same` says, or a new one.
+/// Find the place for which `is_same` holds among those `known` to the process, or `make` a new one.
 pub fn share<T>(
     known: &Mutex<Vec<Weak<T>>>,
     is_same: impl Fn(&T) -> PyResult<bool>,
@@ -55,7 +55,7 @@ pub fn share<T>(
     if let Some(found) = find(&mut known.lock()) {
         return found;
     }
-    // With no lock held, since this may take long.
+    // Without the lock, because this may take long.
     let place = Arc::new(make()?);
     let mut known = known.lock();
     if let Some(found) = find(&mut known) {

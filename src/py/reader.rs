@@ -1,4 +1,4 @@
-//! The part of a `Subscription` without Python: what an await, its frames and a wait on a loop share with it.
+//! The part of a `Subscription` without Python objects, shared with its awaits, frames and waits.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::json;
 use crate::core::subscription::Waiting;
 use crate::core::{self, Chunk, Epoch, Event, Key, NotReady, Port};
 
-/// A wait of a reader for its run; see [`core::Subscription::arm`].
+/// A reader that is registered for its run's next change; see [`core::Subscription::arm`].
 pub type Armed = Waiting<Arc<core::Subscription>>;
 
 /// A reader of one run. Cheap to clone.
@@ -23,17 +23,17 @@ impl Reader {
         Self { core: Arc::new(core) }
     }
 
-    /// The core's reader; `None` in a forked child, where it is closed and its locks must not be taken.
+    /// The core's reader; `None` in a forked child, where it counts as closed and its locks must not be taken.
     pub fn open(&self) -> Option<&core::Subscription> {
         Some(&*self.core).filter(|core| !core.is_of_parent())
     }
 
-    /// The core's reader, in whichever process: for what takes no lock there.
+    /// The core's reader in any process. In a forked child, call only what takes no lock there.
     pub fn core(&self) -> &core::Subscription {
         &self.core
     }
 
-    /// The core's reader, for a thread that reads it in place of Python.
+    /// The core's reader, for a thread that reads it without Python.
     pub fn share(&self) -> Arc<core::Subscription> {
         self.core.clone()
     }
@@ -46,24 +46,24 @@ impl Reader {
         self.open().ok_or(NotReady::Ended)?.try_next_chunk(limit)
     }
 
-    /// Refuse any event loop but the first that has awaited it; `owner` names the loop.
+    /// Bind the reader to the event loop named `owner`, unless another loop has awaited it.
     pub fn bind(&self, owner: Key) -> PyResult<()> {
         if self.core.bind(owner) {
             return Ok(());
         }
-        Err(PyRuntimeError::new_err("this subscription is read from another event loop; subscribe once for each loop"))
+        Err(PyRuntimeError::new_err("this subscription belongs to another event loop; subscribe once per loop"))
     }
 
-    /// Register `port` for when there may be more to read than `epoch` said, as long as what this returns is kept; `None`
-    /// if there may be more already.
+    /// Register `port` for the next change after `epoch`, for as long as the returned guard lives. Returns `None` if
+    /// there may be something to read already.
     pub fn arm(&self, epoch: Epoch, port: &Arc<Port>) -> Option<Armed> {
         core::Subscription::arm(self.share(), epoch, port)
     }
 
-    /// Why there will be nothing more to read.
+    /// Why there is nothing more to read.
     pub fn why_ended(&self) -> &'static str {
         match self.open() {
-            None => "this subscription belongs to the process that was forked; subscribe again in this one",
+            None => "this subscription belongs to the parent process; subscribe again in this one",
             Some(open) if open.is_closed() => "the subscription is closed",
             Some(_) => "the run has finished, and its terminal event has been read",
         }

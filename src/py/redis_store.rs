@@ -12,40 +12,39 @@ use crate::core::sync::Mutex;
 use crate::store::redis::{Address, RedisServer, Settings};
 use crate::store::{Source, engine};
 
-/// A server of Redis or Valkey, 7.0 or later, that keeps runs: they outlive the process, and every process on any
-/// host that uses the same project of the server reads, cancels and finishes all of them. Pass it to
-/// `RunManager(store=...)`.
+/// A store on a Redis or Valkey server, 7.0 or later. Pass it to `RunManager(store=...)`.
 ///
-/// The server is connected to when it is first needed, with two connections a process, whatever the number of readers.
-/// While it is away, runs go on in their process, and what needs the store raises `StoreError`.
+/// Runs outlive the process, and every process on any host that uses the same project can read, cancel and finish them.
+/// The store connects on first use, with two connections per process, whatever the number of readers. While the server
+/// is unreachable, runs continue in their process, and calls that need the store raise `StoreError`.
 ///
 /// Args:
 ///     url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`, or
-///         `redis+sentinel://[user:password@]host[:port],.../master[/database]`, where the hosts are Sentinels
-///         and user and password those of the master. The certificates that TLS trusts are the system's; SSL_CERT_FILE
-///         names others.
-///     project: processes with the same name see each other's runs; 1 to 100 bytes, without braces and spaces.
+///         `redis+sentinel://[user:password@]host[:port],.../master[/database]`, where the hosts are Sentinels, and
+///         user and password those of the master. TLS trusts the system's certificates; SSL_CERT_FILE names others.
+///     project: processes with the same project see each other's runs; 1 to 100 bytes, without braces, spaces and
+///         control characters.
 ///     retention: seconds a finished run is kept, 0 to 1e9.
-///     max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
-///     max_bytes: bytes of events that are kept at most, about, 1 MiB or more. The oldest finished runs are removed
-///         first, then the oldest events of runs that have not finished.
-///     lease: seconds after which a process that says nothing is suspected to be dead, 1 to 3600. It says something
-///         each third of them. One that is suspected for half of them more has died: its runs end as interrupted, and
-///         what it writes of them later is refused.
+///     max_runs: maximum number of runs kept, 1 or more. Unfinished runs count, but are never removed.
+///     max_bytes: approximate maximum bytes of events kept, 1 MiB or more. The oldest finished runs are removed first,
+///         then the oldest events of unfinished runs.
+///     lease: seconds without a sign of life after which a process is suspected dead, 1 to 3600. Processes give one
+///         every third of this time. One that stays suspected for half of this time more is declared dead: its runs end
+///         as interrupted, and what it writes to them later is refused.
 ///
 /// Raises:
-///     ValueError: the URL names no server, a value is out of its bounds, or this process uses the project with others.
+///     ValueError: the URL is invalid, a value is out of bounds, or this process uses the project with other settings.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct RedisStore {
     pub project: Arc<Project>,
 }
 
-/// What names a store in this process.
+/// Identifies a store within the process.
 pub struct Project {
     settings: Settings,
 }
 
-/// The projects that this process knows.
+/// The projects that this process uses.
 static PROJECTS: Mutex<Vec<Weak<Project>>> = Mutex::new(Vec::new());
 
 #[pymethods]
@@ -56,7 +55,9 @@ impl RedisStore {
     fn new(url: &str, project: &str, retention: f64, max_runs: i64, max_bytes: i64, lease: f64) -> PyResult<Self> {
         let is_name = |byte: u8| !matches!(byte, b'{' | b'}' | b' ') && !byte.is_ascii_control();
         if !(1..=100).contains(&project.len()) || !project.bytes().all(is_name) {
-            return Err(PyValueError::new_err("project must have 1 to 100 bytes, without braces, spaces and controls"));
+            return Err(PyValueError::new_err(
+                "project must have 1 to 100 bytes, without braces, spaces and control characters",
+            ));
         }
         if !(1.0..=3600.0).contains(&lease) {
             return Err(PyValueError::new_err("lease must be between 1 and 3600 seconds"));
@@ -71,14 +72,14 @@ impl RedisStore {
             if is_same && (known.settings.limits, known.settings.lease) != (limits, lease) {
                 let name = made.name();
                 return Err(PyValueError::new_err(format!(
-                    "{name} is used with other limits in this process; make one RedisStore and share it"
+                    "this process already uses {name} with other limits; create one RedisStore and share it"
                 )));
             }
             if is_same && !known.settings.address.has_user_of(&made.settings.address) {
                 let name = made.name();
                 return Err(PyValueError::new_err(format!(
-                    "{name} is used with another user or password, or another kind of TLS, in this process; \
-                     make one RedisStore and share it"
+                    "this process already uses {name} with another user, password or kind of TLS; \
+                     create one RedisStore and share it"
                 )));
             }
             Ok(is_same)
@@ -92,7 +93,7 @@ impl RedisStore {
         self.project.settings.address.name()
     }
 
-    /// The name that the processes share.
+    /// The project's name.
     #[getter]
     fn project(&self) -> &str {
         &self.project.settings.project

@@ -1,4 +1,4 @@
-//! Run ids between Python and the core.
+//! Conversion of run ids between Python and the core.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use super::errors::InvalidRunIdError;
 use super::once::Imported;
 use crate::core::{RunId, RunIdRef};
 
-/// The id of a run that is to be made: an int of 64 bits, a str within the bounds for ids, or a `uuid.UUID`.
+/// The id of a run to create: an int of 64 bits, a str that is a valid id, or a `uuid.UUID`.
 pub struct NewRun<'a>(Id<'a>);
 
-/// The id of a run that is to be found. What cannot name a run finds none, like the id of any other unknown run.
+/// The id of a run to look up. An object that is not a valid id matches no run, like any unknown id.
 pub struct AnyRun<'a>(Option<Id<'a>>);
 
 enum Id<'a> {
@@ -23,9 +23,9 @@ enum Id<'a> {
 }
 
 /// Why an object is not a run id.
-enum Unfit {
+enum Rejected {
     Type,
-    /// An int that has more than 64 bits, or a text without UTF-8; with what is to be said of it.
+    /// An int of more than 64 bits, or a str that is not valid Unicode; with the error message.
     Value(&'static str),
     Raised(PyErr),
 }
@@ -64,12 +64,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for NewRun<'a> {
                 id.as_ref().check()?;
                 Ok(Self(id))
             }
-            Err(Unfit::Value(reason)) => Err(InvalidRunIdError::new_err(reason)),
-            Err(Unfit::Type) => {
+            Err(Rejected::Value(reason)) => Err(InvalidRunIdError::new_err(reason)),
+            Err(Rejected::Type) => {
                 let kind = object.get_type().name()?;
-                Err(PyTypeError::new_err(format!("a run id is an int, a str or a UUID, not {kind}")))
+                Err(PyTypeError::new_err(format!("a run id must be an int, a str or a UUID, not {kind}")))
             }
-            Err(Unfit::Raised(error)) => Err(error),
+            Err(Rejected::Raised(error)) => Err(error),
         }
     }
 }
@@ -81,15 +81,15 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AnyRun<'a> {
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         match read(object) {
             Ok(id) => Ok(Self(Some(id))),
-            Err(Unfit::Type | Unfit::Value(_)) => Ok(Self(None)),
-            Err(Unfit::Raised(error)) => Err(error),
+            Err(Rejected::Type | Rejected::Value(_)) => Ok(Self(None)),
+            Err(Rejected::Raised(error)) => Err(error),
         }
     }
 }
 
-// Inlined with what calls it for an int, the most frequent id: an id that is moved through memory costs more than reading it.
+// Inlined into its callers for ints, the most frequent ids: passing an id through memory costs more than reading it.
 #[inline(always)]
-fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Rejected> {
     if object.is_exact_instance_of::<PyInt>()
         && let Ok(number) = object.extract()
     {
@@ -99,49 +99,49 @@ fn read<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
 }
 
 #[inline(never)]
-fn read_any<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+fn read_any<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Rejected> {
     if object.is_exact_instance_of::<PyInt>() {
         read_int(object)
     } else if object.is_instance_of::<PyString>() {
         match object.extract::<&str>() {
             Ok(text) => Ok(Id::Text(Cow::Borrowed(text))),
-            Err(_) => Err(Unfit::Value("a run id cannot contain lone surrogates")),
+            Err(_) => Err(Rejected::Value("a run id cannot contain lone surrogates")),
         }
     } else {
         read_other(object)
     }
 }
 
-/// An int, or what has `__index__`.
-fn read_int<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+/// Read an int or an object with `__index__`.
+fn read_int<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Rejected> {
     match object.extract::<i64>() {
         Ok(number) => Ok(Id::Int(number)),
         Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
-            Err(Unfit::Value("a run id that is an int is between -2**63 and 2**63 - 1"))
+            Err(Rejected::Value("an int run id must be between -2**63 and 2**63 - 1"))
         }
-        Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Unfit::Type),
-        Err(error) => Err(Unfit::Raised(error)),
+        Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Rejected::Type),
+        Err(error) => Err(Rejected::Raised(error)),
     }
 }
 
 #[cold]
-fn read_other<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Unfit> {
+fn read_other<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Rejected> {
     if object.is_instance_of::<PyBool>() {
-        Err(Unfit::Type)
+        Err(Rejected::Type)
     } else if object.is_instance_of::<PyInt>() || !is_uuid(object)? {
         read_int(object)
     } else {
-        let text = object.str().and_then(|text| text.extract::<String>()).map_err(Unfit::Raised)?;
+        let text = object.str().and_then(|text| text.extract::<String>()).map_err(Rejected::Raised)?;
         Ok(Id::Text(Cow::Owned(text)))
     }
 }
 
-fn is_uuid(object: Borrowed<'_, '_, PyAny>) -> Result<bool, Unfit> {
+fn is_uuid(object: Borrowed<'_, '_, PyAny>) -> Result<bool, Rejected> {
     static UUID: Imported = Imported::new("uuid", "UUID");
-    UUID.get(object.py()).and_then(|class| object.is_instance(&class)).map_err(Unfit::Raised)
+    UUID.get(object.py()).and_then(|class| object.is_instance(&class)).map_err(Rejected::Raised)
 }
 
-/// The id as Python has it: an int or a str.
+/// Convert an id to a Python int or str.
 pub fn to_python<'py>(py: Python<'py>, id: &RunId) -> PyResult<Bound<'py, PyAny>> {
     match id {
         RunId::Int(number) => number.into_bound_py_any(py),
@@ -149,7 +149,7 @@ pub fn to_python<'py>(py: Python<'py>, id: &RunId) -> PyResult<Bound<'py, PyAny>
     }
 }
 
-/// The ids as Python has them.
+/// Convert ids to Python ints and strs.
 pub fn all_to_python<'py>(py: Python<'py>, ids: &[RunId]) -> PyResult<Vec<Bound<'py, PyAny>>> {
     ids.iter().map(|id| to_python(py, id)).collect()
 }

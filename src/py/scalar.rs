@@ -1,4 +1,4 @@
-//! Texts and numbers as JSON.
+//! Text and numbers as JSON.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
@@ -7,16 +7,16 @@ use serde_json::to_writer;
 
 use super::once::intern;
 
-/// Line ends for `str.splitlines` and so for many clients, though neither for JSON nor for server-sent events.
+/// Line boundaries for `str.splitlines`, and so for many clients, but not for JSON or server-sent events.
 const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
-/// Write a text; lone surrogates become U+FFFD.
+/// Write a str. Lone surrogates become U+FFFD.
 pub fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
     if let Ok(text) = text.to_str() {
         write_str(text, out);
         return Ok(());
     }
-    // Lone surrogates have no UTF-8. Through UTF-16, pairs join as they do when JSON's escapes are read.
+    // Lone surrogates have no UTF-8 form. Through UTF-16, pairs of them join as they do when JSON escapes are decoded.
     let py = text.py();
     let encoded = text.call_method1(intern!(py, "encode"), ("utf-16-le", "surrogatepass"))?;
     let bytes = encoded.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
@@ -26,7 +26,7 @@ pub fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()>
     Ok(())
 }
 
-/// Write a text.
+/// Write text.
 pub fn write_str(text: &str, out: &mut Vec<u8>) {
     if !may_need_escapes(text.as_bytes()) {
         out.reserve(text.len() + 2);
@@ -40,11 +40,11 @@ pub fn write_str(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a byte has to be escaped, or may begin a separator. Many bytes at a time, without a branch for each.
+/// Whether a byte needs an escape or may begin a separator. Checks many bytes at a time, without a branch for each.
 fn may_need_escapes(text: &[u8]) -> bool {
     let (blocks, rest) = text.as_chunks::<32>();
     let (words, rest) = rest.as_chunks::<8>();
-    // In a register: eight bytes that were stored one by one are slow to load as one number.
+    // Built in a register: eight bytes that were stored one by one are slow to load as one word.
     let last = rest.iter().fold(each(b' '), |word, &byte| word << 8 | u64::from(byte));
     let in_block = |block: &[u8; 32]| {
         block.iter().fold(false, |found, &byte| {
@@ -57,12 +57,12 @@ fn may_need_escapes(text: &[u8]) -> bool {
         | in_word(last)
 }
 
-/// A number of eight times this byte.
+/// A word of eight copies of this byte.
 const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// The same for eight bytes, as one number (Warren, Hacker's Delight, 6-1: find a zero byte).
+/// The same check for eight bytes in one word (Warren, Hacker's Delight, 6-1: find a zero byte).
 fn in_word(word: u64) -> bool {
     let has_zero = |word: u64| word.wrapping_sub(each(1)) & !word & each(0x80);
     let below_space = word.wrapping_sub(each(b' ')) & !word & each(0x80);
@@ -85,13 +85,13 @@ fn write_separated(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// `int.__repr__`, whatever a subclass says.
+/// `int.__repr__`, even if a subclass overrides it.
 pub fn int_repr(number: &Bound<'_, PyInt>) -> PyResult<String> {
     let py = number.py();
     py.get_type::<PyInt>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
 }
 
-/// A float as `json.dumps` writes it as a key.
+/// A float as `json.dumps` writes it for a key.
 pub fn float_key(number: &Bound<'_, PyFloat>) -> PyResult<String> {
     let value = number.value();
     if value.is_nan() {
@@ -104,8 +104,8 @@ pub fn float_key(number: &Bound<'_, PyFloat>) -> PyResult<String> {
     py.get_type::<PyFloat>().call_method1(intern!(py, "__repr__"), (number,))?.extract()
 }
 
-/// Write a number or a text.
+/// Write a number or text.
 pub fn write_plain<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    // Neither writing to a `Vec` nor these types can fail.
+    // Neither writing to a `Vec` nor serializing these types can fail.
     let _ = to_writer(out, value);
 }

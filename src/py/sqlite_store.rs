@@ -16,45 +16,45 @@ use crate::core::sync::Mutex;
 use crate::store::sqlite::SqliteFile;
 use crate::store::{Limits, Source, connection, engine};
 
-/// A file that keeps runs: they outlive the process, and every process of the host that uses the file reads, cancels
-/// and finishes all of them. Pass it to `RunManager(store=...)`.
+/// A store in a SQLite file. Pass it to `RunManager(store=...)`.
 ///
-/// The file is the store's own: nothing else in the process may open it, least of all Python's `sqlite3`, which
-/// would damage it. Another process may look into it, such as the `sqlite3` shell. Beside it lie `-wal`, `-shm` and a
-/// small lock file for each process that has runs. It has to be on a local disk.
+/// Runs outlive the process, and every process of the host that uses the file can read, cancel and finish them. Nothing
+/// else in the process may open the file: Python's `sqlite3` in particular would corrupt it. Other processes, such as
+/// the `sqlite3` shell, may read it. Next to it are `-wal`, `-shm` and a small lock file for each process that has
+/// runs. The file must be on a local disk.
 ///
 /// Args:
-///     path: the file, which is made if it is not there, in a folder that is.
+///     path: the file, created if it does not exist; its folder must exist.
 ///     retention: seconds a finished run is kept, 0 to 1e9.
-///     max_runs: how many runs are kept at most, 1 or more; runs that have not finished count, but are never removed.
-///     max_bytes: bytes of the file that may be in use, 1 MiB or more. The oldest finished runs are removed first, then
-///         the oldest events of runs that have not finished.
+///     max_runs: maximum number of runs kept, 1 or more. Unfinished runs count, but are never removed.
+///     max_bytes: maximum bytes of the file in use, 1 MiB or more. The oldest finished runs are removed first, then the
+///         oldest events of unfinished runs.
 ///
 /// Raises:
-///     StoreError: the file is not a store, or one of a newer version, or cannot be opened and written.
-///     ValueError: a limit is out of its bounds, or this process uses the file with other limits.
+///     StoreError: the file is not a store, has a newer version, or cannot be opened or written.
+///     ValueError: a limit is out of bounds, or this process uses the file with other limits.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct SqliteStore {
     pub file: Arc<StoreFile>,
 }
 
-/// What names a store in this process.
+/// Identifies a store within the process.
 pub struct StoreFile {
     path: PathBuf,
     limits: Limits,
 }
 
-/// The stores that this process knows.
+/// The stores that this process uses.
 static FILES: Mutex<Vec<Weak<StoreFile>>> = Mutex::new(Vec::new());
 
-/// The files that a thread of the process is opening, each with the process: a child has no such thread.
+/// The files that threads of this process are opening, with its generation: a forked child has no such threads.
 static OPENING: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
 
-/// The right to open a file, for one thread at a time: two would take each other's descriptors for a stranger's.
+/// Permission to open a file, for one thread at a time: two would mistake each other's descriptors for foreign ones.
 struct Opening((u32, PathBuf));
 
 impl Opening {
-    /// Wait for it, without the GIL.
+    /// Wait for permission, without the GIL.
     fn of(py: Python<'_>, path: &Path) -> Self {
         let wanted = (fork::generation(), path.to_owned());
         loop {
@@ -86,16 +86,16 @@ impl SqliteStore {
         let is_same = |known: &StoreFile| {
             if known.path == path && known.limits != limits {
                 return Err(PyValueError::new_err(format!(
-                    "{} is used with other limits in this process; make one SqliteStore and share it",
+                    "this process already uses {} with other limits; create one SqliteStore and share it",
                     path.display()
                 )));
             }
             Ok(known.path == path)
         };
         let make = || {
-            // Refused now, rather than when the first run is started.
+            // Fail now rather than when the first run is opened.
             if !engine::is_open(&path.display().to_string()) {
-                // Another process that is making the file is waited for.
+                // Waits for another process that is creating the file.
                 gate::detach(py, || connection::briefly(|| SqliteFile::alone(&path, limits).check()))?;
             }
             Ok(StoreFile { path: path.clone(), limits })
@@ -103,7 +103,7 @@ impl SqliteStore {
         Ok(Self { file: share(&FILES, is_same, make)? })
     }
 
-    /// The file.
+    /// The path of the file.
     #[getter]
     fn path(&self) -> &Path {
         &self.file.path
@@ -132,7 +132,7 @@ impl Place for StoreFile {
     }
 }
 
-/// The path without links, so that two names of a file are one store.
+/// The path with links resolved, so that two names of a file are one store.
 fn real_path(path: &Path) -> PathBuf {
     if let Ok(real) = path.canonicalize() {
         return real;

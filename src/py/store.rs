@@ -1,4 +1,4 @@
-//! What a `RunManager` has of a store.
+//! A `RunManager`'s link to its store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::asked::{ANSWER_TIMEOUT, Asked, late};
-use super::awaitable::{Awaitable, Wish};
+use super::awaitable::{Awaitable, Operation};
 use super::errors::{RunActiveError, StoreError};
+use super::pending_answer::{ANSWER_TIMEOUT, PendingAnswer, timed_out};
 use super::place::Place;
 use super::redis_store::RedisStore;
 use super::sqlite_store::SqliteStore;
@@ -25,14 +25,14 @@ impl From<Error> for PyErr {
     }
 }
 
-/// A manager's connection to its store, made when it is first needed.
+/// A manager's link to its store. The engine is started on first use.
 pub struct Link {
     place: Arc<dyn Place>,
     engine: Mutex<Option<Arc<Engine>>>,
 }
 
 impl Link {
-    /// The store of this Python object.
+    /// Link to the store that a Python object configures.
     pub fn new(store: &Bound<'_, PyAny>) -> PyResult<Self> {
         let place: Arc<dyn Place> = if let Ok(store) = store.cast::<SqliteStore>() {
             store.get().file.clone()
@@ -45,17 +45,17 @@ impl Link {
         Ok(Self { place, engine: Mutex::new(None) })
     }
 
-    /// The same store, in a child.
-    pub fn again(&self) -> Self {
+    /// A link to the same store, for a forked child.
+    pub fn for_child(&self) -> Self {
         Self { place: self.place.clone(), engine: Mutex::new(None) }
     }
 
-    /// The store.
+    /// The store as a Python object.
     pub fn store(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.place.clone().to_python(py)
     }
 
-    /// The engine, which is started if it does not run.
+    /// The engine, started if it is not running.
     pub fn engine(&self, manager: &core::RunManager) -> PyResult<Arc<Engine>> {
         let mut engine = self.engine.lock();
         if let Some(engine) = engine.as_ref() {
@@ -69,7 +69,7 @@ impl Link {
         Ok(started)
     }
 
-    /// How the store is, for `stats`.
+    /// The state of the store, for `stats`.
     pub fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let health = self.engine.lock().as_ref().map(|engine| engine.health()).unwrap_or_default();
         let dict = PyDict::new(py);
@@ -85,9 +85,9 @@ impl Link {
     }
 }
 
-/// Write a record of the engine's.
+/// Log a message of the engine.
 fn report(level: Level, message: &str) {
-    // Nobody reads what is written while the interpreter ends.
+    // Nobody reads what is logged while the interpreter finalizes.
     gate::try_attach(|_| match level {
         Level::Info => log::info!(target: TARGET, "{message}"),
         Level::Warning => log::warn!(target: TARGET, "{message}"),
@@ -101,11 +101,11 @@ struct Question<T> {
     generation: u32,
     answer: Arc<Answer<T>>,
     convert: Convert<T>,
-    /// Undoes what was done for an asker that did not wait for it.
+    /// Undoes what was done for an asker that no longer waits.
     undo: Option<Box<dyn Fn(T) + Send + Sync>>,
 }
 
-impl<T: Send + 'static> Asked for Question<T> {
+impl<T: Send + 'static> PendingAnswer for Question<T> {
     fn key(&self) -> Key {
         self.answer.key()
     }
@@ -126,7 +126,7 @@ impl<T: Send + 'static> Asked for Question<T> {
 
 impl<T> Drop for Question<T> {
     fn drop(&mut self) {
-        // In a child, what was asked, and what may be undone, is the parent's.
+        // In a child, the question and what it would undo belong to the parent.
         if self.generation != fork::generation() {
             return;
         }
@@ -136,15 +136,15 @@ impl<T> Drop for Question<T> {
     }
 }
 
-/// A question whose answer Python is to get as `convert` makes it.
+/// A question whose answer `convert` turns into a Python object.
 pub fn ask<T: Send + 'static>(
     answer: Arc<Answer<T>>,
     convert: impl Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + Sync + 'static,
-) -> Box<dyn Asked> {
+) -> Box<dyn PendingAnswer> {
     Box::new(Question { generation: fork::generation(), answer, convert: Box::new(convert), undo: None })
 }
 
-/// The question that begins a run; an answer that nobody waits for any more ends it again.
+/// The question that begins a run. If nobody waits for the answer any more, the run is ended again.
 pub fn ask_to_open(
     manager: &core::RunManager,
     answer: Arc<Answer<Opened>>,
@@ -152,7 +152,7 @@ pub fn ask_to_open(
     + Send
     + Sync
     + 'static,
-) -> Box<dyn Asked> {
+) -> Box<dyn PendingAnswer> {
     let manager = manager.clone();
     let undo = move |opened| {
         if let Opened::Run(run_id, _) = opened {
@@ -174,40 +174,41 @@ pub fn ask_to_open(
         }
         Opened::KeyActive(record) => {
             let (key, id) = (record.key.as_deref().unwrap_or_default(), &record.run_id);
-            Err(active(py, &record, format!("the key {key:?} has an active run, {id}; cancel it or wait for its end")))
+            let message = format!("the key {key:?} has an active run, {id}; cancel it or wait until it ends");
+            Err(active(py, &record, message))
         }
     };
     let (convert, undo) = (Box::new(convert), Some(Box::new(undo) as Box<_>));
     Box::new(Question { generation: fork::generation(), answer, convert, undo })
 }
 
-/// A `RunActiveError` that names the run.
+/// A `RunActiveError` with the run's id as `run_id`.
 fn active(py: Python<'_>, record: &Record, message: String) -> PyErr {
     let error = RunActiveError::new_err(message);
     let named = run_id::to_python(py, &record.run_id).and_then(|id| error.value(py).setattr("run_id", id));
     named.err().unwrap_or(error)
 }
 
-/// Wait for the answer.
-pub fn block(py: Python<'_>, asked: Box<dyn Asked>) -> PyResult<Py<PyAny>> {
+/// Block until the answer arrives.
+pub fn block(py: Python<'_>, asked: Box<dyn PendingAnswer>) -> PyResult<Py<PyAny>> {
     let deadline = Some(Instant::now() + ANSWER_TIMEOUT);
     loop {
         if let Ok(answer) = asked.take(py) {
             return answer;
         }
         if is_past(deadline) {
-            return Err(late());
+            return Err(timed_out());
         }
         gate::block(py, deadline, |until| asked.wait(until))?;
     }
 }
 
-/// Await the answer.
-pub fn awaited(asked: Box<dyn Asked>) -> Awaitable {
-    Awaitable::new(Wish::Answer(asked), Some(Instant::now() + ANSWER_TIMEOUT))
+/// An object to await the answer with.
+pub fn awaited(asked: Box<dyn PendingAnswer>) -> Awaitable {
+    Awaitable::new(Operation::Answer(asked), Some(Instant::now() + ANSWER_TIMEOUT))
 }
 
-/// A record as a dict.
+/// Convert a record to a dict.
 pub fn record<'py>(py: Python<'py>, (record, result): &Found) -> PyResult<Bound<'py, PyDict>> {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
     let seconds = |milliseconds: u64| milliseconds as f64 / 1e3;
@@ -221,13 +222,13 @@ pub fn record<'py>(py: Python<'py>, (record, result): &Found) -> PyResult<Bound<
     dict.set_item("finished_at", record.finished.map(seconds))?;
     dict.set_item("error", &record.error)?;
     dict.set_item("result_kind", record.result_kind.map(ResultKind::word))?;
-    // One that cannot be read costs its run the result, and not every list the run.
+    // An unreadable result costs its run the result, not the whole list.
     let result = result.as_ref().and_then(|result| json::decode(py, result.as_bytes()).ok());
     dict.set_item("result", result)?;
     Ok(dict)
 }
 
-/// What a result is to whoever shows it: a `text`, a text that is a `link`, or `json`. None for no result.
+/// Classify a result for display: `text`, `link` (a text that is a URL) or `json`; None for no result.
 #[pyfunction]
 #[pyo3(signature = (result, /))]
 pub fn result_kind(result: &Bound<'_, PyAny>) -> Option<&'static str> {
@@ -241,7 +242,7 @@ pub fn result_kind(result: &Bound<'_, PyAny>) -> Option<&'static str> {
     Some(kind.word())
 }
 
-/// Have what is published stored before the interpreter ends.
+/// Register an exit handler that stores what has been published.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     py.import("atexit")?.call_method1("register", (wrap_pyfunction!(store_the_rest, py)?,))?;
     Ok(())
@@ -251,6 +252,6 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 fn store_the_rest(py: Python<'_>) {
     let late = gate::detach(py, || engine::flush_all(Instant::now() + Duration::from_secs(2)));
     for name in late {
-        log::warn!(target: TARGET, "The run store {name} could not be written before the end of the process");
+        log::warn!(target: TARGET, "The run store {name} could not be written before the process exited");
     }
 }

@@ -1,4 +1,4 @@
-//! What `RunManager`'s methods do, where a store may have to be asked: at once, or when it has answered.
+//! The implementation of those `RunManager` methods that may need the store.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::asked::Asked;
-use super::awaitable::{Awaitable, Wish};
+use super::awaitable::{Awaitable, Operation};
 use super::cancel::CancelEvent;
 use super::errors::UnknownRunError;
-use super::manager::{Kept, RunManager};
+use super::manager::{RunManager, State};
+use super::pending_answer::PendingAnswer;
 use super::run_id::{self, AnyRun, NewRun};
 use super::store::{ask, ask_to_open, awaited, block, record};
 use super::subscription::Subscription;
@@ -19,30 +19,30 @@ use super::{TARGET, json};
 use crate::core::{self, EventId, Payload, RunId, Start};
 use crate::store::{self, Engine};
 
-/// What a method returns: at once, or when the store has answered.
+/// A method's return value: available now, or when the store has answered.
 pub enum Outcome {
-    Now(Py<PyAny>),
-    Asked(Box<dyn Asked>),
+    Ready(Py<PyAny>),
+    Pending(Box<dyn PendingAnswer>),
 }
 
 impl Outcome {
-    fn now<'py>(py: Python<'py>, value: impl IntoPyObjectExt<'py>) -> PyResult<Self> {
-        value.into_py_any(py).map(Self::Now)
+    fn ready<'py>(py: Python<'py>, value: impl IntoPyObjectExt<'py>) -> PyResult<Self> {
+        value.into_py_any(py).map(Self::Ready)
     }
 
-    /// Wait for it.
+    /// Block until the value is available.
     pub fn wait(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
-            Self::Now(value) => Ok(value),
-            Self::Asked(asked) => block(py, asked),
+            Self::Ready(value) => Ok(value),
+            Self::Pending(asked) => block(py, asked),
         }
     }
 
-    /// Await it.
+    /// An object to await the value with.
     pub fn awaited(self) -> Awaitable {
         match self {
-            Self::Now(value) => Awaitable::new(Wish::Value(value), None),
-            Self::Asked(asked) => awaited(asked),
+            Self::Ready(value) => Awaitable::new(Operation::Value(value), None),
+            Self::Pending(asked) => awaited(asked),
         }
     }
 }
@@ -50,11 +50,11 @@ impl Outcome {
 impl RunManager {
     /// The engine of the store; `None` without a store.
     fn engine(&self) -> PyResult<Option<Arc<Engine>>> {
-        let Kept { core, link } = self.kept();
+        let State { core, link } = self.state();
         link.as_ref().map(|link| link.engine(core)).transpose()
     }
 
-    /// The engine of the store, for what cannot be done without one.
+    /// The engine of the store; raises `ValueError` without a store.
     fn need_engine(&self) -> PyResult<Arc<Engine>> {
         self.engine()?.ok_or_else(|| PyValueError::new_err("this needs a manager with a store: RunManager(store=...)"))
     }
@@ -63,53 +63,55 @@ impl RunManager {
         let run_id = run_id.get();
         let Some(engine) = self.engine()? else {
             if key.is_some() {
-                return Err(PyValueError::new_err("a key needs a manager with a store; a Runner has keys without one"));
+                return Err(PyValueError::new_err("a key needs a manager with a store; without a store, use a Runner"));
             }
             let cancel = self.core().open(run_id)?;
             log::debug!(target: TARGET, "run {run_id} opened");
-            return Outcome::now(py, CancelEvent::from(cancel));
+            return Outcome::ready(py, CancelEvent::from(cancel));
         };
         let answer = engine.begin(store::NewRun { run_id: Some(run_id.into()), key });
-        Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, _, cancel| CancelEvent::from(cancel).into_py_any(py))))
+        Ok(Outcome::Pending(ask_to_open(self.core(), answer, |py, _, cancel| {
+            CancelEvent::from(cancel).into_py_any(py)
+        })))
     }
 
     pub fn keeping(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
         let engine = self.need_engine()?;
-        let Some(run_id) = run_id.get() else { return Outcome::now(py, false) };
-        Ok(Outcome::Asked(ask(engine.keep(run_id.into()), |py, kept| kept.into_py_any(py))))
+        let Some(run_id) = run_id.get() else { return Outcome::ready(py, false) };
+        Ok(Outcome::Pending(ask(engine.keep(run_id.into()), |py, kept| kept.into_py_any(py))))
     }
 
     pub fn opening_new(&self, key: Option<String>) -> PyResult<Outcome> {
         let answer = self.need_engine()?.begin(store::NewRun { run_id: None, key });
-        Ok(Outcome::Asked(ask_to_open(self.core(), answer, |py, id, cancel| {
+        Ok(Outcome::Pending(ask_to_open(self.core(), answer, |py, id, cancel| {
             (run_id::to_python(py, &id)?, CancelEvent::from(cancel)).into_py_any(py)
         })))
     }
 
-    /// Publish without asking the store; the payload is given back if it has to be asked. Inlined, since nearly every
+    /// Publish without the store, or give the payload back if the store is needed. Inlined, because nearly every
     /// publish ends here.
     #[inline]
     pub fn publish_here(&self, run_id: &AnyRun<'_>, payload: Payload) -> Result<Option<EventId>, Payload> {
         let Some(run_id) = run_id.get() else { return Ok(None) };
-        let Kept { core, link } = self.kept();
+        let State { core, link } = self.state();
         if link.is_some() { core.publish_here(run_id, payload) } else { Ok(core.publish(run_id, payload)) }
     }
 
     pub fn publishing_elsewhere(&self, py: Python<'_>, run_id: &AnyRun<'_>, payload: Payload) -> PyResult<Outcome> {
-        let Some(run_id) = run_id.get() else { return Outcome::now(py, py.None()) };
+        let Some(run_id) = run_id.get() else { return Outcome::ready(py, py.None()) };
         let answer = self.need_engine()?.publish(run_id.into(), payload);
-        Ok(Outcome::Asked(ask(answer, |py, id| id.into_py_any(py))))
+        Ok(Outcome::Pending(ask(answer, |py, id| id.into_py_any(py))))
     }
 
     pub fn cancelling(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
-        let Some(run_id) = run_id.get() else { return Outcome::now(py, false) };
+        let Some(run_id) = run_id.get() else { return Outcome::ready(py, false) };
         let found = self.core().cancel(run_id);
         if found {
             log::debug!(target: TARGET, "run {run_id} cancelled");
-            return Outcome::now(py, true);
+            return Outcome::ready(py, true);
         }
-        let Some(engine) = self.engine()? else { return Outcome::now(py, false) };
-        Ok(Outcome::Asked(ask(engine.cancel(run_id.into()), |py, sent| sent.is_some().into_py_any(py))))
+        let Some(engine) = self.engine()? else { return Outcome::ready(py, false) };
+        Ok(Outcome::Pending(ask(engine.cancel(run_id.into()), |py, sent| sent.is_some().into_py_any(py))))
     }
 
     pub fn finishing(
@@ -123,12 +125,12 @@ impl RunManager {
         let (run_id, payload) = (run_id.get(), self.encode(None, event)?);
         if let Some(engine) = self.engine()? {
             if !self.core().is_open(run_id) {
-                // Whether it is active is the store's to say; if it is not, there is nothing to finish.
+                // Only the store knows whether it is active; if it is not, there is nothing to finish.
                 if unless_active {
-                    return Outcome::now(py, false);
+                    return Outcome::ready(py, false);
                 }
                 let answer = engine.finish(run_id.into(), payload);
-                return Ok(Outcome::Asked(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
+                return Ok(Outcome::Pending(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
             }
             if !unless_active {
                 let result = result.and_then(store::RunResult::of_json);
@@ -140,7 +142,7 @@ impl RunManager {
         if finished {
             log::debug!(target: TARGET, "run {run_id} finished");
         }
-        Outcome::now(py, finished)
+        Outcome::ready(py, finished)
     }
 
     pub fn subscribing(
@@ -151,7 +153,7 @@ impl RunManager {
     ) -> PyResult<Outcome> {
         let py = run_id.py();
         let core = self.core();
-        // A text without UTF-8 is not an id either.
+        // Text that is not valid UTF-8 is not an event id either.
         let start = Start::parse(after.map(|after| after.to_str().unwrap_or_default()));
         let wanted: AnyRun<'_> = run_id.extract()?;
         let Some(id) = wanted.get().and_then(|id| id.check().ok()) else {
@@ -161,12 +163,12 @@ impl RunManager {
         let capacity = core.limits().log.events;
         let Some(engine) = self.engine()?.filter(|_| !core.is_open(id)) else {
             let subscription = Subscription::new(core.subscribe(id, start, must_exist)?, capacity);
-            return Outcome::now(py, subscription);
+            return Outcome::ready(py, subscription);
         };
         let id = RunId::from(id);
         let unknown = core::Error::UnknownRun(id.clone());
         let answer = engine.subscribe(id, start, must_exist);
-        Ok(Outcome::Asked(ask(answer, move |py, found| match found {
+        Ok(Outcome::Pending(ask(answer, move |py, found| match found {
             Some(found) => Subscription::new(found, capacity).into_py_any(py),
             None => Err(unknown.clone().into()),
         })))
@@ -174,23 +176,23 @@ impl RunManager {
 
     pub fn looking_up(&self, py: Python<'_>, run_id: &AnyRun<'_>, with_result: bool) -> PyResult<Outcome> {
         let engine = self.need_engine()?;
-        let Some(run_id) = run_id.get() else { return Outcome::now(py, py.None()) };
-        Ok(Outcome::Asked(ask(engine.find(run_id.into(), with_result), |py, found: Option<store::Found>| {
+        let Some(run_id) = run_id.get() else { return Outcome::ready(py, py.None()) };
+        Ok(Outcome::Pending(ask(engine.find(run_id.into(), with_result), |py, found: Option<store::Found>| {
             found.map(|found| record(py, &found)).transpose()?.into_py_any(py)
         })))
     }
 
     pub fn claiming(&self, py: Python<'_>, run_id: &AnyRun<'_>) -> PyResult<Outcome> {
-        let Some(run_id) = run_id.get() else { return Outcome::now(py, false) };
+        let Some(run_id) = run_id.get() else { return Outcome::ready(py, false) };
         if !self.core().is_open(run_id) {
-            return Outcome::now(py, false);
+            return Outcome::ready(py, false);
         }
-        let Some(engine) = self.engine()? else { return Outcome::now(py, true) };
-        Ok(Outcome::Asked(ask(engine.owns(run_id.into()), |py, owns: bool| owns.into_py_any(py))))
+        let Some(engine) = self.engine()? else { return Outcome::ready(py, true) };
+        Ok(Outcome::Pending(ask(engine.owns(run_id.into()), |py, owns: bool| owns.into_py_any(py))))
     }
 
     pub fn listing(&self, wanted: store::Query, with_results: bool) -> PyResult<Outcome> {
-        Ok(Outcome::Asked(ask(self.need_engine()?.list(wanted, with_results), |py, found: Vec<store::Found>| {
+        Ok(Outcome::Pending(ask(self.need_engine()?.list(wanted, with_results), |py, found: Vec<store::Found>| {
             let found: Vec<_> = found.iter().map(|found| record(py, found)).collect::<PyResult<_>>()?;
             found.into_py_any(py)
         })))

@@ -11,9 +11,9 @@ use pyo3::types::PyDict;
 use super::subscription::Subscription;
 use crate::host::streams::{self, Group, Options, Stats};
 
-/// Streams that a server began and that a thread without Python continues.
+/// Streams that a server started and that a thread without Python continues.
 ///
-/// The thread starts with the first stream of the process and ends with the last. In a forked child there are none.
+/// The thread starts with the process's first stream and ends with the last. A forked child has no streams.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct StreamGroup {
     group: Arc<Group>,
@@ -26,22 +26,22 @@ impl StreamGroup {
         Self { group: Arc::default() }
     }
 
-    /// Go on with a response that has begun, on a duplicate of its socket.
+    /// Continue a response that has started, on a duplicate of its socket.
     ///
-    /// What the subscription gives is sent in HTTP/1.1's chunked transfer coding, up to the end of the body; then the
-    /// connection is closed. The caller is to close its own descriptor without shutting the connection down, and to
-    /// leave the subscription alone.
+    /// Sends the subscription's events in the chunked transfer coding of HTTP/1.1, ends the body, then closes the
+    /// connection. The caller must close its own descriptor without shutting the connection down, and must not read the
+    /// subscription.
     ///
     /// Args:
-    ///     fd: an open, connected stream socket; nothing may be left to be written to it.
+    ///     fd: an open, connected stream socket with no pending writes.
     ///     subscription: what is sent. It is closed when the stream ends.
-    ///     heartbeat: seconds without an event after which a comment line is sent, more than 0; None for never.
-    ///     send_timeout: seconds a client may take nothing of what waits for it before it is dropped, more than 0.
-    ///     retry: milliseconds a client is told to wait before it comes back if the stream is drained.
+    ///     heartbeat: seconds without an event before a comment line is sent, more than 0; None for no heartbeats.
+    ///     send_timeout: seconds a client may accept none of its pending data before it is dropped, more than 0.
+    ///     retry: milliseconds a client is told to wait before it reconnects, if the stream is drained.
     ///
     /// Raises:
-    ///     OSError: `fd` is no socket, or the process has no descriptor left. Nothing has been sent.
-    ///     ValueError: `heartbeat` or `send_timeout` is not positive.
+    ///     OSError: `fd` is not a socket, or the process is out of descriptors. Nothing has been sent.
+    ///     ValueError: `fd` is negative, or `heartbeat` or `send_timeout` is not positive.
     #[pyo3(signature = (fd, subscription, *, heartbeat, send_timeout, retry))]
     fn add(
         &self,
@@ -54,24 +54,27 @@ impl StreamGroup {
         let heartbeat = heartbeat.map(|seconds| positive("heartbeat", seconds)).transpose()?;
         let options = Options { heartbeat, send_timeout: positive("send_timeout", send_timeout)?, retry };
         #[expect(unsafe_code, reason = "a descriptor comes from Python as a number")]
-        // SAFETY: the number is used for one system call, which fails if nothing is open under it. If the caller's
-        // descriptor was closed and another is open by now, that one is duplicated: memory stays safe.
+        // SAFETY: the descriptor is used for one system call, which fails if it is not open. If the caller has closed
+        // it and the number was reused, the new file is duplicated instead: memory stays safe.
         let borrowed = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) });
         let borrowed = borrowed.ok_or_else(|| PyValueError::new_err("'fd' must not be negative"))?;
         streams::hand_over(borrowed.try_clone_to_owned()?, subscription.get().reader().share(), options, &self.group)?;
         Ok(())
     }
 
-    /// End the streams with a `retry:` hint. May be called in any thread, and does not wait.
+    /// End the streams with a `retry:` hint. Thread-safe; does not block.
     ///
     /// Args:
-    ///     grace: seconds a client may take for what waits for it; then it is dropped.
+    ///     grace: seconds a client may take to accept its pending data before it is dropped, more than 0.
+    ///
+    /// Raises:
+    ///     ValueError: `grace` is not positive.
     fn drain(&self, grace: f64) -> PyResult<()> {
         streams::drain(&self.group, positive("grace", grace)?);
         Ok(())
     }
 
-    /// How many of the streams have not ended.
+    /// The number of streams that have not ended.
     #[getter]
     fn open(&self) -> usize {
         self.group.open()
@@ -85,8 +88,8 @@ impl StreamGroup {
 /// Count the streams that have been handed over in this process.
 ///
 /// Returns:
-///     `open`: those that have not ended; `stalled`: those of them whose client has yet to take something; `total`: all
-///     there have been; `dropped`: those whose client took nothing in time.
+///     `open`: streams that have not ended; `stalled`: open streams whose client has not accepted all of its data;
+///     `total`: all streams so far; `dropped`: streams whose client accepted nothing in time.
 #[pyfunction]
 pub fn stream_stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let Stats { open, stalled, total, dropped } = Stats::now();
@@ -102,6 +105,6 @@ fn positive(name: &str, seconds: f64) -> PyResult<Duration> {
     if seconds.is_nan() || seconds <= 0.0 {
         return Err(PyValueError::new_err(format!("'{name}' must be a positive number of seconds")));
     }
-    // One that is too long for the clock never passes.
+    // A duration beyond the clock's range never elapses.
     Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }

@@ -1,4 +1,4 @@
-//! `Subscription`: the reading side of `queue.Queue` on a cursor.
+//! `Subscription`: the reading methods of `queue.Queue`, on a cursor.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
-use super::awaitable::{Awaitable, Wish};
+use super::awaitable::{Awaitable, Operation};
 use super::errors::{Empty, SubscriptionEnded};
 use super::frames::Frames;
 use super::reader::Reader;
@@ -14,15 +14,15 @@ use super::{gate, json, run_id};
 use crate::core::sync::is_past;
 use crate::core::{self, Event, NotReady};
 
-/// A reader of one run: a cursor on its log, with the reading side of `queue.Queue`.
+/// A reader of one run: a cursor on its log, with the reading methods of `queue.Queue`.
 ///
-/// Made by `RunManager.subscribe`. Dropping it closes it; nothing else is needed. A reader that fell too far behind
-/// gets one dict that names the gap, then continues with the oldest event still held. After the terminal event
-/// nothing more comes, and reading raises `SubscriptionEnded`, which is a `queue.Empty`, at once.
+/// Created by `RunManager.subscribe`. Dropping it closes it. A reader that falls too far behind gets one dict that
+/// describes the gap, then continues with the oldest event still held. After the terminal event, reading raises
+/// `SubscriptionEnded`, a subclass of `queue.Empty`, at once.
 #[pyclass(frozen, weakref, module = "genglossary_runs")]
 pub struct Subscription {
     reader: Reader,
-    /// The most private messages it takes, and what `full` measures by.
+    /// Maximum number of unread private messages; also the threshold of `full`.
     capacity: usize,
 }
 
@@ -36,9 +36,9 @@ impl Subscription {
         &self.reader
     }
 
-    /// The next event, waited for until `timeout` seconds have passed.
+    /// The next event; blocks for at most `timeout` seconds.
     fn next_event(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Result<Event, NotReady>> {
-        // Most reads find something: they need no clock.
+        // Most reads find an event at once and need no clock.
         let mut found = self.reader.try_next();
         let deadline = if found.is_err() { gate::deadline(timeout)? } else { None };
         while let Err(NotReady::Pending(epoch)) = found
@@ -51,7 +51,7 @@ impl Subscription {
         Ok(found)
     }
 
-    /// The event as a dict; an exception if there is none.
+    /// The event as a dict, or the exception to raise.
     fn event_or_raise<'py>(&self, py: Python<'py>, found: Result<Event, NotReady>) -> PyResult<Bound<'py, PyAny>> {
         match found {
             Ok(event) => self.reader.decode(py, &event),
@@ -63,31 +63,31 @@ impl Subscription {
 
 #[pymethods]
 impl Subscription {
-    /// The run it reads.
+    /// The id of the run.
     #[getter]
     fn run_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         run_id::to_python(py, self.reader.core().run_id())
     }
 
-    /// The id that, passed as `after`, lets another subscription continue from the position of this one.
+    /// The id to pass as `after` so that another subscription continues from this one's position.
     #[getter]
     fn last_event_id(&self) -> String {
         self.reader.open().map_or_else(String::new, |open| open.last_event_id().to_string())
     }
 
-    /// The name, as given to `RunManager.publish`, of the last event that was returned as a dict; None for none.
+    /// The name, as passed to `RunManager.publish`, of the last event returned as a dict; None if it has none.
     #[getter]
     fn last_event_name(&self) -> Option<String> {
         self.reader.open().and_then(core::Subscription::last_event_name).map(String::from)
     }
 
-    /// Whether it has been closed.
+    /// Whether the subscription is closed.
     #[getter]
     fn closed(&self) -> bool {
         self.reader.open().is_none_or(core::Subscription::is_closed)
     }
 
-    /// Whether nothing more comes: it has been closed, or the terminal event has been read.
+    /// Whether there is nothing more to read: it is closed, or the terminal event has been read.
     #[getter]
     fn ended(&self) -> bool {
         self.reader.open().is_none_or(core::Subscription::is_ended)
@@ -98,13 +98,13 @@ impl Subscription {
     /// Releases the GIL while it waits, notices Ctrl-C within 100 ms, and ends when the subscription is closed.
     ///
     /// Args:
-    ///     block: wait for an event if there is none.
-    ///     timeout: seconds to wait at most, 0 or more; None waits without end.
+    ///     block: wait for an event if none is ready.
+    ///     timeout: maximum seconds to wait, 0 or more; None waits forever.
     ///
     /// Raises:
-    ///     queue.Empty: no event came in time.
-    ///     SubscriptionEnded: there will be none; it is closed, or the terminal event has been read.
-    ///     ValueError: a negative timeout.
+    ///     queue.Empty: no event arrived in time.
+    ///     SubscriptionEnded: the subscription is closed, or the terminal event has been read.
+    ///     ValueError: `timeout` is negative.
     #[pyo3(signature = (block=true, timeout=None))]
     fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let timeout = if block { timeout } else { Some(0.0) };
@@ -113,32 +113,39 @@ impl Subscription {
         self.event_or_raise(py, found)
     }
 
-    /// Return the next event as a dict, or raise `queue.Empty`; `SubscriptionEnded` if there will be none.
+    /// Return the next event as a dict.
+    ///
+    /// Raises:
+    ///     queue.Empty: no event is ready.
+    ///     SubscriptionEnded: the subscription is closed, or the terminal event has been read.
     fn get_nowait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.event_or_raise(py, self.reader.try_next())
     }
 
-    /// Whether `get_nowait` would raise `queue.Empty`.
+    /// Return whether `get_nowait` would raise `queue.Empty`.
     fn empty(&self) -> bool {
         self.qsize() == 0
     }
 
-    /// Whether `qsize()` has reached the manager's `history`.
+    /// Return whether `qsize()` has reached the manager's `history`.
     fn full(&self) -> bool {
         self.qsize() >= self.capacity
     }
 
-    /// How many messages are ready to be read; a gap, which comes before them, does not count.
+    /// Return the number of messages that are ready to be read. A gap before them does not count.
     fn qsize(&self) -> usize {
         self.reader.open().map_or(0, core::Subscription::unread)
     }
 
-    /// Give this reader alone a private message, read after what has been published so far.
+    /// Add a private message for this reader alone, to be read after the events published so far.
     ///
     /// A closed subscription ignores it.
     ///
+    /// Args:
+    ///     message: as `event` of `RunManager.publish`; the manager's `default` is not used.
+    ///
     /// Raises:
-    ///     queue.Full: the manager's `history` of such messages is unread.
+    ///     queue.Full: as many private messages as the manager's `history` are unread.
     ///     TypeError, ValueError: as for `RunManager.publish`.
     #[pyo3(signature = (message, /))]
     fn put_nowait(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -149,7 +156,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Close: nothing more is received, and a blocked `get` ends with `SubscriptionEnded`. May be repeated.
+    /// Close the subscription; a blocked `get` raises `SubscriptionEnded`. May be called more than once.
     fn close(&self) {
         self.reader.core().close();
     }
@@ -158,41 +165,41 @@ impl Subscription {
         slf
     }
 
-    /// Wait for the next event; iteration ends after the terminal event, or when closed.
+    /// Wait for the next event. Iteration ends after the terminal event, or when the subscription is closed.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.next_event(py, None)?.ok().map(|event| self.reader.decode(py, &event)).transpose()
     }
 
-    /// Await the next event as a dict; to be called where an event loop runs. Returns a coroutine-like
-    /// object, which `asyncio.create_task` takes.
+    /// Await the next event as a dict.
     ///
-    /// A subscription belongs to the event loop that first awaits it. A cancelled await loses no event.
+    /// Returns a coroutine-like object, which `asyncio.create_task` accepts. A subscription belongs to the event loop
+    /// that first awaits it. A cancelled await loses no event.
     ///
     /// Args:
-    ///     timeout: seconds to wait at most, 0 or more; None waits without end.
+    ///     timeout: maximum seconds to wait, 0 or more, counted from this call; None waits forever.
     ///
     /// Raises:
-    ///     queue.Empty: no event came in time.
-    ///     SubscriptionEnded: there will be none; it is closed, or the terminal event has been read.
-    ///     RuntimeError: another event loop has awaited it before.
-    ///     ValueError: a negative timeout.
+    ///     queue.Empty: no event arrived in time.
+    ///     SubscriptionEnded: the subscription is closed, or the terminal event has been read.
+    ///     RuntimeError: another event loop has awaited the subscription.
+    ///     ValueError: `timeout` is negative.
     #[pyo3(signature = (timeout=None))]
     fn aget(&self, timeout: Option<f64>) -> PyResult<Awaitable> {
-        Ok(Awaitable::new(Wish::Event(self.reader.clone()), gate::deadline(timeout)?))
+        Ok(Awaitable::new(Operation::Event(self.reader.clone()), gate::deadline(timeout)?))
     }
 
-    /// Iterate over ready server-sent events, as chunks of at most 64 KiB.
+    /// Iterate asynchronously over ready-made server-sent events, in chunks of at most 64 KiB.
     ///
-    /// Each event has its id and name, a gap `event: gap` without an id, the terminal event `event: complete`; the
-    /// iteration ends after that, or when closed. A single event of more than 64 KiB is a chunk of its own.
-    /// While the store cannot be reached, a run of another process has one `event: stalled` without an id.
+    /// Each event has its id and name; a gap is `event: gap` without an id; the terminal event is `event: complete`.
+    /// Iteration ends after it, or when the subscription is closed. A single event of more than 64 KiB is one chunk.
+    /// While the store cannot be reached, a run of another process yields `event: stalled` without an id, once.
     ///
     /// Args:
-    ///     heartbeat: seconds without an event after which a comment line is given, more than 0; None for never.
+    ///     heartbeat: seconds without an event before a comment line is yielded, more than 0; None for no heartbeats.
     ///
     /// Raises:
-    ///     RuntimeError: another event loop has awaited the subscription before.
-    ///     ValueError: heartbeat is not positive.
+    ///     RuntimeError: another event loop has awaited the subscription.
+    ///     ValueError: `heartbeat` is not positive.
     #[pyo3(signature = (heartbeat=15.0))]
     fn frames(&self, heartbeat: Option<f64>) -> PyResult<Frames> {
         let heartbeat =
@@ -206,19 +213,19 @@ impl Subscription {
         slf
     }
 
-    /// Await the next event; iteration ends after the terminal event, or when closed.
+    /// Await the next event. Iteration ends after the terminal event, or when the subscription is closed.
     fn __anext__(&self) -> Awaitable {
-        Awaitable::new(Wish::NextEvent(self.reader.clone()), None)
+        Awaitable::new(Operation::NextEvent(self.reader.clone()), None)
     }
 
-    /// Close, for `contextlib.aclosing`. To be awaited.
+    /// Close the subscription, for `contextlib.aclosing`. Awaitable.
     fn aclose(&self, py: Python<'_>) -> Awaitable {
         self.close();
-        Awaitable::new(Wish::Value(py.None()), None)
+        Awaitable::new(Operation::Value(py.None()), None)
     }
 
     fn __aenter__(slf: Bound<'_, Self>) -> Awaitable {
-        Awaitable::new(Wish::Value(slf.into_any().unbind()), None)
+        Awaitable::new(Operation::Value(slf.into_any().unbind()), None)
     }
 
     fn __aexit__(

@@ -1,4 +1,4 @@
-//! Event loops: how any thread wakes one without running Python code, and what each waits for.
+//! Event loops: how any thread wakes one without running Python code, and what each loop waits for.
 
 mod port;
 mod waits;

@@ -1,10 +1,10 @@
-//! One port an event loop, through which any thread wakes the loop's readers without running its Python code.
+//! One port per event loop, through which any thread wakes the loop without running Python code.
 //!
-//! A loop watches the reading end of a pipe. A thread that makes a change writes one byte, which needs neither the GIL nor
-//! a loop that is still open. The loop then resumes those of its waits that are for what has changed.
+//! The loop watches the read end of a pipe. A thread that makes a change writes one byte, which needs neither the GIL
+//! nor an open loop. The loop then resolves the waits for whatever has changed.
 //!
-//! The loop's own registration of the callback keeps a port alive; everything else refers to it weakly, so a port goes
-//! when its loop is closed or dropped.
+//! Only the callback that is registered with the loop owns the port; all other references are weak, so a port is
+//! dropped when its loop is closed or dropped.
 
 use std::io::{PipeReader, Read, Write, pipe};
 use std::os::fd::AsRawFd;
@@ -25,14 +25,14 @@ use crate::py::gate;
 use crate::py::once::{Imported, intern};
 use crate::py::reader::Armed;
 
-/// The ports by the address of their loop. An entry whose port is gone, or orphaned, does not count: the address may
-/// be another loop's.
+/// Ports by the address of their loop. An entry is stale if its port is gone or orphaned: the address may have been
+/// reused by another loop.
 static PORTS: Mutex<FxHashMap<usize, Weak<LoopPort>>> = Mutex::new(FxHashMap::with_hasher(FxBuildHasher));
 
-/// The attribute of a loop without `add_reader` that keeps its port alive.
+/// The attribute that keeps the port of a loop without `add_reader` alive.
 const ATTRIBUTE: &str = "_genglossary_runs_port";
 
-/// Make the classes of what a loop calls; pyo3 would do it when the first is needed.
+/// Create the callback classes now; pyo3 would create each on first use.
 pub fn import(py: Python<'_>) {
     py.get_type::<OnReady>();
     py.get_type::<OnTimer>();
@@ -40,11 +40,11 @@ pub fn import(py: Python<'_>) {
 
 /// The port of one event loop.
 pub struct LoopPort {
-    /// What the core wakes.
+    /// The part that the core wakes.
     pub core: Arc<Port>,
-    /// Tells it from the port of any other loop, also of one that has had the same address.
+    /// Distinguishes this port from that of any other loop, including one that had the same address.
     pub key: Key,
-    /// The end of the pipe that the loop watches.
+    /// The read end of the pipe that the loop watches; `None` if the loop cannot watch one.
     bell: Option<Arc<PipeReader>>,
     /// Whether the loop has dropped it. Another thread may still be using it.
     orphaned: AtomicBool,
@@ -52,17 +52,17 @@ pub struct LoopPort {
     waits: Mutex<Waits>,
 }
 
-/// One registered wait; taken back when dropped.
+/// A registered wait. Dropping it unregisters it.
 pub struct Wait {
     port: Weak<LoopPort>,
     key: Key,
     token: Token,
-    /// What is armed for it.
+    /// Keeps the reader armed until this wait is dropped.
     _armed: Option<Armed>,
 }
 
 impl LoopPort {
-    /// The port of the loop that runs in this thread, and the loop.
+    /// The port of the loop running in this thread, and the loop.
     pub fn current(py: Python<'_>) -> PyResult<(Arc<Self>, Bound<'_, PyAny>)> {
         static GET_RUNNING_LOOP: Imported = Imported::new("asyncio", "get_running_loop");
         let running = GET_RUNNING_LOOP.get(py)?.call0()?;
@@ -91,17 +91,17 @@ impl LoopPort {
         Arc::new(Self { core, key, bell, orphaned: AtomicBool::new(false), waits: Mutex::default() })
     }
 
-    /// A port whose pipe the loop watches.
+    /// Create a port whose pipe the loop watches.
     fn watch(running: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
         let (bell, sender) = pipe()?;
         let bell = Arc::new(bell);
         let fd = bell.as_raw_fd();
-        // A loop that was left in the midst of a turn may find the bell readable and call for it a second time.
+        // Non-blocking: a loop interrupted in the middle of an iteration may call back twice for the same byte.
         running.py().import("os")?.call_method1("set_blocking", (fd, false))?;
-        // A thread that wakes the loop holds the other end open, too: writing to a pipe without a reader raises SIGPIPE.
+        // Waking threads hold the read end open, too: writing to a pipe without a reader raises SIGPIPE.
         let kept = bell.clone();
-        // The core wakes a loop once between two calls of `take_ready`, so the pipe is never full; and a loop that has
-        // gone has nobody to tell of an error.
+        // The core wakes a loop once between two calls of `take_ready`, so the pipe never fills up. Errors are ignored:
+        // a loop that is gone needs no wake-up.
         let core = Port::new(Box::new(move || {
             let _open = &kept;
             let _ = (&sender).write(&[1]);
@@ -111,12 +111,12 @@ impl LoopPort {
         Ok(port)
     }
 
-    /// A port of a loop that cannot watch a descriptor: it is called through `call_soon_threadsafe`.
+    /// Create a port for a loop that cannot watch a descriptor; it is woken through `call_soon_threadsafe`.
     fn call_in(running: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
         let py = running.py();
         let running_ref = py.import("weakref")?.call_method1("ref", (running,))?.unbind();
         let wake = move || {
-            // Neither a loop that has closed nor an interpreter that finalizes has anybody to tell.
+            // Errors are ignored: a closed loop or a finalizing interpreter needs no wake-up.
             let _ = gate::try_attach(|py| -> PyResult<()> {
                 let running = running_ref.bind(py).call0()?;
                 let on_ready = running.getattr(ATTRIBUTE)?;
@@ -128,7 +128,8 @@ impl LoopPort {
         Ok(port)
     }
 
-    /// Have the loop resolve `future` when `key` is reported or at `deadline`. What is `armed` for it stays so as long as the wait.
+    /// Have the loop resolve `future` when `key` is reported or `deadline` passes. Keeps `armed` until the wait is
+    /// dropped.
     pub fn add(
         self: &Arc<Self>,
         running: &Bound<'_, PyAny>,
@@ -148,7 +149,7 @@ impl LoopPort {
         Ok(wait)
     }
 
-    /// Have the loop look at `at` for waits that have timed out, in place of any other time.
+    /// Set the loop's timer to `at`, replacing the previous one.
     fn schedule(self: &Arc<Self>, running: &Bound<'_, PyAny>, at: Instant) -> PyResult<()> {
         let py = running.py();
         let delay = at.saturating_duration_since(Instant::now()).as_secs_f64();
@@ -160,7 +161,7 @@ impl LoopPort {
         Ok(())
     }
 
-    /// Resolve the futures of the waits for what has changed.
+    /// Resolve the futures that wait for what has changed.
     fn ready(&self, py: Python<'_>) -> PyResult<()> {
         let mut raised = Ok(());
         if let Some(mut bell) = self.bell.as_deref() {
@@ -175,18 +176,18 @@ impl LoopPort {
         raised
     }
 
-    /// Resolve the futures of the waits whose time is up, and set the timer for the next.
+    /// Resolve the futures whose deadline has passed, and set the timer for the next deadline.
     fn tick(self: &Arc<Self>, running: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut waits = self.waits.lock();
-        let late = waits.take_late(Instant::now());
-        let gone_off = waits.timer.take();
+        let due = waits.take_due(Instant::now());
+        let fired = waits.timer.take();
         drop(waits);
-        drop(gone_off);
+        drop(fired);
         let mut raised = Ok(());
-        for future in late {
+        for future in due {
             raised = raised.and(resolve(&future, running.py()));
         }
-        // After they have run, since they may wait again; and one of them may have set a timer.
+        // Checked only now: waits may have been added meanwhile, and one of them may have set a timer.
         let waits = self.waits.lock();
         let next = waits.next_deadline().filter(|at| waits.needs_timer(*at));
         drop(waits);
@@ -202,7 +203,7 @@ impl Drop for Wait {
     }
 }
 
-/// What a loop calls when its port has woken it.
+/// The callback that a loop runs when its port wakes it.
 #[pyclass(frozen, module = "genglossary_runs")]
 struct OnReady(Arc<LoopPort>);
 
@@ -218,9 +219,9 @@ impl OnReady {
         self.0.ready(py)
     }
 
-    // A loop that is dropped with waits is a cycle through its futures.
+    // A loop dropped with pending waits is a reference cycle through their futures.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Anyone else who has the port right now is using it.
+        // With more references, another thread is using the port.
         match self.0.waits.try_lock().filter(|_| Arc::strong_count(&self.0) == 1) {
             Some(waits) => waits.traverse(&visit),
             None => Ok(()),
@@ -233,7 +234,7 @@ impl OnReady {
     }
 }
 
-/// What a loop calls when waits may have timed out.
+/// The callback that a loop runs when a deadline may have passed.
 #[pyclass(frozen, module = "genglossary_runs")]
 struct OnTimer(Weak<LoopPort>);
 

@@ -1,6 +1,6 @@
-//! What one event loop waits for, by what ends a wait: a change, or a deadline.
+//! The waits of one event loop. Each ends with a change or at its deadline.
 //!
-//! What a deadline costs does not depend on how many others wait: they are kept in the order of their time.
+//! Deadlines are kept in order, so a tick visits only the waits that are due.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use crate::core::Key;
 use crate::py::once::intern;
 
-/// Names a wait of a loop; later waits have larger ones.
+/// Identifies a wait of a loop; later waits have larger tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Token(u64);
 
@@ -26,17 +26,17 @@ struct Waiter {
 /// The waits of one loop, and its timer.
 #[derive(Default)]
 pub struct Waits {
-    /// By what they wait for, then in the order they came.
+    /// By key, then in the order they were added.
     by_key: FxHashMap<Key, BTreeMap<Token, Waiter>>,
-    /// Those that have a deadline, soonest first, with what they wait for.
+    /// The keys of the waits that have a deadline, earliest first.
     by_deadline: BTreeMap<(Instant, Token), Key>,
     next_token: Token,
-    /// The one timer of the loop: when it goes off, and its `TimerHandle`.
+    /// The loop's one timer: its time and its `TimerHandle`.
     pub timer: Option<(Instant, Py<PyAny>)>,
 }
 
-/// Resolve the future of a wait that is over. An error that is not an `Exception`, such as a Ctrl-C that came meanwhile, is
-/// for the loop to raise; any other says that the future was cancelled meanwhile.
+/// Resolve the future of a wait that is over. An `Exception` means that the future was cancelled meanwhile, and is
+/// ignored; anything else, such as KeyboardInterrupt, is returned for the loop to raise.
 pub fn resolve(future: &Py<PyAny>, py: Python<'_>) -> PyResult<()> {
     match future.call_method1(py, intern!(py, "set_result"), (py.None(),)) {
         Err(error) if !error.is_instance_of::<PyException>(py) => Err(error),
@@ -45,7 +45,7 @@ pub fn resolve(future: &Py<PyAny>, py: Python<'_>) -> PyResult<()> {
 }
 
 impl Waits {
-    /// Add a wait for `key`, whose end resolves `future`, until `deadline` if there is one.
+    /// Add a wait for `key`, until `deadline` if there is one; `future` is resolved when it ends.
     pub fn add(&mut self, key: Key, future: Py<PyAny>, deadline: Option<Instant>) -> Token {
         let token = self.next_token;
         self.next_token = Token(token.0 + 1);
@@ -56,17 +56,17 @@ impl Waits {
         token
     }
 
-    /// Whether no timer goes off at `deadline` or before.
+    /// Whether no timer is set for `deadline` or earlier.
     pub fn needs_timer(&self, deadline: Instant) -> bool {
         self.timer.as_ref().is_none_or(|(at, _)| deadline < *at)
     }
 
-    /// The soonest deadline.
+    /// The earliest deadline.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.by_deadline.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Take the future of one wait out, if it is still there.
+    /// Remove one wait and return its future, if it is still there.
     pub fn remove(&mut self, key: Key, token: Token) -> Option<Py<PyAny>> {
         let waiters = self.by_key.get_mut(&key)?;
         let waiter = waiters.remove(&token)?;
@@ -79,7 +79,7 @@ impl Waits {
         Some(waiter.future)
     }
 
-    /// Take the futures of all waits for `key` out, in the order they came.
+    /// Remove all waits for `key` and return their futures, in the order they were added.
     pub fn take(&mut self, key: Key) -> Vec<Py<PyAny>> {
         let waiters = self.by_key.remove(&key).unwrap_or_default();
         for (token, waiter) in &waiters {
@@ -90,19 +90,19 @@ impl Waits {
         waiters.into_values().map(|waiter| waiter.future).collect()
     }
 
-    /// Take the futures of all waits out whose deadline has come at `now`, soonest first.
-    pub fn take_late(&mut self, now: Instant) -> Vec<Py<PyAny>> {
-        let mut late = Vec::new();
+    /// Remove all waits whose deadline has passed at `now` and return their futures, earliest first.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Py<PyAny>> {
+        let mut due = Vec::new();
         while let Some((&(at, token), &key)) = self.by_deadline.first_key_value()
             && at <= now
         {
             self.by_deadline.pop_first();
-            late.extend(self.remove(key, token));
+            due.extend(self.remove(key, token));
         }
-        late
+        due
     }
 
-    /// Show the Python objects to a garbage collector.
+    /// Visit the Python objects for the garbage collector.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for waiter in self.by_key.values().flat_map(BTreeMap::values) {
             visit.call(&waiter.future)?;

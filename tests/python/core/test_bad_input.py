@@ -128,7 +128,7 @@ WRONG_VALUES = [
 def test_no_run_is_made_with_an_id_of_another_type(
     manager: RunManager, make: Callable[[RunManager, Any], object], run_id: Any
 ) -> None:
-    with pytest.raises(TypeError, match=f"a run id is an int, a str or a UUID, not {type(run_id).__name__}"):
+    with pytest.raises(TypeError, match=f"a run id must be an int, a str or a UUID, not {type(run_id).__name__}"):
         make(manager, run_id)
 
 

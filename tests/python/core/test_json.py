@@ -201,7 +201,7 @@ def test_any_mapping_is_an_object() -> None:
     [
         ({"a": b""}, "event['a'] is of type bytes, which JSON has no form for; convert it first"),
         ({"a": [0, {"b": (1, 1j)}]}, "event['a'][1]['b'][1] is of type complex, which"),
-        ({"a": {(1, 2): 3}}, "event['a'][(1, 2)] is a key of type tuple; keys are str, int, float, bool or None"),
+        ({"a": {(1, 2): 3}}, "event['a'][(1, 2)] is a key of type tuple; keys must be str, int, float, bool or None"),
         ({"a": {"x" * 100: b""}}, "event['a']['" + "x" * 59 + "…] is of type bytes"),
     ],
 )

@@ -185,5 +185,5 @@ except queue.Empty:
 assert records == []
 asyncio.run(read())
 assert [level for level, _ in records] == ["WARNING"]
-assert "holds up the event loop" in records[0][1]
+assert "holds up this thread's event loop" in records[0][1]
 """)

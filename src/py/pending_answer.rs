@@ -1,4 +1,4 @@
-//! A question that a store has been asked, as an await and a wait see it.
+//! A pending question to a store, for awaits and blocking calls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use pyo3::prelude::*;
 use super::errors::StoreError;
 use crate::core::{Epoch, Key, Port};
 
-/// How long an answer of the store's is waited for.
+/// How long to wait for an answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A question that a store has been asked. Dropping it gives the answer up.
-pub trait Asked: Send + Sync {
-    /// Its name among the things a [`Port`] reports.
+/// A pending question to a store. Dropping it abandons the answer.
+pub trait PendingAnswer: Send + Sync {
+    /// The key that a [`Port`] reports.
     fn key(&self) -> Key;
     /// Register `port` for the answer; see [`Answer::arm`].
     fn arm(&self, epoch: Epoch, port: &Arc<Port>) -> bool;
-    /// The answer, if there is one.
+    /// Take the answer, or return the epoch to wait for if there is none yet.
     fn take(&self, py: Python<'_>) -> Result<PyResult<Py<PyAny>>, Epoch>;
-    /// Wait for it, without the GIL.
+    /// Block until the answer arrives or `deadline` passes. Call without the GIL.
     fn wait(&self, deadline: Option<Instant>);
 }
 
-/// What is raised when no answer comes.
-pub fn late() -> PyErr {
+/// The exception for an answer that did not arrive in time.
+pub fn timed_out() -> PyErr {
     let seconds = ANSWER_TIMEOUT.as_secs();
     StoreError::new_err(format!("the store did not answer within {seconds} seconds; see the log, or stats()['store']"))
 }
