@@ -55,14 +55,14 @@ fn the_names_that_the_log_gives_are_taken() {
 
 #[test]
 fn an_invalid_name_says_what_is_wrong() {
-    assert_eq!(InvalidEventName::Length.to_string(), "an event's name has 1 to 255 bytes of UTF-8");
+    assert_eq!(InvalidEventName::Length.to_string(), "an event's name must have 1 to 255 bytes of UTF-8");
     assert_eq!(
         InvalidEventName::ControlCharacter.to_string(),
         "an event's name cannot contain line ends or control characters"
     );
     assert_eq!(
         InvalidEventName::Taken.to_string(),
-        "'gap' and 'complete' name events that the run's log makes; choose another name"
+        "the event names 'gap' and 'complete' are reserved; choose another name"
     );
 }
 

@@ -1,7 +1,7 @@
-//! What a store holds of a run besides what its log does.
+//! What a store holds of a run beyond its log.
 //!
-//! A run of a store has an [`Archive`]. A reader whose next event its log has evicted asks the archive for a page of events
-//! in place of a gap ([`Backlog`]), and reads on in the log after the last page.
+//! A stored run has an [`Archive`]. A reader whose next event was evicted requests a page of events ([`Backlog`])
+//! instead of reporting a gap, and continues in the log after the last page.
 
 use std::collections::VecDeque;
 use std::sync::Arc as StdArc;
@@ -13,21 +13,21 @@ use super::wake::Key;
 
 /// Reads events that a log has evicted.
 pub trait Archive: Send + Sync {
-    /// Have a backlog filled and its reader woken. Must not wait. Called with no lock held.
+    /// Have a backlog filled and its reader woken. Must not block. Called without locks.
     fn request(&self, wanted: Wanted);
 }
 
-/// What a reader wants of an archive.
+/// A reader's request to an archive.
 pub struct Wanted {
-    /// Its run's name among the things a port reports.
+    /// The key of its run, as a port reports it.
     pub key: Key,
     /// The life of the run.
     pub fence: Fence,
-    /// What its log has evicted.
+    /// The events that its log has evicted.
     pub gap: Gap,
-    /// What is to be filled.
+    /// The backlog to fill.
     pub backlog: StdArc<Backlog>,
-    /// Wakes it.
+    /// Wakes the reader.
     pub wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -38,7 +38,7 @@ impl Wanted {
         (self.wake)();
     }
 
-    /// Tell the reader that nothing of it exists any more.
+    /// Tell the reader that none of the events exist any more.
     pub fn refuse(self) {
         let to = self.gap.to;
         self.give(Page { events: VecDeque::new(), to });
@@ -50,11 +50,11 @@ pub struct Backlog {
     page: Mutex<Option<Page>>,
 }
 
-/// Events up to a seq; what is not among them exists no more.
+/// Events up to a seq. Those that are missing no longer exist.
 pub struct Page {
-    /// In rising order, none after `to`.
+    /// In ascending order, none after `to`.
     pub events: VecDeque<(Seq, Payload)>,
-    /// The last seq that the page tells of.
+    /// The last seq that the page covers.
     pub to: Seq,
 }
 
@@ -64,7 +64,7 @@ pub enum Paged {
     Pending,
     /// An event.
     Event(Payload),
-    /// Events that exist no more.
+    /// Events that no longer exist.
     Gap(Gap),
     /// The seq is after the page.
     Done,
@@ -81,7 +81,7 @@ impl Backlog {
         *self.page.lock() = Some(page);
     }
 
-    /// Take what it has at `seq`, which is the one after what was taken last.
+    /// Take what it has at `seq`, which must follow what was taken last.
     pub(super) fn take(&self, seq: Seq) -> Paged {
         let mut page = self.page.lock();
         let Some(page) = page.as_mut() else { return Paged::Pending };
@@ -95,22 +95,22 @@ impl Backlog {
         }
     }
 
-    /// The next event, if there is one, as it is.
+    /// The next event, if there is one, without taking it.
     pub(super) fn front(&self) -> Option<Payload> {
         let page = self.page.lock();
         page.as_ref()?.events.front().map(|(_, payload)| payload.clone())
     }
 
-    /// How many events are ready, and up to which seq it tells; `None` if it has not been filled.
+    /// The number of events that are ready, and the last seq covered; `None` if it has not been filled.
     pub(super) fn ready(&self) -> Option<(usize, Seq)> {
         self.page.lock().as_ref().map(|page| (page.events.len(), page.to))
     }
 }
 
-/// A life of a run as a store knows it.
+/// A life of a run as recorded in a store.
 #[derive(Clone)]
 pub struct Life {
-    /// Which life.
+    /// Identifies the life.
     pub fence: Fence,
     /// The newest event stored.
     pub last: Seq,
@@ -118,10 +118,10 @@ pub struct Life {
     pub terminal: Option<Terminal>,
 }
 
-/// The end of a run as a store knows it.
+/// The end of a run as recorded in a store.
 #[derive(Clone)]
 pub struct Terminal {
-    /// The fence in its id, if that is not the run's: who ended the run was not who executed it.
+    /// The fence in its id if it is not the run's: the run was not ended by its owner.
     pub fence: Option<Fence>,
     /// The event.
     pub payload: Payload,

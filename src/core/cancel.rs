@@ -9,7 +9,7 @@ use super::fork::release;
 use super::sync::{AtomicBool, Bell, Mutex, Ordering};
 use super::wake::{Key, Port, Waitable, Waiters};
 
-/// What is called once when a [`CancelEvent`] is set.
+/// Called once when a [`CancelEvent`] is set.
 pub trait Callback: Any + Send {
     /// Run it.
     fn call(self: Box<Self>);
@@ -17,7 +17,7 @@ pub trait Callback: Any + Send {
 
 /// A flag that is set once, with waiters and callbacks.
 pub struct CancelEvent {
-    /// Never goes back to false. Set under `state`, read without.
+    /// Never reset. Written under `state`, read without it.
     set: AtomicBool,
     state: Mutex<State>,
     bell: Bell,
@@ -32,7 +32,7 @@ struct State {
 }
 
 impl CancelEvent {
-    /// An event that is not set; `key` names it among the things a [`Port`] reports.
+    /// An event that is not set; a [`Port`] reports it as `key`.
     pub fn new(key: Key) -> Self {
         Self {
             set: AtomicBool::new(false),
@@ -42,7 +42,7 @@ impl CancelEvent {
         }
     }
 
-    /// Its name among the things a [`Port`] reports.
+    /// The key that a [`Port`] reports.
     pub fn key(&self) -> Key {
         self.key
     }
@@ -52,17 +52,17 @@ impl CancelEvent {
         self.set.load(Ordering::Acquire)
     }
 
-    /// Set it, wake the waiters, then call the callbacks in this thread. Only the first call does anything.
+    /// Set it, wake the waiters, then call the callbacks in this thread. Only the first call has an effect.
     pub fn set(&self) {
         self.set_for(None);
     }
 
-    /// The same as [`CancelEvent::set`], for a reason that nobody asked for.
+    /// Like [`CancelEvent::set`], with the reason why it is set although nobody requested it.
     pub fn set_because(&self, reason: &'static str) {
         self.set_for(Some(reason));
     }
 
-    /// Why it is set, if nobody asked for it.
+    /// Why it was set, if nobody requested it.
     pub fn reason(&self) -> Option<&'static str> {
         self.state.lock().reason
     }
@@ -83,8 +83,8 @@ impl CancelEvent {
         }
     }
 
-    /// Wait until it is set, until `deadline` at most. Returns whether it is set. Not to be called with the GIL or a lock
-    /// held.
+    /// Block until it is set, or until `deadline`. Returns whether it is set. Call it without the GIL and without
+    /// locks.
     pub fn wait(&self, deadline: Option<Instant>) -> bool {
         let unset = Some(self.state.lock().waiters.epoch()).filter(|_| !self.is_set());
         if let Some(epoch) = unset {
@@ -93,14 +93,14 @@ impl CancelEvent {
         self.is_set()
     }
 
-    /// Register `port` for when it is set. Returns whether it is registered; if not, the event is set already.
+    /// Register `port` for when it is set. Returns false if it is set already.
     pub fn arm(&self, port: &StdArc<Port>) -> bool {
         let mut state = self.state.lock();
         let epoch = state.waiters.epoch();
         !self.is_set() && state.waiters.arm(epoch, port)
     }
 
-    /// Call `callback` when it is set; at once, in this thread, if it is set already.
+    /// Call `callback` when it is set; immediately, in this thread, if it is set already.
     pub fn add_callback(&self, callback: Box<dyn Callback>) {
         let mut state = self.state.lock();
         if !self.is_set() {
@@ -111,13 +111,13 @@ impl CancelEvent {
         callback.call();
     }
 
-    /// Take the callbacks out; they will not be called. For the caller to drop without a lock.
+    /// Remove and return the callbacks, which will not be called. The caller drops them without locks.
     pub fn take_callbacks(&self) -> Vec<Box<dyn Callback>> {
         std::mem::take(&mut self.state.lock().callbacks)
     }
 
-    /// Show each callback to `visit`: for a garbage collector, which must be shown the same each time. No thread waits for
-    /// a collection while it holds this lock.
+    /// Pass each callback to `visit`, for a garbage collector, which must see the same ones each time. No thread waits
+    /// for a collection while it holds this lock.
     pub fn visit_callbacks(&self, mut visit: impl FnMut(&dyn Callback)) {
         let state = self.state.lock();
         state.callbacks.iter().for_each(|callback| visit(callback.as_ref()));
@@ -134,7 +134,7 @@ impl Waitable for CancelEvent {
     }
 }
 
-// Whoever drops it last may hold no GIL.
+// The last reference may be dropped without the GIL.
 #[cfg(not(loom))]
 impl Drop for CancelEvent {
     fn drop(&mut self) {

@@ -1,19 +1,19 @@
-//! What can go wrong in the core.
+//! Errors of the core.
 
 use thiserror::Error;
 
 use super::id::RunId;
 
-/// Every error of the manager and its readers.
+/// Any error of the manager and its readers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
-    /// A run was opened that is open.
+    /// The run is already open.
     #[error("run {0} is already open; finish it, or choose another id, before opening it again")]
     RunActive(RunId),
-    /// A reader asked for a run that must exist.
+    /// The run must exist and does not.
     #[error("run {0} is unknown; open it first, or subscribe without must_exist to wait for it")]
     UnknownRun(RunId),
-    /// A reader has as many private messages as it may.
+    /// A reader has the maximum number of unread private messages.
     #[error("{0} messages put to this subscription are unread; read some before putting more")]
     Full(usize),
 }

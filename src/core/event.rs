@@ -1,4 +1,4 @@
-//! Events: what a publisher gives, and what a reader gets.
+//! Events: what a publisher passes in and a reader gets out.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -6,27 +6,27 @@ use std::ops::Deref;
 use super::id::{EventId, RunId, Seq};
 use super::sync::{Arc, share};
 
-/// The most bytes an event's name has in UTF-8.
+/// Maximum length of an event's name in bytes of UTF-8.
 pub const MAX_EVENT_NAME: usize = 255;
 
-/// The names of events that the log itself makes.
+/// The names of events that the log itself creates.
 const TAKEN_NAMES: [&str; 2] = ["gap", "complete"];
 
-/// The name of an event: the SSE field `event:` (WHATWG HTML, 9.2.6), by which a page can tell kinds of events apart.
+/// The name of an event: the SSE field `event:` (WHATWG HTML, 9.2.6), by which a page distinguishes kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventName<'a>(&'a str);
 
-/// Why a text cannot name an event.
+/// Why a text is not a valid event name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEventName {
-    /// It has no characters, or too many.
-    #[error("an event's name has 1 to {MAX_EVENT_NAME} bytes of UTF-8")]
+    /// It is empty or too long.
+    #[error("an event's name must have 1 to {MAX_EVENT_NAME} bytes of UTF-8")]
     Length,
-    /// It has a line end, or another control character.
+    /// It contains a line end or another control character.
     #[error("an event's name cannot contain line ends or control characters")]
     ControlCharacter,
-    /// It is a name that the log itself gives.
-    #[error("'gap' and 'complete' name events that the run's log makes; choose another name")]
+    /// It is reserved for the log.
+    #[error("the event names 'gap' and 'complete' are reserved; choose another name")]
     Taken,
 }
 
@@ -46,16 +46,16 @@ impl<'a> TryFrom<&'a str> for EventName<'a> {
     }
 }
 
-/// What was published: an event's name, if it has one, and its JSON object in UTF-8 and one line. Cheap to clone; the
-/// log and every reader share one allocation.
+/// A published event: its name, if any, and its JSON object as one line of UTF-8. Cheap to clone: the log and all
+/// readers share one allocation.
 #[derive(Debug, Clone)]
 pub struct Payload {
-    /// The length of the name in one byte, the name, the JSON.
+    /// The length of the name as one byte, the name, the JSON.
     bytes: Arc<[u8]>,
 }
 
 impl Payload {
-    /// The payload of an event.
+    /// Encode an event.
     pub fn new(name: Option<EventName<'_>>, json: &[u8]) -> Self {
         let mut encoded = Vec::with_capacity(1 + json.len());
         Self::begin(name, &mut encoded);
@@ -63,15 +63,15 @@ impl Payload {
         Self::share(&encoded)
     }
 
-    /// Begin a payload in `encoded`, which is empty; what is appended is its JSON. [`Payload::share`] ends it.
+    /// Begin a payload in `encoded`, which must be empty. Append its JSON, then call [`Payload::share`].
     pub fn begin(name: Option<EventName<'_>>, encoded: &mut Vec<u8>) {
         let name = name.map_or("", |name| name.0);
-        // A name is not longer than a byte can say.
+        // The length of a valid name fits into a byte.
         encoded.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
         encoded.extend_from_slice(name.as_bytes());
     }
 
-    /// The payload that [`Payload::begin`] has begun.
+    /// Finish a payload begun with [`Payload::begin`].
     pub fn share(encoded: &[u8]) -> Self {
         Self { bytes: share(encoded) }
     }
@@ -83,7 +83,7 @@ impl Payload {
         str::from_utf8(name).ok()
     }
 
-    /// Bytes of the name and the JSON, and one more.
+    /// Bytes of the name and the JSON, plus one.
     pub fn encoded_len(&self) -> usize {
         self.bytes.len()
     }
@@ -104,7 +104,7 @@ impl Deref for Payload {
     }
 }
 
-/// The events that a reader can no longer get: all from `from` to `to`.
+/// Events that a reader can no longer get: `from` to `to`, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// The first event missed.
@@ -114,12 +114,12 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// How many events it names.
+    /// The number of events in the gap.
     pub fn missed(&self) -> u64 {
         self.to.since(self.from) + 1
     }
 
-    /// The gap as a JSON object, which a log view can show as a line.
+    /// The gap as a JSON object that a log view can show as a line.
     fn json(&self, run_id: &RunId) -> Vec<u8> {
         let Self { from, to } = self;
         let missed = self.missed();
@@ -141,7 +141,7 @@ pub enum Event {
     Message(EventId, Payload),
     /// The last event of the run.
     Terminal(EventId, Payload),
-    /// A private message of this reader; it has no id.
+    /// A private message for this reader; it has no id.
     Private(Payload),
     /// The reader fell behind.
     Gap(Gap),
@@ -158,7 +158,7 @@ impl Event {
         }
     }
 
-    /// The name that its publisher gave it.
+    /// The name given by its publisher.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Message(_, payload) => payload.name(),

@@ -1,4 +1,4 @@
-//! What names things: runs, lives of a run id, events.
+//! Identifiers of runs, of lives of a run id, and of events.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use arrayvec::ArrayString;
 use hashbrown::Equivalent;
 
-/// The most characters (Unicode code points) a run id has as a text.
+/// Maximum number of characters (Unicode code points) of a text run id.
 pub const MAX_RUN_ID: usize = 200;
 
 /// The name of a run. Cheap to clone and to hash.
 ///
-/// A text that is the decimal form of an integer of 64 bits is that integer, so that an id finds its run whether it came
-/// as a number or as a part of a path.
+/// Text that is the decimal form of a 64-bit integer becomes that integer, so that an id finds its run whether it
+/// arrived as a number or as part of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunId {
     /// An integer.
@@ -23,7 +23,7 @@ pub enum RunId {
     Text(Arc<str>),
 }
 
-/// A borrowed [`RunId`], to find a run by.
+/// A borrowed [`RunId`], for look-ups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunIdRef<'a> {
     /// An integer.
@@ -33,7 +33,7 @@ pub enum RunIdRef<'a> {
 }
 
 impl<'a> RunIdRef<'a> {
-    /// The run that `text` names, unchecked: to find a run, an id that no run can have is one that is not there.
+    /// The id that `text` denotes, unchecked: in a look-up, an invalid id matches no run.
     pub fn of_text(text: &'a str) -> Self {
         match decimal(text) {
             Some(number) => Self::Int(number),
@@ -41,15 +41,15 @@ impl<'a> RunIdRef<'a> {
         }
     }
 
-    /// Check that a run may have this id.
+    /// Check that the id is valid.
     ///
     /// # Errors
     ///
-    /// [`InvalidRunId`] says what is wrong with it.
+    /// [`InvalidRunId`] says why it is not.
     pub fn check(self) -> Result<Self, InvalidRunId> {
         match self {
             Self::Text("") => Err(InvalidRunId::Empty),
-            // Each character has one byte at least: only long texts need counting.
+            // A character has at least one byte, so only long texts need counting.
             Self::Text(text) if text.len() > MAX_RUN_ID && text.chars().count() > MAX_RUN_ID => {
                 Err(InvalidRunId::TooLong)
             }
@@ -59,10 +59,10 @@ impl<'a> RunIdRef<'a> {
     }
 }
 
-/// Why a text cannot name a run.
+/// Why a text is not a valid run id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRunId {
-    /// It has no characters.
+    /// It is empty.
     #[error("a run id cannot be empty")]
     Empty,
     /// It has more than [`MAX_RUN_ID`] characters.
@@ -73,7 +73,7 @@ pub enum InvalidRunId {
     ControlCharacter,
 }
 
-/// The integer whose decimal form `text` is: without a plus sign, leading zeros or spaces.
+/// Parse an integer in its canonical decimal form: without plus sign, leading zeros or spaces.
 fn decimal(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let canonical = match digits {
@@ -85,7 +85,7 @@ fn decimal(text: &str) -> Option<i64> {
 }
 
 impl RunId {
-    /// The id as a borrowed one.
+    /// Borrow the id.
     pub fn as_ref(&self) -> RunIdRef<'_> {
         match self {
             Self::Int(number) => RunIdRef::Int(*number),
@@ -93,9 +93,9 @@ impl RunId {
         }
     }
 
-    /// Append the id as JSON: a number, or a text.
+    /// Append the id as JSON: a number or a string.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        // Neither writing to a `Vec` nor these types can fail.
+        // Neither writing to a `Vec` nor serializing these types can fail.
         let _ = match self {
             Self::Int(number) => serde_json::to_writer(out, number),
             Self::Text(text) => serde_json::to_writer(out, &**text),
@@ -124,7 +124,7 @@ impl From<i64> for RunIdRef<'_> {
     }
 }
 
-// A number and a text may have the same hash; an id and a borrowed one that are equal must have.
+// An id and its borrowed form must have the same hash; a number and a text may collide.
 impl Hash for RunIdRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
@@ -161,12 +161,12 @@ impl fmt::Display for RunId {
     }
 }
 
-/// The number of an event in its run: 1, 2, 3 … without holes; 0 is before the first.
+/// The number of an event in its run: 1, 2, 3 … without holes; 0 is the position before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// Before the first event.
+    /// The position before the first event.
     pub const ZERO: Self = Self(0);
     /// The first event.
     pub const FIRST: Self = Self(1);
@@ -189,7 +189,7 @@ impl Seq {
         Self(self.0.saturating_add(count as u64))
     }
 
-    /// How many seqs this one is after `earlier`; 0 if it is not.
+    /// The number of seqs by which this one is after `earlier`; 0 if it is not.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -201,8 +201,8 @@ impl fmt::Display for Seq {
     }
 }
 
-/// What tells one life of a run id from any other: milliseconds since 1970 when it began, never repeated and never
-/// falling in a manager.
+/// Identifies one life of a run id: when it began, in milliseconds since 1970, adjusted to be unique and increasing
+/// within a manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
@@ -212,23 +212,23 @@ impl fmt::Display for Fence {
     }
 }
 
-/// The id of an event: the SSE field `id:`, which comes back as `Last-Event-ID`.
+/// The id of an event: the SSE field `id:`, which clients send back as `Last-Event-ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventId {
-    /// The life of the run id.
+    /// The life of the run.
     pub fence: Fence,
-    /// The event in it.
+    /// The event's number in it.
     pub seq: Seq,
 }
 
 impl EventId {
-    /// The most bytes an event id has as a text.
+    /// Maximum length of an event id as text, in bytes.
     pub const MAX_LEN: usize = 41;
 
-    /// Write the id as a text to `buffer`, which is empty, and return it.
+    /// Write the id to `buffer`, which must be empty, and return the text.
     #[inline]
     pub fn encode(self, buffer: &mut ArrayString<{ Self::MAX_LEN }>) -> &str {
-        // There is room for the longest.
+        // The buffer has room for the longest id.
         let _ = buffer.try_push_str(itoa::Buffer::new().format(self.fence.0));
         let _ = buffer.try_push('-');
         let _ = buffer.try_push_str(itoa::Buffer::new().format(self.seq.0));
@@ -242,7 +242,7 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A text is not an event id.
+/// The text is not an event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnEventId;
 
@@ -251,7 +251,7 @@ impl FromStr for EventId {
 
     fn from_str(text: &str) -> Result<Self, NotAnEventId> {
         let number = |digits: &str| {
-            // `u64::from_str` takes a leading plus sign, which no id has.
+            // `u64::from_str` accepts a leading plus sign, which no id has.
             let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
             digits.parse().ok().filter(|_| plain).ok_or(NotAnEventId)
         };

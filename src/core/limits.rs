@@ -1,8 +1,8 @@
-//! How much a manager holds, and the check of every bound in one place.
+//! How much a manager may hold, and the one place that checks limits.
 
 use std::time::Duration;
 
-/// The bounds of one run's log. The newest event is held even if it alone is larger.
+/// Limits of one run's log. The newest event is kept even if it is larger.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLimits {
     /// Events, at least 1.
@@ -11,10 +11,10 @@ pub struct LogLimits {
     pub bytes: usize,
 }
 
-/// The bounds of what is kept of finished runs.
+/// Limits of what is kept of finished runs.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionLimits {
-    /// Runs.
+    /// Number of runs.
     pub runs: usize,
     /// Bytes of JSON in all of them.
     pub bytes: usize,
@@ -22,12 +22,12 @@ pub struct RetentionLimits {
     pub age: Duration,
 }
 
-/// How much a manager holds.
+/// How much a manager may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Of one run.
+    /// For each run.
     pub log: LogLimits,
-    /// Of finished runs.
+    /// For finished runs.
     pub retention: RetentionLimits,
 }
 
@@ -41,7 +41,7 @@ impl Default for Limits {
     }
 }
 
-/// Limits as a caller gives them, unchecked.
+/// Limits as passed by a caller, unchecked.
 #[derive(Debug, Clone, Copy)]
 pub struct Requested {
     /// Events in one run's log.
@@ -56,15 +56,15 @@ pub struct Requested {
     pub retention: f64,
 }
 
-/// A limit is out of its bounds.
+/// A limit is out of bounds.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{name} must be between {least} and {most}")]
 pub struct OutOfBounds {
-    /// The limit.
+    /// The name of the limit.
     pub name: &'static str,
-    /// The least it may be.
+    /// The minimum.
     pub least: i64,
-    /// The most it may be, with its unit.
+    /// The maximum, with its unit.
     pub most: &'static str,
 }
 
@@ -77,7 +77,7 @@ impl TryFrom<Requested> for Limits {
             let within = Some(value).filter(|value| (least..=greatest).contains(value));
             within.and_then(|value| usize::try_from(value).ok()).ok_or(OutOfBounds { name, least, most })
         };
-        // Every clock can add 1e9 seconds, some 30 years.
+        // Every clock can add 1e9 seconds, about 30 years.
         let age = Some(retention).filter(|seconds| (0.0..=1e9).contains(seconds)).map(Duration::from_secs_f64);
         Ok(Self {
             log: LogLimits {

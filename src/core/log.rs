@@ -1,4 +1,4 @@
-//! The log of one run: numbered, bounded, the oldest events are evicted first.
+//! The log of one run: numbered and bounded; the oldest events are evicted first.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use super::limits::LogLimits;
 #[derive(Debug)]
 pub struct RunLog {
     events: VecDeque<Payload>,
-    /// The seq of the oldest event held; of the next one if none is.
+    /// The seq of the oldest event held, or of the next event if none is.
     first: Seq,
     /// Bytes of JSON held.
     bytes: usize,
@@ -18,16 +18,16 @@ pub struct RunLog {
     limits: LogLimits,
 }
 
-/// What a log has at one seq.
+/// What a log has at a seq.
 #[derive(Debug)]
 pub enum Lookup<'a> {
-    /// Evicted: the reader continues after the gap.
+    /// Evicted; the reader continues after the gap.
     Gap(Gap),
-    /// An event, and whether it is the terminal one.
+    /// An event, and whether it is the terminal event.
     Event(&'a Payload, bool),
     /// Nothing yet.
     Pending,
-    /// Nothing ever: the terminal event comes before this seq.
+    /// Nothing ever: the seq is after the terminal event.
     Ended,
 }
 
@@ -37,12 +37,12 @@ impl RunLog {
         Self { events: VecDeque::new(), first: Seq::FIRST, bytes: 0, finished: false, limits }
     }
 
-    /// Have an empty log begin with `seq`.
+    /// Make an empty log begin at `seq`.
     pub fn start_at(&mut self, seq: Seq) {
         self.first = seq;
     }
 
-    /// Append the event `seq`, unless it is there; what was left out before it counts as evicted.
+    /// Append the event `seq`, unless the log has it already. Events skipped before it count as evicted.
     pub fn append_at(&mut self, seq: Seq, payload: Payload) {
         self.skip_to(seq.previous());
         if seq > self.last() {
@@ -50,7 +50,7 @@ impl RunLog {
         }
     }
 
-    /// Evict everything, if events up to `last` were left out.
+    /// Evict everything and continue after `last`, unless the log reaches it already.
     pub fn skip_to(&mut self, last: Seq) {
         if last > self.last() {
             self.clear();
@@ -58,7 +58,7 @@ impl RunLog {
         }
     }
 
-    /// Append an event and return its seq; `None` once the log has its terminal event.
+    /// Append an event and return its seq; `None` if the log has its terminal event.
     pub fn append(&mut self, payload: Payload) -> Option<Seq> {
         if self.finished {
             return None;
@@ -72,14 +72,14 @@ impl RunLog {
         Some(self.last())
     }
 
-    /// Append the terminal event. Returns whether there was none before.
+    /// Append the terminal event. Returns false if there is one already.
     pub fn finish(&mut self, payload: Payload) -> bool {
         let added = self.append(payload).is_some();
         self.finished = true;
         added
     }
 
-    /// Evict all events but the newest, which in a finished log is the terminal one.
+    /// Evict all events but the newest, which in a finished log is the terminal event.
     pub fn evict_all_but_newest(&mut self) {
         while self.events.len() > 1 {
             self.evict_oldest();
@@ -87,7 +87,7 @@ impl RunLog {
         self.events.shrink_to_fit();
     }
 
-    /// Evict every event, once nobody can read any.
+    /// Evict every event.
     pub fn clear(&mut self) {
         self.evict_all_but_newest();
         self.evict_oldest();
@@ -117,10 +117,10 @@ impl RunLog {
         }
     }
 
-    /// The seq that a reader starts at who wants the events after `id`, in a life of the run with this `fence`.
+    /// The seq where a reader starts that wants the events after `id`, in the life with this `fence`.
     ///
-    /// No id, an id of another life and one that this log has not given out are not positions in it: such a reader
-    /// starts at the first event.
+    /// Without an id, or with one of another life or one that this log has not assigned, a reader starts at the first
+    /// event.
     pub fn after(&self, id: Option<EventId>, fence: Fence) -> Seq {
         match id {
             Some(id) if id.fence == fence && id.seq <= self.last() => id.seq.next(),
@@ -128,7 +128,7 @@ impl RunLog {
         }
     }
 
-    /// The seq that a reader starts at who wants new events only: after the newest, or at the terminal event.
+    /// The seq where a reader of new events starts: after the newest event, or at the terminal event.
     pub fn newest(&self) -> Seq {
         if self.finished { self.last() } else { self.last().next() }
     }
@@ -148,13 +148,13 @@ impl RunLog {
         self.events.back().filter(|_| self.finished)
     }
 
-    /// How many events a reader at `seq` would get. A gap before them does not count; there is an event after it.
+    /// The number of events that a reader at `seq` would get. A gap before them does not count.
     pub fn unread(&self, seq: Seq) -> usize {
         let events = self.last().next().since(seq.max(self.first));
         usize::try_from(events).unwrap_or(usize::MAX)
     }
 
-    /// Events held.
+    /// The number of events held.
     pub fn len(&self) -> usize {
         self.events.len()
     }

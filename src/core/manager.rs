@@ -1,7 +1,7 @@
-//! The manager: opening, publishing, finishing, cancelling and reading runs.
+//! The manager: opens, publishes to, finishes, cancels and reads runs.
 //!
-//! Finishing takes a run's entry out of the maps and puts the run into retention, under one lock: a reader that
-//! subscribes meanwhile gets the terminal event from the log it has a cursor on, or from the retained one.
+//! Finishing moves a run from the maps to retention under one lock: a reader that subscribes meanwhile gets the
+//! terminal event from either.
 
 use std::time::Instant;
 
@@ -26,14 +26,14 @@ pub struct RunManager {
 /// Where a reader starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At events that are yet to come, or at the terminal event of a finished run.
+    /// At new events, or at the terminal event of a finished run.
     Newest,
-    /// After this event of this life of the run; at the first event for anything else.
+    /// After this event of this life of the run; with any other id, or none, at the first event.
     After(Option<EventId>),
 }
 
 impl Start {
-    /// What a `Last-Event-ID` means, or a wish like `"0"`. White space around an id is ignored.
+    /// Parse a `Last-Event-ID` or a value such as `"0"`. White space around an id is ignored.
     pub fn parse(after: Option<&str>) -> Self {
         after.map_or(Self::Newest, |text| Self::After(text.trim().parse().ok()))
     }
@@ -45,8 +45,8 @@ impl RunManager {
         Self { registry: Arc::new(Registry::new(limits, false)) }
     }
 
-    /// A manager whose readers are not told by a store how a run ended whose owner died. They wait for [`Self::finish`]: who
-    /// calls it knows better.
+    /// A manager whose readers are not told by a store how a run ended whose owner died. They wait for
+    /// [`Self::finish`], whose caller knows more.
     pub fn with_orphans(limits: Limits) -> Self {
         Self { registry: Arc::new(Registry::new(limits, true)) }
     }
@@ -65,13 +65,13 @@ impl RunManager {
         &self.registry
     }
 
-    /// What it was made with.
+    /// The limits it was created with.
     pub fn limits(&self) -> &Limits {
         &self.registry.limits
     }
 
-    /// Open a run and return its cancel event. Takes over an entry that is not open, and removes an earlier life; readers
-    /// of the mirror of one stay with that, which its engine still has to end.
+    /// Open a run and return its cancel event. Takes over an entry that is not open, and removes an earlier life.
+    /// Readers of a mirror of an earlier life keep that mirror, which its engine will end.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl RunManager {
         self.open_as(run_id, |_| ()).map(|(cancel, _)| cancel)
     }
 
-    /// Open a run, and have `prepare` do something to its entry before anybody can publish to it.
+    /// Open a run; `prepare` may change its entry before anybody can publish to it.
     pub(super) fn open_as(
         &self,
         run_id: RunIdRef<'_>,
@@ -103,7 +103,8 @@ impl RunManager {
         Ok((cancel, run))
     }
 
-    /// Append an event and wake the readers; `None` if no reader could ever get it, or another process executes the run.
+    /// Append an event and wake the readers; `None` if no reader could ever get it, or if another process executes the
+    /// run.
     pub fn publish(&self, run_id: RunIdRef<'_>, payload: Payload) -> Option<EventId> {
         let maps = self.registry.lock();
         let entry = maps.live.get(&run_id)?;
@@ -114,10 +115,10 @@ impl RunManager {
         self.publish_to(&run, maps, payload)
     }
 
-    /// Append an event to a run that was found in `maps`, and wake the readers; `None` if it has finished.
+    /// Append an event to a run found in `maps`, and wake the readers; `None` if it has finished.
     #[inline]
     pub(super) fn publish_to(&self, run: &Run, mut maps: MutexGuard<'_, Maps>, payload: Payload) -> Option<EventId> {
-        // Counted under a lock that is held anyway, before it is known whether the run takes the event.
+        // Counted under a lock that is held anyway, and corrected if the run refuses the event.
         let bytes = payload.json().len() as u64;
         maps.published += 1;
         maps.published_bytes += bytes;
@@ -131,7 +132,7 @@ impl RunManager {
         id
     }
 
-    /// Set the run's cancel event. Returns whether there was a run to cancel.
+    /// Set the run's cancel event. Returns false if there was no run to cancel.
     pub fn cancel(&self, run_id: RunIdRef<'_>) -> bool {
         let cancel = self.cancel_event(run_id);
         if let Some(cancel) = &cancel {
@@ -147,10 +148,10 @@ impl RunManager {
         Some(entry.cancel.clone())
     }
 
-    /// Finish the run with its terminal event and clear its entry. Returns whether this call finished it.
+    /// Finish the run with its terminal event and remove its entry. Returns whether this call finished it.
     ///
-    /// A run without an entry, that is not retained either, is recorded as finished. With `unless_open` a run that is open
-    /// is left alone, here or elsewhere.
+    /// A run that neither has an entry nor is retained is recorded as finished. With `unless_open`, a run that is open,
+    /// here or elsewhere, is left alone.
     pub fn finish(&self, run_id: RunIdRef<'_>, payload: Payload, unless_open: bool) -> bool {
         let now = Instant::now();
         let mut maps = self.registry.lock();
@@ -182,10 +183,10 @@ impl RunManager {
         true
     }
 
-    /// Make a reader of the run, starting as [`Start`] says.
+    /// Create a reader of the run, starting at `start`.
     ///
-    /// Nobody waits for a run that has ended: if `start` is an event of a life that this manager has forgotten, the reader
-    /// gets a terminal event with the status `unknown`.
+    /// No reader waits for a run that has ended: if `start` is an event of a life of which this manager keeps nothing,
+    /// the reader gets a terminal event with the status `unknown`.
     ///
     /// # Errors
     ///
@@ -198,7 +199,7 @@ impl RunManager {
             if maps.has_forgotten(run_id, event) {
                 drop(maps);
                 evict_logs(&evicted);
-                // No log comes near this seq, which a client may have invented.
+                // No log gets near this seq, which a client may have made up.
                 let known = EventId { seq: event.seq.min(Seq(u64::MAX / 2)), ..event };
                 let run = Arc::new(Run::forgotten(run_id.into(), known, self.registry.limits.log));
                 return Ok(Subscription::new(run, self.registry.clone(), known.seq.next()));
@@ -227,7 +228,7 @@ impl RunManager {
                 entry.run.clone()
             }
         };
-        // Under the maps' lock, so that retention has not evicted a run that finishes meanwhile.
+        // Under the lock of the maps, so that retention cannot evict a run that finishes meanwhile.
         let state = run.lock();
         let next = match start {
             Start::Newest => state.log.newest(),
@@ -251,23 +252,23 @@ impl RunManager {
         self.registry.lock().live.get(&run_id).is_some_and(|entry| entry.claim == Claim::Open)
     }
 
-    /// The runs that are open or reserved: integers in rising order, then texts.
+    /// The runs that are open or reserved: integers in ascending order, then texts.
     pub fn claimed_runs(&self) -> Vec<RunId> {
         self.live_runs(|entry| entry.claim != Claim::None)
     }
 
-    /// The runs that have not finished and have a subscriber: integers in rising order, then texts.
+    /// The unfinished runs that have subscribers: integers in ascending order, then texts.
     pub fn subscribed_runs(&self) -> Vec<RunId> {
         self.live_runs(|entry| entry.subscribers > 0)
     }
 
-    /// The finished runs that are kept, oldest first.
+    /// The finished runs that are retained, oldest first.
     pub fn retained_runs(&self) -> Vec<RunId> {
         self.registry.expire();
         self.registry.lock().retained.iter().map(|run| run.id.clone()).collect()
     }
 
-    /// What it holds and has done.
+    /// A snapshot of what it holds and has done.
     pub fn stats(&self) -> Stats {
         self.registry.expire();
         let maps = self.registry.lock();
@@ -307,9 +308,9 @@ impl RunManager {
     }
 }
 
-/// What only the GenGlossary application needs.
+/// Only for the GenGlossary application.
 impl RunManager {
-    /// The cancel event of a run that need not be open: made, and the run reserved, if there is none.
+    /// The cancel event of a run that need not be open; the run is reserved if it has no other claim.
     pub fn reserve(&self, run_id: RunIdRef<'_>) -> Arc<CancelEvent> {
         let mut maps = self.registry.lock();
         let entry = maps.entry(run_id, self.registry.limits.log);
@@ -319,8 +320,8 @@ impl RunManager {
         entry.cancel.clone()
     }
 
-    /// Take an `open` back: the entry stays for its subscribers alone, with a cancel event that is not set. Returns
-    /// whether the run was open.
+    /// Undo an `open`: the entry remains for its subscribers, with a new cancel event. Returns false if the run was not
+    /// open.
     pub fn abandon(&self, run_id: RunIdRef<'_>) -> bool {
         let mut maps = self.registry.lock();
         let Some(entry) = maps.live.get_mut(&run_id).filter(|entry| entry.claim == Claim::Open) else {
@@ -335,7 +336,7 @@ impl RunManager {
         true
     }
 
-    /// Whether `subscription` was made by this manager.
+    /// Whether this manager created `subscription`.
     pub fn has_made(&self, subscription: &Subscription) -> bool {
         subscription.is_of(&self.registry)
     }

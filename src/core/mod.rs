@@ -1,19 +1,18 @@
-//! The core: runs, their logs, their readers and their cancel events, in pure Rust.
+//! The core: runs, their logs, readers and cancel events, in pure Rust.
 //!
-//! A run is one bounded, numbered log ([`log`]); a subscription is only a cursor on it ([`subscription`],
-//! [`cursor`]). The
-//! [`registry`] has the maps, through which the [`manager`] opens, publishes, finishes and cancels; [`retention`] keeps
-//! finished runs for late readers; [`wake`] knows the waiters; [`stored`] has the runs
-//! of a store, and [`archive`] leads to what it holds of them.
+//! A run is one bounded, numbered log ([`log`]); a subscription is only a cursor on it ([`subscription`], [`cursor`]).
+//! The [`manager`] opens, publishes to, finishes and cancels runs through the maps of the [`registry`]. [`retention`]
+//! keeps finished runs for late readers, [`wake`] wakes waiters, [`stored`] handles the runs of a store, and
+//! [`archive`] reads what the store holds of them.
 //!
 //! # Rules
 //!
-//! - In a critical section there is no callback, no wake-up, no logging and no drop of a caller's object: what is
-//!   needed is taken out, the guard is dropped, then it is used.
+//! - A critical section runs no callback, sends no wake-up, logs nothing and drops no caller's object: take out what is
+//!   needed, drop the guard, then use it.
 //! - Lock order: `Registry.maps`, then `Subscription.cursor`, then `Run.state`. The locks of a [`cancel::CancelEvent`],
-//!   of a [`wake::Port`], of a [`archive::Backlog`] and of a [`sync::Bell`] are leaves: nothing is locked while they are held.
-//! - A thread without the GIL is at a lock only with a share of the gate of [`fork`], which the locks see to.
-//! - A reader's `Drop` is its unregistering.
+//!   a [`wake::Port`], an [`archive::Backlog`] and a [`sync::Bell`] are leaves: no lock is taken while one is held.
+//! - A thread without the GIL needs a share of the gate of [`fork`] to take a lock; the lock types take it.
+//! - A reader unsubscribes in its `Drop`.
 //! - Finishing a run is one step for everyone else: it happens under `Registry.maps`.
 //! - Everything kept is bounded.
 

@@ -1,8 +1,7 @@
 //! The maps of runs, subscribers and cancel events, and their lock.
 //!
-//! A run has one entry from when somebody first subscribes to it, asks for its cancel event or opens it, until it is
-//! finished. The entry is the run, its cancel event, the count of its subscribers and its claim, so none of them can
-//! outlive the others.
+//! A run has one entry from the first subscription, request for its cancel event, or opening, until it is finished. The
+//! entry holds the run, its cancel event, its subscriber count and its claim, so none of them can outlive the others.
 
 use std::time::{Instant, SystemTime};
 
@@ -19,70 +18,70 @@ use super::wake::Key;
 
 /// What a manager and its subscriptions share.
 pub struct Registry {
-    /// What it was made with.
+    /// The manager's limits.
     pub limits: Limits,
-    /// Whether a run of a store whose owner died waits for somebody to finish it here.
+    /// Whether a stored run whose owner died waits to be finished in this process.
     pub keeps_orphans: bool,
-    /// Events that readers were told they had missed.
+    /// Events that gaps have reported as missed.
     pub missed: AtomicU64,
     maps: Mutex<Maps>,
 }
 
 /// Guarded by `Registry.maps`.
 pub struct Maps {
-    /// Runs that have not finished.
+    /// Unfinished runs.
     pub live: HashMap<RunId, Entry, FxBuildHasher>,
-    /// Runs that have.
+    /// Finished runs.
     pub retained: Retention,
-    /// Events published, terminal events among them.
+    /// Events published, including terminal events.
     pub published: u64,
     /// Bytes of JSON in these.
     pub published_bytes: u64,
-    /// No fence that has been given out is less.
+    /// No fence that was assigned here is smaller.
     first_fence: Fence,
     last_fence: Fence,
 }
 
-/// A run that has not finished.
+/// An unfinished run.
 pub struct Entry {
     /// The run.
     pub run: Arc<Run>,
     /// Its cancel event.
     pub cancel: Arc<CancelEvent>,
-    /// How many subscriptions it has.
+    /// The number of its subscriptions.
     pub subscribers: usize,
-    /// Who else wants it.
+    /// Who else needs it.
     pub claim: Claim,
 }
 
-/// Who wants a run, apart from its subscribers.
+/// Who needs a run, apart from its subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Nobody: the entry goes with its last subscriber.
+    /// Nobody: the entry is removed with its last subscriber.
     None,
-    /// Somebody asked for its cancel event before it opens.
+    /// Somebody asked for its cancel event before it was opened.
     Reserved,
     /// It is open.
     Open,
 }
 
 impl Maps {
-    /// The entry of `id`, made if there is none.
+    /// The entry of `id`, created if there is none.
     pub fn entry(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> &mut Entry {
         let last_fence = &mut self.last_fence;
         self.live.entry(RunId::from(id)).or_insert_with_key(|id| Entry::new(id.clone(), last_fence, limits))
     }
 
-    /// Whether the id of an event shows that the run has been here and ended, with nothing kept of it. Then nobody need
-    /// wait for it, unless another life of it has begun or is reserved.
+    /// Whether the id of an event shows that the run existed here and has ended, with nothing kept of it. Then no
+    /// reader need wait for it, unless another life of it is open or reserved.
     pub fn has_forgotten(&self, id: RunIdRef<'_>, event: EventId) -> bool {
         let given_out = (self.first_fence..=self.last_fence).contains(&event.fence) && event.seq > Seq::ZERO;
         let expected = |entry: &Entry| entry.claim != Claim::None || entry.run.lock().fence == event.fence;
         given_out && !self.live.get(&id).is_some_and(expected) && self.retained.get(id).is_none()
     }
 
-    /// Give the entry of `id` a new run if it has the mirror of an earlier life, whose readers stay with that. Returns the
-    /// mirror, to be dropped once no lock is held.
+    /// Give the entry of `id` a new run if it has the mirror of an earlier life, which keeps its readers. Returns the
+    /// mirror, to be dropped when no lock is held.
     pub fn replace_mirror(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> Option<Arc<Run>> {
         let entry = self.live.get_mut(&id).filter(|entry| entry.is_mirror())?;
         let run = Arc::new(Run::new(id.into(), next_fence(&mut self.last_fence), limits));
@@ -90,7 +89,7 @@ impl Maps {
         Some(std::mem::replace(&mut entry.run, run))
     }
 
-    /// Take the entry of `id` out; a new one, which is in no map, if there is none.
+    /// Remove and return the entry of `id`; if there is none, a new one that is in no map.
     pub fn take_entry(&mut self, id: RunIdRef<'_>, limits: LogLimits) -> Entry {
         let entry = self.live.remove(&id);
         entry.unwrap_or_else(|| Entry::new(id.into(), &mut self.last_fence, limits))
@@ -108,12 +107,12 @@ impl Entry {
         }
     }
 
-    /// Whether its run is not open here, and known to a store.
+    /// Whether its run is stored and not open here.
     pub fn is_mirror(&self) -> bool {
         self.claim != Claim::Open && self.run.lock().archive.is_some()
     }
 
-    /// Whether an engine is to end its run.
+    /// Whether an engine will end its run.
     pub fn awaits_end(&self) -> bool {
         self.is_mirror() && self.run.lock().end_fence.is_none()
     }
@@ -124,7 +123,7 @@ pub fn new_cancel_event() -> Arc<CancelEvent> {
     Arc::new(CancelEvent::new(Key::new()))
 }
 
-/// Milliseconds since 1970, but more than any fence before.
+/// The current time in milliseconds since 1970, but larger than any previous fence.
 fn next_fence(last: &mut Fence) -> Fence {
     *last = Fence(milliseconds().max(last.0 + 1));
     *last
@@ -137,7 +136,7 @@ fn milliseconds() -> u64 {
 }
 
 impl Registry {
-    /// No runs.
+    /// A registry without runs.
     pub fn new(limits: Limits, keeps_orphans: bool) -> Self {
         let live = HashMap::with_hasher(FxBuildHasher);
         let first_fence = Fence(milliseconds());
@@ -151,7 +150,7 @@ impl Registry {
         self.maps.lock()
     }
 
-    /// Remove one subscriber of `run`, and its entry if nobody else wants it.
+    /// Remove one subscriber of `run`, and the entry if nobody else needs it.
     pub fn unsubscribe(&self, run: &Arc<Run>) {
         let mut maps = self.lock();
         let Some(entry) = maps.live.get_mut(&run.id.as_ref()).filter(|entry| Arc::ptr_eq(&entry.run, run)) else {
@@ -162,19 +161,19 @@ impl Registry {
             let removed = maps.live.remove(&run.id.as_ref());
             drop(maps);
             drop(removed);
-            // Its readers are closed, but may be kept.
+            // Its closed readers may still be referenced.
             run.clear();
         }
     }
 
-    /// Evict what is too old.
+    /// Evict expired runs.
     pub fn expire(&self) {
         let evicted = self.lock().retained.expire(Instant::now());
         evict_logs(&evicted);
     }
 }
 
-/// Evict the logs of runs that retention has evicted. No lock must be held.
+/// Evict the logs of runs that retention has evicted. Call it without locks.
 pub fn evict_logs(runs: &[Arc<Run>]) {
     runs.iter().for_each(|run| run.evict_all_but_newest());
 }

@@ -1,8 +1,7 @@
-//! What is kept of finished runs for late readers: bounded by count, bytes and age.
+//! Finished runs kept for late readers, bounded by count, bytes and age.
 //!
-//! Readers that were attached when a run finished may still be reading after it is evicted. They have as long as retention
-//! keeps a run, [`LINGER`] at most; then the log is evicted down to its terminal event, however long somebody keeps a
-//! reader of it.
+//! Readers attached when a run finishes may still be reading after it is evicted. They have as long as retention keeps
+//! a run, but at most [`LINGER`]; then the log is evicted down to its terminal event, even if readers remain.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,19 +14,19 @@ use super::limits::RetentionLimits;
 use super::run::Run;
 use super::sync::Arc;
 
-/// How long the attached readers of a run that is not retained may read after it has finished, unless runs are retained
-/// for less.
+/// How long readers attached to a run that is not retained may still read after it has finished, unless the retention
+/// age is shorter.
 pub const LINGER: Duration = Duration::from_secs(10);
 
-/// The finished runs that are kept. Runs that it evicts are returned to the caller, whose logs are to be evicted when no
-/// lock is held.
+/// The finished runs that are kept. Evicted runs are returned to the caller, which evicts their logs when no lock is
+/// held.
 pub struct Retention {
     limits: RetentionLimits,
     /// Oldest first; the same runs as in `by_id`.
     order: VecDeque<Finished>,
     by_id: HashMap<RunId, Arc<Run>, FxBuildHasher>,
     bytes: usize,
-    /// Evicted while somebody else held them; their logs are evicted later.
+    /// Evicted while still referenced; their logs are evicted later.
     lingering: Vec<Finished>,
 }
 
@@ -44,14 +43,14 @@ impl Finished {
 }
 
 impl Retention {
-    /// Nothing is kept yet.
+    /// Retention without runs.
     pub fn new(limits: RetentionLimits) -> Self {
         let by_id = HashMap::with_hasher(FxBuildHasher);
         Self { limits, order: VecDeque::new(), by_id, bytes: 0, lingering: Vec::new() }
     }
 
-    /// Keep a run that has just finished, whose log holds `bytes`; an earlier life of its id has been removed. Returns
-    /// the runs whose logs are to be evicted.
+    /// Keep a run that has just finished, whose log holds `bytes`. An earlier life of its id must have been removed.
+    /// Returns the runs whose logs to evict.
     pub fn insert(&mut self, run: Arc<Run>, bytes: usize, now: Instant) -> Vec<Arc<Run>> {
         self.bytes += bytes;
         self.by_id.insert(run.id.clone(), run.clone());
@@ -59,7 +58,7 @@ impl Retention {
         self.expire(now)
     }
 
-    /// Evict the runs over a limit at `now`. Returns the runs whose logs are to be evicted.
+    /// Evict the runs over a limit at `now`. Returns the runs whose logs to evict.
     pub fn expire(&mut self, now: Instant) -> Vec<Arc<Run>> {
         while let Some(oldest) = self.order.front() {
             let old = oldest.age(now) >= self.limits.age;
@@ -85,7 +84,7 @@ impl Retention {
         evicted
     }
 
-    /// Stop keeping a run, if it is kept.
+    /// Remove a run, if it is kept.
     pub fn remove(&mut self, id: RunIdRef<'_>) {
         if self.by_id.remove(&id).is_some()
             && let Some(index) = self.order.iter().position(|finished| finished.run.id.as_ref() == id)

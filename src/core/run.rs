@@ -1,4 +1,4 @@
-//! One life of a run id: its log behind a lock, and the waiters for it.
+//! One life of a run id: its log, behind a lock, and its waiters.
 
 use std::sync::Arc as StdArc;
 
@@ -12,11 +12,11 @@ use super::log::RunLog;
 use super::sync::{Bell, Mutex, MutexGuard};
 use super::wake::{Epoch, Key, Port, Waitable, Waiters, Wakeup};
 
-/// A run, shared by the manager and the run's readers.
+/// A run, shared by its manager and its readers.
 pub struct Run {
-    /// Its name.
+    /// Its id.
     pub id: RunId,
-    /// Its name among the things a [`Port`] reports.
+    /// The key that a [`Port`] reports.
     pub key: Key,
     generation: u32,
     state: Mutex<State>,
@@ -25,28 +25,28 @@ pub struct Run {
 
 /// Guarded by `Run.state`.
 pub struct State {
-    /// What tells this life of the id from any other; of a run that waits to be opened, what does until then.
+    /// Identifies this life of the id. Replaced by the store's fence if the run turns out to be stored.
     pub fence: Fence,
-    /// The fence in the id of the terminal event, if that is not `fence`: its owner did not end the run.
+    /// The fence in the id of the terminal event if it is not `fence`: the run was not ended by its owner.
     pub end_fence: Option<Fence>,
-    /// Where the events are that the log has evicted.
+    /// Has the events that the log has evicted.
     pub archive: Option<StdArc<dyn Archive>>,
     /// The events.
     pub log: RunLog,
-    /// The chunk its readers share.
+    /// The chunk that its readers share.
     pub chunk: SharedChunk,
-    /// The number of the time for which nothing comes from where the run is executed; 0 while that can be reached.
+    /// The number of the current stall, during which nothing arrives from the run's owner; 0 for none.
     pub stall: u32,
     waiters: Waiters,
 }
 
-/// What is left to do after a run has got its terminal event, once no lock is held.
+/// What remains to be done after a run has its terminal event, when no lock is held.
 pub struct Finish {
     /// For [`Run::wake`].
     pub wakeup: Wakeup,
     /// Bytes of JSON that the log holds.
     pub bytes: usize,
-    /// To be dropped: what a finished run keeps is counted.
+    /// To be dropped: retention counts only the log of a finished run.
     pub chunk: SharedChunk,
 }
 
@@ -56,12 +56,12 @@ impl State {
         self.waiters.epoch()
     }
 
-    /// The id of the terminal event, in a finished log that of the newest.
+    /// The id of the terminal event, which in a finished log is the newest.
     pub(super) fn terminal_id(&self) -> EventId {
         EventId { fence: self.end_fence.unwrap_or(self.fence), seq: self.log.newest() }
     }
 
-    /// Note a change.
+    /// Record a change.
     pub fn changed(&mut self) -> Wakeup {
         self.waiters.changed()
     }
@@ -88,8 +88,8 @@ impl Run {
         }
     }
 
-    /// A life of a run that has ended, and of which only the id of one event is known: after that comes a terminal event
-    /// with the status `unknown`.
+    /// A life that has ended and of which only one event id is known: after it comes a terminal event with the status
+    /// `unknown`.
     pub fn forgotten(id: RunId, known: EventId, limits: LogLimits) -> Self {
         let mut json = b"{\"run_id\":".to_vec();
         id.write_json(&mut json);
@@ -102,12 +102,12 @@ impl Run {
         run
     }
 
-    /// Whether it was made before a fork: then its locks must not be taken.
+    /// Whether it was created before a fork. If so, its locks must not be taken.
     pub fn is_of_parent(&self) -> bool {
         self.generation != fork::generation()
     }
 
-    /// Lock its log.
+    /// Lock its state.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -123,14 +123,14 @@ impl Run {
         Some(EventId { fence, seq })
     }
 
-    /// Append the terminal event, if there is none.
+    /// Append the terminal event, unless there is one already.
     pub fn finish(&self, payload: Payload) -> Finish {
         let mut state = self.lock();
         state.log.finish(payload);
         Finish { wakeup: state.waiters.changed(), bytes: state.log.bytes(), chunk: state.chunk.take() }
     }
 
-    /// Have the terminal event of a mirror, which is told here alone, get an id that the owner gives to nothing.
+    /// Give the terminal event of a mirror, which is created in this process only, an id that the owner never assigns.
     pub fn end_here(&self) {
         let mut state = self.lock();
         state.end_fence = Some(Fence(state.fence.0 + 1));
@@ -154,14 +154,13 @@ impl Run {
         release(chunk);
     }
 
-    /// Wake the readers so that they look again.
+    /// Wake the readers so that they check again.
     pub fn touch(&self) {
         let wakeup = self.lock().waiters.changed();
         self.wake(wakeup);
     }
 
-    /// Tell streams, once each, that nothing comes from where the run is executed; `number` tells one such time from
-    /// another, and is 0 when that can be reached again.
+    /// Tell each stream once that nothing arrives from the run's owner. `number` identifies the stall; 0 ends it.
     pub fn stall(&self, number: u32) {
         let was = std::mem::replace(&mut self.lock().stall, number);
         if number > 0 && was != number {
@@ -169,12 +168,12 @@ impl Run {
         }
     }
 
-    /// Wake the readers. The lock must not be held.
+    /// Wake the readers. Call it without the lock.
     pub fn wake(&self, wakeup: Wakeup) {
         wakeup.send(&self.bell);
     }
 
-    /// Register `port` for the next change after `epoch`. Returns whether it is; if not, there was one already.
+    /// Register `port` for the next change after `epoch`. Returns false if there was one already.
     pub fn arm(&self, epoch: Epoch, port: &StdArc<Port>) -> bool {
         self.lock().waiters.arm(epoch, port)
     }
@@ -190,7 +189,7 @@ impl Waitable for Run {
     }
 }
 
-// Whoever drops it last may hold no GIL.
+// The last reference may be dropped without the GIL.
 #[cfg(not(loom))]
 impl Drop for Run {
     fn drop(&mut self) {

@@ -1,24 +1,24 @@
-//! What a manager holds and has done, at one moment.
+//! A snapshot of a manager.
 
-/// What a manager holds at one moment, and what it has done since it was made.
+/// A snapshot of what a manager holds, and of what it has done since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Runs that are open.
+    /// Open runs.
     pub active_runs: usize,
-    /// Entries of runs that have not been opened.
+    /// Runs that are not open yet but have subscribers or a cancel event.
     pub subscribed_runs: usize,
-    /// Subscriptions to all of these.
+    /// Subscriptions to these runs, open or not.
     pub subscribers: usize,
     /// Finished runs kept for late readers.
     pub retained_runs: usize,
-    /// Events in the logs of all of these.
+    /// Events in the logs of all these runs, retained ones included.
     pub events_held: usize,
     /// Bytes of JSON in these events.
     pub bytes_held: usize,
-    /// Events published, terminal events among them.
+    /// Events published, including terminal events.
     pub events_published: u64,
     /// Bytes of JSON in these events.
     pub bytes_published: u64,
-    /// Events that readers were told they had missed.
+    /// Events that gaps have reported as missed.
     pub events_missed: u64,
 }

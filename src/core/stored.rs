@@ -1,7 +1,7 @@
 //! Runs of a store.
 //!
-//! A run that is executed elsewhere, or was before a restart, is a log that somebody else fills: a mirror. Its readers are
-//! readers like any other, and so is what publishes, finishes and retains it.
+//! A run that another process executes, or executed before a restart, has a mirror here: a log that an engine fills. It
+//! is read, finished and retained like any other run.
 
 use std::sync::Arc as StdArc;
 use std::time::Instant;
@@ -19,12 +19,12 @@ use super::subscription::Subscription;
 use super::sync::Arc;
 
 impl State {
-    /// Whether it is this life; the fence of a run that is of no store may be the same by chance.
+    /// Whether it is this life. The fence alone does not tell: a run that is not stored may have the same by chance.
     fn is_life(&self, life: &Life) -> bool {
         self.fence == life.fence && self.archive.is_some()
     }
 
-    /// Become this life, unless it is one already or something has been published. Returns whether it is.
+    /// Become this life, unless it is one already or something has been published. Returns whether it did.
     fn adopt_if_new(&mut self, life: &Life, archive: &StdArc<dyn Archive>) -> bool {
         let is_new = self.archive.is_none() && self.log.last() == Seq::ZERO;
         if is_new {
@@ -33,15 +33,15 @@ impl State {
         is_new
     }
 
-    /// Become this life; nothing has been published.
+    /// Become this life. Nothing may have been published.
     fn adopt(&mut self, life: &Life, archive: &StdArc<dyn Archive>) {
         self.fence = life.fence;
         self.archive = Some(archive.clone());
         self.log.start_at(if life.terminal.is_some() { life.last } else { life.last.next() });
     }
 
-    /// Where a reader of a run of a store starts, and whether that is after an event that is not stored, or not yet. A
-    /// mirror may have yet to be filled with what the store has of this `life`.
+    /// Where a reader of a stored run starts, and whether that is after an event that is not stored, or not yet. The
+    /// mirror may lack events that the store has of this `life`.
     fn position(&self, start: Start, life: &Life) -> (Seq, bool) {
         let known = Some(life).filter(|life| self.is_life(life));
         let terminal = known.and_then(|life| life.terminal.as_ref());
@@ -52,9 +52,9 @@ impl State {
         let terminal_id = EventId { fence: end_fence.unwrap_or(self.fence), seq: newest };
         match start {
             Start::Newest => (newest, false),
-            // The process that published the event died before it was stored.
+            // The process that published the event died before storing it.
             Start::After(Some(id)) if id.fence == self.fence && end_fence.is_some() => {
-                // At the terminal event, if not before it, whether or not that is here yet.
+                // At the terminal event at the latest, whether or not it has arrived here yet.
                 (id.seq.next().min(newest), false)
             }
             Start::After(Some(id)) if id.fence == self.fence => (id.seq.next(), id.seq > last),
@@ -66,7 +66,7 @@ impl State {
 
 /// Runs of a store.
 impl RunManager {
-    /// Open a run that has begun this life in a store; the cancel event and the run.
+    /// Open a run that has begun this life in a store. Returns its cancel event and the run.
     ///
     /// # Errors
     ///
@@ -84,16 +84,15 @@ impl RunManager {
         })
     }
 
-    /// Have a run that is open here, and to which nothing has been published, be this life of a store. Returns the run if
-    /// it is from now on.
+    /// Turn a run that is open here and has no events into this life of a store. Returns the run on success.
     pub fn keep(&self, run_id: RunIdRef<'_>, life: &Life, archive: &StdArc<dyn Archive>) -> Option<Arc<Run>> {
         let maps = self.registry().lock();
         let entry = maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open)?;
         entry.run.lock().adopt_if_new(life, archive).then(|| entry.run.clone())
     }
 
-    /// Make a reader of a run that is executed elsewhere, or was; of the run that is open here, if one is. Returns the run
-    /// too, if somebody has to fill it from now on.
+    /// Create a reader of a stored run: of the run that is open here, if there is one, else of a mirror. Also returns
+    /// the run if an engine has to fill it.
     pub fn subscribe_stored(
         &self,
         run_id: RunIdRef<'_>,
@@ -118,7 +117,7 @@ impl RunManager {
                     drop(state);
                     (entry.run.clone(), true)
                 } else {
-                    // Readers of another life go on with that one.
+                    // Readers of another life stay with it.
                     drop(state);
                     let run = Arc::new(Run::new(run_id.into(), life.fence, registry.limits.log));
                     run.lock().adopt(life, archive);
@@ -140,7 +139,7 @@ impl RunManager {
         (subscription, (fill && terminal.is_none()).then_some(run))
     }
 
-    /// Have a run that nobody has opened be a mirror of this life. Returns whether it is one now.
+    /// Turn a run that nobody has opened into a mirror of this life. Returns whether it became one.
     pub fn mirror(&self, run: &Arc<Run>, life: &Life, archive: &StdArc<dyn Archive>) -> bool {
         let maps = self.registry().lock();
         let waits = maps.live.get(&run.id.as_ref());
@@ -153,8 +152,8 @@ impl RunManager {
         adopts
     }
 
-    /// Finish a mirror with the terminal event of the store, unless it is an orphan that is kept: then no engine has to do
-    /// with it any more.
+    /// Finish a mirror with the store's terminal event, unless it is an orphan that is kept. In either case its engine
+    /// is done with it.
     pub fn finish_stored(&self, run: &Arc<Run>, terminal: &Terminal) {
         let mut maps = self.registry().lock();
         let end = finish_mirror(&mut maps, run, terminal, self.registry().keeps_orphans);
@@ -168,7 +167,7 @@ impl RunManager {
     ///
     /// # Errors
     ///
-    /// The run is not open here; the payload is given back.
+    /// The run is not open here; returns the payload.
     pub fn publish_here(&self, run_id: RunIdRef<'_>, payload: Payload) -> Result<Option<EventId>, Payload> {
         let maps = self.registry().lock();
         let run = maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open).map(|entry| entry.run.clone());
@@ -178,13 +177,13 @@ impl RunManager {
         }
     }
 
-    /// The run of this id that is yet to finish, if it is open or subscribed to.
+    /// The unfinished run with this id, if it is open or subscribed to.
     pub fn live_run(&self, run_id: RunIdRef<'_>) -> Option<Arc<Run>> {
         self.registry().lock().live.get(&run_id).map(|entry| entry.run.clone())
     }
 }
 
-/// What is left to do after a mirror has got its terminal event, once no lock is held.
+/// What remains to be done after a mirror has its terminal event, when no lock is held.
 struct MirrorEnd {
     finish: Finish,
     evicted: Vec<Arc<Run>>,
@@ -202,8 +201,8 @@ impl MirrorEnd {
     }
 }
 
-/// Take a mirror's entry out, append the terminal event and retain the run, as one step. An orphan that is kept only learns
-/// the fence in the id of its terminal event.
+/// Remove a mirror's entry, append the terminal event and retain the run, as one step. An orphan that is kept only
+/// learns the fence of its terminal event.
 fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal, keeps_orphans: bool) -> Option<MirrorEnd> {
     let mut state = run.lock();
     if !state.log.is_finished() {
@@ -225,8 +224,8 @@ fn finish_mirror(maps: &mut Maps, run: &Arc<Run>, terminal: &Terminal, keeps_orp
 }
 
 impl Run {
-    /// Append events of the store to a mirror and wake its readers. `last` is the newest event that was published: what is
-    /// missing up to it exists no more.
+    /// Append events of the store to a mirror and wake its readers. `last` is the newest event published; events
+    /// missing up to it no longer exist.
     pub fn fill(&self, events: impl IntoIterator<Item = (Seq, Payload)>, last: Seq) {
         let mut state = self.lock();
         if state.log.is_finished() {

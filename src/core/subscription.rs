@@ -2,20 +2,20 @@
 //!
 //! # Falling behind
 //!
-//! A reader whose next event has been evicted gets one gap, then continues with the oldest event held: every seq is either
-//! delivered or inside exactly one gap. Where the run has an archive, the reader waits for a page of it first; what
-//! that does not hold either is a gap.
+//! A reader whose next event has been evicted gets one gap, then continues with the oldest event held: every seq is
+//! either delivered or inside exactly one gap. If the run has an archive, the reader first waits for a page of it; only
+//! what the archive lacks as well becomes a gap.
 //!
 //! # Ending
 //!
-//! After the terminal event, or once closed, [`Subscription::try_next`] says [`NotReady::Ended`]. Dropping a
+//! After the terminal event, or when closed, [`Subscription::try_next`] returns [`NotReady::Ended`]. Dropping a
 //! subscription closes it.
 
 use std::sync::{Arc as StdArc, OnceLock};
 use std::time::Instant;
 
 use super::archive::Wanted;
-use super::cursor::{Cursor, Held, Nothing};
+use super::cursor::{Cursor, NoEvent, PageRequest};
 use super::error::Error;
 use super::event::{Event, Payload};
 use super::fork::release;
@@ -36,48 +36,48 @@ pub enum NotReady {
     Ended,
 }
 
-/// A reader of one run. May be used from several threads; each event goes to one of them.
+/// A reader of one run. It can be used from several threads; each event goes to one of them.
 pub struct Subscription {
     run: Arc<Run>,
     registry: Arc<Registry>,
     cursor: Mutex<Cursor>,
-    /// The event loop that it belongs to.
+    /// The event loop it belongs to.
     owner: OnceLock<Key>,
 }
 
 impl Subscription {
-    /// A reader of `run` at `next`, which is counted as its subscriber already.
+    /// A reader of `run` at `next`, which is already counted as its subscriber.
     pub fn new(run: Arc<Run>, registry: Arc<Registry>, next: Seq) -> Self {
         Self::of_stored(run, registry, next, false)
     }
 
-    /// A reader as [`Subscription::new`] makes it; `ahead` if it resumes after an event that the log does not have, or not
+    /// Like [`Subscription::new`]. `ahead` if it resumes after an event that the log does not have, or does not have
     /// yet.
     pub(super) fn of_stored(run: Arc<Run>, registry: Arc<Registry>, next: Seq, ahead: bool) -> Self {
         Self { run, registry, cursor: Mutex::new(Cursor::new(next, ahead)), owner: OnceLock::new() }
     }
 
-    /// The run it reads.
+    /// The id of its run.
     pub fn run_id(&self) -> &RunId {
         &self.run.id
     }
 
-    /// Whether its run is of this registry.
+    /// Whether its run belongs to this registry.
     pub fn is_of(&self, registry: &Arc<Registry>) -> bool {
         Arc::ptr_eq(&self.registry, registry)
     }
 
-    /// The run's name among the things a [`Port`] reports.
+    /// The run's key, as a [`Port`] reports it.
     pub fn key(&self) -> Key {
         self.run.key
     }
 
-    /// Make it belong to the event loop named `owner`, unless it belongs to another. Returns whether it belongs to it.
+    /// Bind it to the event loop named `owner`. Returns false if it belongs to another.
     pub fn bind(&self, owner: Key) -> bool {
         *self.owner.get_or_init(|| owner) == owner
     }
 
-    /// Whether its run was made before a fork: then it is closed, and its locks must not be taken.
+    /// Whether its run was created before a fork. If so, it counts as closed, and its locks must not be taken.
     pub fn is_of_parent(&self) -> bool {
         self.run.is_of_parent()
     }
@@ -95,19 +95,19 @@ impl Subscription {
         self.cursor.lock().name.clone()
     }
 
-    /// Whether it has been closed.
+    /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
         self.cursor.lock().closed
     }
 
-    /// Whether nothing more comes: it has been closed, or the terminal event has been read.
+    /// Whether there is nothing more to read: it is closed, or the terminal event has been read.
     pub fn is_ended(&self) -> bool {
         let cursor = self.cursor.lock();
         let has_all = || !cursor.ahead && matches!(self.run.lock().log.at(cursor.next), Lookup::Ended);
         cursor.closed || (cursor.private_len() == 0 && cursor.backlog.is_none() && has_all())
     }
 
-    /// The next event.
+    /// Take the next event.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Subscription {
         event.map_err(|nothing| self.not_ready(nothing))
     }
 
-    /// All events that are ready as server-sent events, of `limit` bytes at most unless a single one is longer.
+    /// Take all events that are ready, as server-sent events: at most `limit` bytes, unless a single event is longer.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Subscription {
             let next = cursor.next;
             drop(state);
             drop(cursor);
-            // Sent also if there are frames, so that the next page is there when they have been read.
+            // Also requested if there are frames, so that the next page is ready when they have been read.
             let not_ready = nothing.map(|nothing| self.not_ready(nothing));
             return match not_ready {
                 Some(not_ready) if frames.is_empty() => Err(not_ready),
@@ -156,7 +156,7 @@ impl Subscription {
             return Ok(chunk.clone());
         }
         let (frames, _) = self.fill(&mut cursor, &state, limit);
-        // What a finished run keeps counts against retention, which knows only the log; so it keeps no chunk over the limit.
+        // Retention counts only a finished run's log, so it keeps no chunk over the limit.
         let keep = frames.len() <= limit || !state.log.is_finished();
         let chunk = Chunk::new(frames, cursor.next);
         let replaced = if keep { state.chunk.replace((start, chunk.clone())) } else { None };
@@ -166,40 +166,40 @@ impl Subscription {
         Ok(chunk)
     }
 
-    /// How many events and private messages a reader would get now; a gap before them does not count.
+    /// The number of events and private messages a reader would get now. A gap before them does not count.
     pub fn unread(&self) -> usize {
         let mut cursor = self.cursor.lock();
         if cursor.closed {
             return 0;
         }
         let state = self.run.lock();
-        let (events, held) = cursor.unread_events(&state);
+        let (events, nothing) = cursor.unread_events(&state);
         let unread = events + cursor.private_len();
         drop(state);
         drop(cursor);
-        // Whoever polls this rather than read is to see events, too.
-        if let Some(held) = held {
-            self.not_ready(held);
+        // A caller that polls this instead of reading must see new events, too.
+        if let Some(nothing) = nothing {
+            self.not_ready(nothing);
         }
         unread
     }
 
-    /// Wait until there may be more to read than [`NotReady::Pending`] said, until `deadline` at most. Not to be called
-    /// with the GIL or a lock held.
+    /// Block until there may be more to read than [`NotReady::Pending`] reported, or until `deadline`. Call it without
+    /// the GIL and without locks.
     pub fn wait(&self, epoch: Epoch, deadline: Option<Instant>) {
         if let Some(_waiting) = Waiting::new(self) {
             self.run.sleep(epoch, deadline);
         }
     }
 
-    /// Register `port` for when there may be more to read than [`NotReady::Pending`] said. It is registered as long as
-    /// what this returns is kept; `None` if there may be more already.
+    /// Register `port` for the next change after `epoch`, for as long as the returned guard lives. Returns `None` if
+    /// there may be something to read already.
     pub fn arm<R: AsRef<Self>>(reader: R, epoch: Epoch, port: &StdArc<Port>) -> Option<Waiting<R>> {
         let waiting = Waiting::new(reader)?;
         waiting.reader.as_ref().run.arm(epoch, port).then_some(waiting)
     }
 
-    /// The epoch for [`Subscription::arm_run`], if there is nothing to read now; what waits for an archive is not asked for.
+    /// The epoch for [`Subscription::arm_run`] if there is nothing to read now. Requests nothing from an archive.
     pub fn idle(&self) -> Option<Epoch> {
         let cursor = self.cursor.lock();
         let state = self.run.lock();
@@ -210,19 +210,19 @@ impl Subscription {
         nothing.then(|| state.epoch())
     }
 
-    /// Register `port` for the run's next change after `epoch`, for all readers that [`Subscription::attend`] at once.
-    /// Returns whether it is; if not, there was one already.
+    /// Register `port` for the run's next change after `epoch`, on behalf of all readers with an
+    /// [`attend`](Self::attend) guard. Returns false if there was one already.
     pub fn arm_run(&self, epoch: Epoch, port: &StdArc<Port>) -> bool {
         self.run.arm(epoch, port)
     }
 
-    /// Have `close` and `put` wake whoever waits for the run, as long as what this returns is kept.
+    /// Make `close` and `put` wake the waiters of the run, for as long as the returned guard lives.
     pub fn attend<R: AsRef<Self>>(reader: R) -> Waiting<R> {
         reader.as_ref().cursor.lock().waiting += 1;
         Waiting { reader }
     }
 
-    /// Close: nothing more is received, and waiters are woken. May be repeated.
+    /// Close it and wake its waiters. May be called more than once.
     pub fn close(&self) {
         if self.is_of_parent() {
             return;
@@ -242,8 +242,8 @@ impl Subscription {
         }
     }
 
-    /// Frames of what is ready, and why there are no more, unless the limit is why.
-    fn fill(&self, cursor: &mut Cursor, state: &State, limit: usize) -> (Vec<u8>, Option<Nothing>) {
+    /// Frames of what is ready, and why there are no more; `None` if the limit was reached.
+    fn fill(&self, cursor: &mut Cursor, state: &State, limit: usize) -> (Vec<u8>, Option<NoEvent>) {
         let mut frames = Vec::new();
         loop {
             if !frames.is_empty() && frames.len() + cursor.next_frame_bound(&self.run.id, state) > limit {
@@ -251,7 +251,7 @@ impl Subscription {
             }
             match cursor.step(state, &self.registry.missed) {
                 Ok(event) => event.write_frame(&self.run.id, &mut frames),
-                Err(Nothing::Yet(_)) if cursor.note_stall(state) => {
+                Err(NoEvent::Pending(_)) if cursor.note_stall(state) => {
                     write_stall(&self.run.id, &mut frames);
                     return (frames, None);
                 }
@@ -260,25 +260,25 @@ impl Subscription {
         }
     }
 
-    /// Ask for what a step found missing. No lock must be held.
-    fn not_ready(&self, nothing: Nothing) -> NotReady {
+    /// Request what a step found missing. Call it without locks.
+    fn not_ready(&self, nothing: NoEvent) -> NotReady {
         match nothing {
-            Nothing::Yet(epoch) => NotReady::Pending(epoch),
-            Nothing::Held(held, epoch) => {
-                let Held { archive, fence, gap, backlog } = *held;
+            NoEvent::Pending(epoch) => NotReady::Pending(epoch),
+            NoEvent::Archived(request, epoch) => {
+                let PageRequest { archive, fence, gap, backlog } = *request;
                 let run = self.run.clone();
                 let wake = Box::new(move || run.touch());
                 archive.request(Wanted { key: self.run.key, fence, gap, backlog, wake });
                 NotReady::Pending(epoch)
             }
-            Nothing::Ever => NotReady::Ended,
+            NoEvent::Ended => NotReady::Ended,
         }
     }
 }
 
-/// Private messages, which only the GenGlossary application has.
+/// Private messages, only for the GenGlossary application.
 impl Subscription {
-    /// Give this reader alone a message, read at its present position. A closed reader ignores it.
+    /// Add a message for this reader alone, to be read after the events published so far. A closed reader ignores it.
     ///
     /// # Errors
     ///
@@ -314,13 +314,13 @@ impl Drop for Subscription {
     }
 }
 
-/// A reader that waits, and so is woken by its own `close` and `put`, until this is dropped.
+/// A waiting reader. Until this is dropped, its own `close` and `put` wake it.
 pub struct Waiting<R: AsRef<Subscription>> {
     reader: R,
 }
 
 impl<R: AsRef<Subscription>> Waiting<R> {
-    /// `None` if `close` or `put` came before.
+    /// Returns `None` if it is closed or has a private message to read.
     fn new(reader: R) -> Option<Self> {
         let mut cursor = reader.as_ref().cursor.lock();
         if cursor.closed || cursor.next_private().is_some() {

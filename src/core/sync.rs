@@ -1,7 +1,8 @@
-//! Locks and shared pointers: parking_lot's and std's, or loom's under `cfg(loom)`, which explores every interleaving.
+//! Locks and shared pointers: those of parking_lot and std or, under `cfg(loom)`, those of loom, which explores every
+//! interleaving.
 //!
-//! A [`Mutex`] is held for a few statements at most; nobody sleeps with one. Threads that wait for something to happen
-//! sleep on a [`Bell`] of the thing they wait for.
+//! A [`Mutex`] is held for a few statements at most, and never while sleeping. Threads that wait for something sleep on
+//! its [`Bell`].
 
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
@@ -34,26 +35,26 @@ pub struct Mutex<T>(RawMutex<T>);
 /// A locked [`Mutex`].
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
-    // Dropped in this order: unlocked, then away from the gate.
+    // The order matters: dropping unlocks first, then leaves the gate.
     guard: RawGuard<'a, T>,
     #[cfg(not(loom))]
     _pass: Pass,
 }
 
 impl<T> Mutex<T> {
-    /// A lock that nobody holds.
+    /// Create an unlocked lock.
     #[cfg(not(loom))]
     pub const fn new(value: T) -> Self {
         Self(parking_lot::const_mutex(value))
     }
 
-    /// A lock that nobody holds.
+    /// Create an unlocked lock.
     #[cfg(loom)]
     pub fn new(value: T) -> Self {
         Self(RawMutex::new(value))
     }
 
-    /// Wait for the lock.
+    /// Acquire the lock.
     #[cfg(not(loom))]
     #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
@@ -61,26 +62,26 @@ impl<T> Mutex<T> {
         MutexGuard { guard: self.0.lock(), _pass: pass }
     }
 
-    /// Wait for the lock.
+    /// Acquire the lock.
     #[cfg(loom)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// What it guards, which nobody else can reach.
+    /// The value, which nobody else can reach.
     #[cfg(not(loom))]
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
     }
 
-    /// Take the lock if nobody holds it.
+    /// Acquire the lock if nobody holds it.
     #[cfg(not(loom))]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let pass = Pass::new();
         Some(MutexGuard { guard: self.0.try_lock()?, _pass: pass })
     }
 
-    /// Take the lock if nobody holds it.
+    /// Acquire the lock if nobody holds it.
     #[cfg(loom)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         Some(MutexGuard { guard: self.0.try_lock().ok()? })
@@ -103,19 +104,19 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// What threads sleep on until the epoch of the thing they wait for has passed. Waking costs the same for one thread and
+/// Threads sleep on it until the epoch of the thing they wait for has passed. Waking costs the same for one thread and
 /// for a thousand.
 ///
-/// A condition variable of std, with a lock of its own: neither has state outside of itself that a fork could copy.
+/// A std condition variable with its own lock: neither has state outside itself that a fork could copy.
 #[derive(Debug)]
 pub struct Bell {
-    /// The newest epoch that was woken for.
+    /// The newest epoch that threads were woken for.
     woken_for: std_sync::Mutex<u64>,
     changed: std_sync::Condvar,
 }
 
 impl Bell {
-    /// A bell that has woken nobody.
+    /// A bell that has woken no thread yet.
     pub fn new() -> Self {
         Self { woken_for: std_sync::Mutex::new(0), changed: std_sync::Condvar::new() }
     }
@@ -128,7 +129,7 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    /// Sleep until woken for an epoch after `epoch`, or until `deadline`; never until a deadline under loom.
+    /// Sleep until woken for an epoch after `epoch`, or until `deadline`. Under loom, no sleep ends at its deadline.
     pub fn sleep(&self, epoch: u64, deadline: Option<Instant>) {
         let mut woken_for = self.woken_for.lock().unwrap_or_else(PoisonError::into_inner);
         while *woken_for <= epoch && !is_past(deadline) {
@@ -150,12 +151,12 @@ impl Default for Bell {
     }
 }
 
-/// Whether there is a deadline, and it has passed.
+/// Whether there is a deadline and it has passed.
 pub fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// Share bytes: one allocation of their size. Loom counts it, so that one that is never freed fails the model.
+/// Share bytes in a single allocation of their size. Loom tracks it, so that a leak fails the model.
 pub fn share(bytes: &[u8]) -> Arc<[u8]> {
     let shared = std::sync::Arc::from(bytes);
     #[cfg(loom)]

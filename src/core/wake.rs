@@ -1,11 +1,11 @@
-//! Waiting for something to change: threads on a bell, event loops on a port.
+//! Waiting for changes: threads wait on a bell, event loops on a port.
 //!
 //! # No lost wake-up
 //!
-//! What can be waited for carries an epoch that every change raises. A reader that found nothing remembers the epoch it
-//! saw under the lock; it waits, or arms its port, only if the epoch is still that one.
+//! Everything that can be waited for has an epoch, which each change increments. A reader that finds nothing remembers
+//! the epoch that it saw under the lock, and waits, or arms its port, only if the epoch is still the same.
 //!
-//! # What a publisher pays
+//! # The cost for a publisher
 //!
 //! One notification for all threads, and one wake-up for each event loop that is armed. A loop is armed by its first
 //! waiting reader and disarmed by the first change, so a burst wakes it once.
@@ -17,12 +17,12 @@ use std::time::Instant;
 use super::fork::once_unlocked;
 use super::sync::{Bell, Mutex, is_past};
 
-/// What names a thing that can be waited for; no other thing of this process has the same.
+/// Identifies something that can be waited for, uniquely in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
 
 impl Key {
-    /// A key that nothing has yet.
+    /// A new key.
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -35,19 +35,19 @@ impl Default for Key {
     }
 }
 
-/// The number of changes of a thing that can be waited for.
+/// The number of changes of something that can be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 
-/// One event loop: how to wake it, and what has changed since it was last awake.
+/// One event loop: how to wake it, and what has changed since it was last woken.
 pub struct Port {
-    /// Keys of what has changed; this lock is a leaf.
+    /// Keys of what has changed. This lock is a leaf.
     ready: Mutex<Vec<Key>>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Port {
-    /// A port whose loop is woken by `wake`, which is called by whichever thread makes a change, with no lock held.
+    /// A port whose loop is woken by `wake`, which the thread that makes a change calls without locks.
     pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
         Self { ready: Mutex::new(Vec::new()), wake }
     }
@@ -68,17 +68,17 @@ impl Port {
     }
 }
 
-/// The waiters of one thing; guarded by the lock of that thing.
+/// The waiters for one thing, guarded by the lock of that thing.
 pub struct Waiters {
     key: Key,
     epoch: Epoch,
-    /// The loops to wake at the next change. Weak, so that a loop that has gone costs nothing but its entry here.
+    /// The loops to wake at the next change. Weak, so that a dropped loop costs only its entry here.
     ports: Vec<Weak<Port>>,
-    /// How many threads wait: waking costs a system call even if none does.
+    /// The number of waiting threads, since waking costs a system call even if there are none.
     threads: usize,
 }
 
-/// Whom to wake; taken out under the lock, to be sent after it.
+/// Whom to wake. Created under the lock, to be sent after releasing it.
 #[must_use = "the waiters sleep until this is sent"]
 pub struct Wakeup {
     key: Key,
@@ -88,7 +88,7 @@ pub struct Wakeup {
 }
 
 impl Waiters {
-    /// No waiters of the thing named `key`.
+    /// No waiters for the thing with this key.
     pub fn new(key: Key) -> Self {
         Self { key, epoch: Epoch(0), ports: Vec::new(), threads: 0 }
     }
@@ -98,13 +98,13 @@ impl Waiters {
         self.epoch
     }
 
-    /// Note a change.
+    /// Record a change.
     pub fn changed(&mut self) -> Wakeup {
         self.epoch.0 += 1;
         Wakeup { key: self.key, epoch: self.epoch, ports: std::mem::take(&mut self.ports), threads: self.threads > 0 }
     }
 
-    /// Register `port` for the next change after `epoch`. Returns whether it is; if not, there was one already.
+    /// Register `port` for the next change after `epoch`. Returns false if there was one already.
     pub fn arm(&mut self, epoch: Epoch, port: &Arc<Port>) -> bool {
         if epoch != self.epoch {
             return false;
@@ -119,7 +119,7 @@ impl Waiters {
 }
 
 impl Wakeup {
-    /// Wake the threads, which sleep on `bell`, and the loops. The lock that guards the waiters must not be held.
+    /// Wake the loops, and the threads that sleep on `bell`. Call it without the lock that guards the waiters.
     pub fn send(self, bell: &Bell) {
         if self.threads {
             bell.wake(self.epoch.0);
@@ -132,15 +132,15 @@ impl Wakeup {
     }
 }
 
-/// A thing whose waiters are behind a lock.
+/// Something whose waiters are behind a lock.
 pub trait Waitable {
-    /// Use the waiters, under the lock.
+    /// Access the waiters under the lock.
     fn with_waiters<T>(&self, act: impl FnOnce(&mut Waiters) -> T) -> T;
 
-    /// What its threads sleep on.
+    /// The bell that its threads sleep on.
     fn bell(&self) -> &Bell;
 
-    /// Sleep until the first change after `epoch`, or until `deadline`. Not to be called with the GIL or a lock held.
+    /// Sleep until the first change after `epoch`, or until `deadline`. Call it without the GIL and without locks.
     fn sleep(&self, epoch: Epoch, deadline: Option<Instant>) {
         let waits = self.with_waiters(|waiters| {
             let waits = waiters.epoch == epoch && !is_past(deadline);
@@ -154,7 +154,7 @@ pub trait Waitable {
     }
 }
 
-/// A thread that is counted among the waiters, until dropped.
+/// Counts a waiting thread until dropped.
 struct Counted<'a, W: Waitable + ?Sized>(&'a W);
 
 impl<W: Waitable + ?Sized> Drop for Counted<'_, W> {
