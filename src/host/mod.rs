@@ -1,4 +1,4 @@
-//! What concerns this host: files and sockets. No Python, and nothing the core needs.
+//! This host: files and sockets. No Python, and nothing that the core needs.
 
 pub mod owner;
 pub mod streams;

@@ -1,21 +1,21 @@
 //! The owner of a project on this host: the process that holds a file lock, which the operating system releases when the
 //! process ends.
 //!
-//! The owner holds the lock exclusively. A process that checks whether there is an owner, or clears up after a dead one,
-//! holds it shared, so that nobody becomes the owner meanwhile. An owner that is done removes the file; what a dead owner
-//! wrote into it stays, and tells which owner died.
+//! The owner holds the lock exclusively. A process that looks for an owner, or cleans up after a dead one, holds it
+//! shared, so that nobody becomes the owner meanwhile. An owner that is done removes the file; the text of a dead owner
+//! stays and tells which owner died.
 //!
 //! # Removal
 //!
 //! Only the owner removes the file. A lock counts only if the path still leads to the locked file: another process may
-//! have opened the file before it was removed, and lock it after.
+//! have opened the file before it was removed, and locked it afterwards.
 //!
 //! # Fork
 //!
-//! A forked child shares its parent's locks until it closes the file, so it does that at once ([`close_in_child`]). It can
-//! close only the files in `HELD`, so no thread may fork while another is between opening a file and adding it there. Under
-//! Python the GIL prevents that; without a GIL, CPython stops all threads for a fork. `exec` closes the files, too. A child
-//! made by `fork` without `exec`, and not through Python, keeps the lock until it ends.
+//! A forked child shares its parent's locks until it closes the files, so it closes them at once ([`close_in_child`]).
+//! It can close only the files in `HELD`, so no thread may fork while another is between opening a file and adding it
+//! there. Under Python, the GIL prevents that; without a GIL, CPython stops all threads for a fork. `exec` closes the
+//! files, too. A child that is forked without Python and does not call `exec` keeps the lock until it ends.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -26,10 +26,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::sync::Mutex;
 
-/// How often an owner that is done may remove the file between its opening and its locking here.
+/// How often the file may be removed between being opened and being locked.
 const TRIES: u32 = 1000;
 
-/// The locked files of this process, by the token of their [`OwnerLock`]; a child forgets those of its parent.
+/// The locked files of this process, by the token of their [`OwnerLock`]. A child drops those of its parent.
 static HELD: Mutex<Option<HashMap<u64, File>>> = Mutex::new(None);
 
 /// A lock on a file, held until it is released or dropped.
@@ -41,16 +41,16 @@ pub struct OwnerLock {
 }
 
 impl OwnerLock {
-    /// Become the owner; `None` if there is one, or while another process clears up after a dead one. Makes the file if
-    /// there is none; a file that may only be read will do.
+    /// Become the owner. Returns `None` if there is one, or while another process cleans up after a dead one. Creates
+    /// the file if there is none; read access is enough.
     ///
     /// # Errors
     ///
-    /// The file cannot be made, or its file system has no locks, or does not tell one file from another.
+    /// The file cannot be created, or its file system has no locks or does not tell files apart.
     pub fn acquire(path: &Path) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
             let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
-                // Another user's file can be locked all the same, and other processes would find it locked.
+                // Another user's file can be locked as well, and other processes find it locked.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| error)?,
                 file => file?,
             };
@@ -61,10 +61,10 @@ impl OwnerLock {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        Err(io::Error::other("its path leads to another file each time"))
+        Err(io::Error::other("its path led to another file each time"))
     }
 
-    /// Keep owners out while clearing up after a dead one; `None` if there is an owner, or no file.
+    /// Keep owners out while cleaning up after a dead one. Returns `None` if there is an owner or no file.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ impl OwnerLock {
         &self.found
     }
 
-    /// Write a description of the owner, for people and for the process that finds it dead; [`sync`](Self::sync) makes it
-    /// survive a crash of the host.
+    /// Write a description of the owner, for people and for the process that finds it dead. [`sync`](Self::sync) makes
+    /// it survive a crash of the host.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl OwnerLock {
     pub fn describe(&self, words: &str) -> io::Result<()> {
         let mut held = HELD.lock();
         let mut file = held.as_mut().and_then(|held| held.get(&self.token)).ok_or(io::ErrorKind::NotFound)?;
-        // One write over the old text, padded with spaces, and only then a cut: if this fails, or the process ends, the
-        // file has either text.
+        // One write over the old text, padded with spaces, and only then a truncation: if this fails, or the process
+        // ends, the file has one of the two texts.
         let mut line = words.as_bytes().to_vec();
         let old_len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         line.resize(old_len.max(words.len()), b' ');
@@ -120,24 +120,24 @@ impl OwnerLock {
     ///
     /// The file is gone, or the disk fails.
     pub fn sync(&self) -> io::Result<()> {
-        // Opened anew, without a lock: a process forked meanwhile inherits nothing that matters.
+        // Opened again, without a lock: a process forked meanwhile inherits nothing that matters.
         File::open(&self.path)?.sync_all()
     }
 
-    /// Unlock and leave the file, with its text. May be repeated; does nothing in a forked child.
+    /// Unlock the file and leave it with its text. May be called more than once; does nothing in a forked child.
     pub fn release(&self) {
         let file = self.take();
         drop(file);
     }
 
-    /// Remove the file and unlock it. Only for an owner; does nothing once released, or in a forked child.
+    /// Remove the file and unlock it. Only for an owner; does nothing after a release, or in a forked child.
     ///
     /// # Errors
     ///
-    /// The file cannot be removed; it is unlocked all the same.
+    /// The file cannot be removed; it is unlocked nevertheless.
     pub fn remove(&self) -> io::Result<()> {
         match self.take() {
-            // Removed while it is locked: a process that has it open finds that the path leads elsewhere.
+            // Removed while locked: a process that has it open finds that the path leads elsewhere.
             Some(file) if is_at(&file, &self.path) => fs::remove_file(&self.path),
             _ => Ok(()),
         }
@@ -154,7 +154,7 @@ impl Drop for OwnerLock {
     }
 }
 
-/// Whether `path` leads to this very file.
+/// Whether `path` leads to this file.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(locked), Ok(found)) => (locked.dev(), locked.ino()) == (found.dev(), found.ino()),
@@ -162,9 +162,9 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Close what the parent has locked, without unlocking it. To be called in the child of each fork.
+/// Close the files that the parent has locked, without unlocking them. Call it in the child of each fork.
 pub fn close_in_child() {
-    // Another thread of the parent may have held this lock at the fork; then the child keeps the files until it ends.
+    // If another thread of the parent held this lock at the fork, the child keeps the files until it ends.
     if let Some(mut held) = HELD.try_lock() {
         *held = None;
     }

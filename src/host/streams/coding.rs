@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::core::Chunk;
 
-/// What ends a body.
+/// The end of a body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// A comment, which clients ignore. It has one line end: to some clients an empty line is an empty event.
+/// A comment, which clients ignore. It ends with a single newline: some clients take an empty line for an empty event.
 const HEARTBEAT: &[u8] = b": keepalive\n";
 
-/// Codes chunks, each once for all clients that get it one after the other.
+/// Encodes chunks. A chunk that consecutive clients get is encoded once.
 pub struct Coder {
     last: Option<(Arc<Chunk>, Arc<[u8]>)>,
     heartbeat: Arc<[u8]>,
@@ -37,13 +37,13 @@ impl Coder {
         self.heartbeat.clone()
     }
 
-    /// Forget the last chunk, to hold no memory while nothing happens.
+    /// Drop the last chunk, so that no memory is held while nothing happens.
     pub fn clear(&mut self) {
         self.last = None;
     }
 }
 
-/// The end of a body whose client is to come back after so many milliseconds.
+/// The end of a body that tells the client to reconnect after `retry` milliseconds.
 pub fn farewell(retry: u32) -> Arc<[u8]> {
     let mut bytes = coded(&[b"retry: ", itoa::Buffer::new().format(retry).as_bytes(), b"\n"]);
     bytes.extend_from_slice(LAST_CHUNK);

@@ -1,4 +1,4 @@
-//! One client: a socket, a cursor on a run, and what the socket has not taken yet.
+//! One client: a socket, a cursor on a run, and what the socket has not accepted yet.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -15,48 +15,48 @@ use super::{Group, Options};
 use crate::core::subscription::Waiting;
 use crate::core::{Epoch, Key, NotReady, Port, Subscription};
 
-/// The most bytes of one chunk, unless a single frame is longer. A client that does not read holds one.
+/// Maximum size of a chunk in bytes, unless a single frame is longer. A client that does not read holds one chunk.
 const CHUNK: usize = 64 << 10;
-/// How long a client may take to close its side after the end of its stream. A socket that is closed with something
-/// unread in it is reset, and the client could lose the end.
+/// How long a client may take to close its side after the end of its stream. Closing a socket with unread input resets
+/// the connection, and the client could lose the end.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes that a client may send after the end of its stream before it is cut off.
+/// Bytes that a client may send after the end of its stream before it is disconnected.
 const MOST_UNREAD: usize = 64 << 10;
 
-/// How far a connection has come.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Events are sent as they come.
+    /// Events are sent as they arrive.
     Streaming,
-    /// What ends the body is to be sent.
+    /// The end of the body is about to be sent.
     Ending,
-    /// Everything is sent; the client has yet to close its side.
+    /// Everything is sent; the client should close its side.
     Lingering,
 }
 
 /// What to do with a connection next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// It has something to send: [`Connection::unsent`].
+    /// Send [`Connection::unsent`].
     Send,
-    /// It has sent everything: its run's next change after this epoch is to be reported.
+    /// Everything is sent: have its run's next change after this epoch reported.
     Arm(Epoch),
     /// There may be more to send.
     Again,
-    /// It waits for its socket or its deadline.
+    /// Wait for its socket or its deadline.
     Wait,
-    /// It is over: close it.
+    /// It has ended: close it.
     Remove,
 }
 
-/// What a flush has left.
+/// What a flush leaves unsent.
 enum Flushed {
     All,
     Some,
     Lost,
 }
 
-/// Counts a stream that has not ended, of its group and of the process, until dropped.
+/// Counts an open stream, in its group and in the process, until dropped.
 struct Open {
     group: Arc<Group>,
     _counted: Gauge,
@@ -75,29 +75,29 @@ impl Drop for Open {
     }
 }
 
-/// A stream that was handed over.
+/// A stream that was handed over by a server.
 pub struct Connection {
     pub socket: TcpStream,
-    /// Of the run that it reads, as [`Port`] reports it.
+    /// The key of its run, as [`Port`] reports it.
     pub key: Key,
-    /// Whether it is in the list of those that are looked at next.
+    /// Whether it is queued to be advanced.
     pub queued: bool,
-    /// The alarm that counts; any other of this connection is out of date.
+    /// The current alarm. Any other alarm of this connection is stale.
     pub alarm: Option<Instant>,
     subscription: Arc<Subscription>,
     options: Options,
     phase: Phase,
-    /// Kept while the stream is open: whoever closes its reader wakes the thread.
+    /// Kept while the stream is open, so that closing its reader wakes the thread.
     attending: Option<Waiting<Arc<Subscription>>>,
-    /// What the socket has not taken yet, and how much of it it has.
+    /// Bytes that the socket has not accepted entirely, and how many it has.
     unsent: Option<(Arc<[u8]>, usize)>,
-    /// Counts a client that has yet to take something.
+    /// Counts a client that has not accepted everything.
     stalled: Option<Gauge>,
-    /// What is sent after that, and ends the body.
+    /// What is sent after that and ends the body.
     last: Option<Arc<[u8]>>,
-    /// When it is to be looked at again: to send a heartbeat, or to be dropped.
+    /// When to check it again: to send a heartbeat, or to drop it.
     deadline: Option<Instant>,
-    /// When it is dropped whatever it takes until then.
+    /// When to drop it, whatever it has accepted by then.
     cutoff: Option<Instant>,
     open: Option<Open>,
 }
@@ -122,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// When it is to be looked at again at the latest.
+    /// When to check it again at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         match (self.deadline, self.cutoff) {
             (Some(deadline), Some(cutoff)) => Some(deadline.min(cutoff)),
@@ -130,22 +130,22 @@ impl Connection {
         }
     }
 
-    /// Whether it is a stream of `group` that has not ended.
+    /// Whether it is an open stream of `group`.
     pub fn is_of(&self, group: &Arc<Group>) -> bool {
         self.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.group, group))
     }
 
-    /// Whether it waits for its socket, not for its run.
+    /// Whether it waits for its socket rather than for its run.
     pub fn is_stalled(&self) -> bool {
         self.stalled.is_some()
     }
 
-    /// Whether what the system says of its socket is of use to it now.
+    /// Whether this event of its socket matters now.
     pub fn is_interested(&self, event: &Event) -> bool {
         (self.is_stalled() && event.is_writable()) || (self.phase == Phase::Lingering && event.is_readable())
     }
 
-    /// Find the next chunk to be sent, if not all of the last one is.
+    /// Take the next chunk to send, if the last one is sent entirely.
     pub fn prepare(&mut self, now: Instant, coder: &mut Coder) -> Next {
         while self.unsent.is_none() {
             match self.phase {
@@ -172,18 +172,18 @@ impl Connection {
         Next::Send
     }
 
-    /// Have `port` report its run's next change after `epoch`. Returns whether it will; if not, there was one already.
+    /// Have `port` report its run's next change after `epoch`. Returns false if there was one already.
     pub fn arm(&self, epoch: Epoch, port: &Arc<Port>) -> bool {
         self.subscription.arm_run(epoch, port)
     }
 
-    /// What is to be sent.
+    /// The bytes to send.
     pub fn unsent(&self) -> &[u8] {
         self.unsent.as_ref().and_then(|(bytes, sent)| bytes.get(*sent..)).unwrap_or_default()
     }
 
-    /// Note that the socket has taken so many bytes, and send the rest. One chunk a turn, so that all readers of a run go
-    /// on together and share the next one.
+    /// Record that the socket accepted `taken` bytes, and send the rest. One chunk per turn, so that all readers of a
+    /// run advance together and share the next chunk.
     pub fn go_on(&mut self, taken: usize, now: Instant) -> Next {
         if taken > 0 {
             self.note_taken(taken, now);
@@ -196,7 +196,7 @@ impl Connection {
         }
     }
 
-    /// Act on a deadline that may have passed.
+    /// Act on its deadline, if it has passed.
     pub fn check(&mut self, now: Instant, coder: &Coder) -> Next {
         if self.deadline().is_none_or(|deadline| deadline > now) {
             return Next::Wait;
@@ -214,7 +214,7 @@ impl Connection {
         }
     }
 
-    /// End the stream with a hint when to come back; the client has until `cutoff` to take what waits for it.
+    /// End the stream with a hint when to reconnect. The client has until `cutoff` to accept its pending data.
     pub fn drain(&mut self, cutoff: Instant) {
         if self.phase == Phase::Streaming {
             self.phase = Phase::Ending;
@@ -223,7 +223,7 @@ impl Connection {
         }
     }
 
-    /// The subscription is closed here, not only dropped: Python may hold it, too.
+    /// Close it. Dropping the subscription is not enough: Python may hold it, too.
     pub fn close(&mut self) {
         self.attending = None;
         self.subscription.close();
@@ -234,7 +234,7 @@ impl Connection {
         self.deadline = self.options.heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
     }
 
-    /// The client has not taken everything: from now on it must take something in time.
+    /// The client has not accepted everything, and must accept something before the send timeout.
     fn expect_room(&mut self, now: Instant) {
         self.stalled.get_or_insert_with(|| Gauge::new(&STALLED));
         self.deadline = now.checked_add(self.options.send_timeout);
@@ -277,7 +277,7 @@ impl Connection {
         self.close();
     }
 
-    /// Read what the client still sends, until it closes its side.
+    /// Discard what the client still sends, until it closes its side.
     fn discard(&mut self) -> Next {
         let mut buffer = [0; 4096];
         let mut left = MOST_UNREAD;

@@ -1,8 +1,8 @@
-//! In place of io_uring, where the system has none.
+//! A substitute for io_uring on systems without it.
 
 use std::os::fd::BorrowedFd;
 
-/// How many sockets are looked at together.
+/// How many sockets are advanced together.
 pub const ENTRIES: usize = 64;
 
 /// Sends nothing.
@@ -14,7 +14,7 @@ impl Ring {
         Self
     }
 
-    /// As on Linux: each socket is yet to be written to.
+    /// As on Linux, but nothing is sent: each socket is written to afterwards.
     pub fn send(&mut self, parts: &[(BorrowedFd<'_>, &[u8])]) -> Vec<usize> {
         vec![0; parts.len()]
     }

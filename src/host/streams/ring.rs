@@ -1,26 +1,26 @@
-//! Sending to many sockets with one system call, by io_uring.
+//! Sending to many sockets with one system call, through io_uring.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use io_uring::{IoUring, opcode, types};
 
-/// How many sockets one call sends to at most.
+/// Maximum number of sockets per call.
 pub const ENTRIES: usize = 64;
 
-/// What a system that has io_uring, and lets this process use it, sends with.
+/// An io_uring, if the system has one and lets this process use it.
 pub struct Ring(Option<IoUring>);
 
 impl Ring {
-    /// A ring; it sends nothing where there is no io_uring that will do, or `GENGLOSSARY_RUNS_IO_URING` is 0.
+    /// Create a ring. It sends nothing if there is no suitable io_uring, or if `GENGLOSSARY_RUNS_IO_URING` is 0.
     pub fn new() -> Self {
         let is_off = std::env::var_os("GENGLOSSARY_RUNS_IO_URING").is_some_and(|value| value == "0");
         let ring = if is_off { None } else { IoUring::new(ENTRIES as u32).ok() };
-        // Linux 5.12; some before it wait for a socket although they are told not to.
+        // Since Linux 5.12; some earlier versions wait for a socket although they are told not to.
         Self(ring.filter(|ring| ring.params().is_feature_native_workers()))
     }
 
-    /// Send to each socket, [`ENTRIES`] at most, what it takes at once. Returns how many bytes each has taken: none also if
-    /// it failed, of which the next attempt to write to it tells.
+    /// Send to each of at most [`ENTRIES`] sockets what it accepts at once. Returns how many bytes each has accepted: 0
+    /// also on an error, which the next write to that socket will report.
     pub fn send(&mut self, parts: &[(BorrowedFd<'_>, &[u8])]) -> Vec<usize> {
         let mut taken = vec![0; parts.len()];
         let Some(ring) = &mut self.0 else { return taken };
@@ -31,10 +31,10 @@ impl Ring {
                 .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                 .build()
                 .user_data(index as u64);
-            #[expect(unsafe_code, reason = "the kernel is given the address of what it is to send")]
-            // SAFETY: the kernel reads the bytes only within the call below, for which `parts` borrows them and keeps the
-            // socket open: with MSG_DONTWAIT an entry that it takes is complete when the call returns. Entries that it
-            // does not take are never submitted, because the ring is dropped then.
+            #[expect(unsafe_code, reason = "the kernel gets the address of the bytes")]
+            // SAFETY: the kernel reads the bytes only during the call below, for which `parts` borrows them and keeps
+            // the socket open: with MSG_DONTWAIT, an entry that it takes is complete when the call returns. Entries
+            // that it does not take are never submitted, because the ring is dropped then.
             let pushed = unsafe { submission.push(&send) };
             if pushed.is_err() {
                 break;

@@ -1,4 +1,4 @@
-//! What the streams of this process have come to.
+//! Counts of this process's streams.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -7,21 +7,21 @@ pub static STALLED: AtomicUsize = AtomicUsize::new(0);
 pub static TAKEN: AtomicU64 = AtomicU64::new(0);
 pub static STUCK: AtomicU64 = AtomicU64::new(0);
 
-/// The streams that were handed over.
+/// Counts of the streams that were handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Those that have not ended.
+    /// Streams that have not ended.
     pub open: usize,
-    /// Those of them whose client has yet to take something.
+    /// Open streams whose client has not accepted all of its data.
     pub stalled: usize,
-    /// All that there have been.
+    /// All streams so far.
     pub total: u64,
-    /// Those whose client was dropped because it took nothing in time.
+    /// Streams whose client was dropped because it accepted nothing in time.
     pub dropped: u64,
 }
 
 impl Stats {
-    /// As they are now.
+    /// The current counts.
     pub fn now() -> Self {
         Self {
             open: OPEN.load(Ordering::Relaxed),

@@ -1,13 +1,13 @@
-//! When to look after which connection again.
+//! When to check which connection again.
 //!
-//! Each connection has one alarm that counts. It is not moved when its deadline gets later, as with every event that is
-//! sent: when it goes off too early it is set anew. So a delivered event costs no timer, and a connection one a heartbeat.
+//! Each connection has one current alarm. It is not moved when its deadline becomes later, as with every event sent; an
+//! alarm that goes off too early is set again. So a delivered event costs no timer, and a connection one per heartbeat.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// Alarms, the earliest first; each costs the logarithm of their number.
+/// Alarms, the earliest first. Each costs the logarithm of their number.
 #[derive(Default)]
 pub struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
 
