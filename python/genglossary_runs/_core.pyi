@@ -102,8 +102,9 @@ class RunManager:
             Stored runs outlive the process, and every process that uses the store can read, cancel, finish and publish
             to them. With a store, `open_run` and all calls about a run that is not open in this process block until the
             store answers, usually for milliseconds; in a coroutine, await the methods that start with `a` instead.
-        tells_interrupted: whether the store tells readers how a run ended whose process died. If False, they wait until
-            the application, which may know more, finishes the run here with `without_store().finish_run(...)`.
+        tells_interrupted: whether readers of a run whose process died get the outcome that the store recorded. If
+            False, they wait until `without_store().finish_run(...)` is called in this process, for an application that
+            knows the real outcome.
         args, kwargs: ignored, so that a subclass can have its own constructor; `RunManager` itself raises `TypeError`
             if there are any.
 
@@ -200,11 +201,11 @@ class RunManager:
         Args:
             run_id: the run.
             event: as for `publish`.
-            unless_active: do nothing if the run is open.
+            unless_active: do nothing if the run is open. Only for managers without a store.
             result: what the run returned, as JSON, for its record in the store; invalid JSON is ignored.
 
         Returns:
-            True if this call finished the run; False if it had finished before: it keeps its first terminal event.
+            True if this call finished the run; False if not, since a finished run keeps its first terminal event.
 
         Raises:
             TypeError, ValueError: as for `publish`; the run is not finished.
@@ -431,9 +432,9 @@ class RedisStore:
         max_runs: maximum number of runs kept, 1 or more. Unfinished runs count, but are never removed.
         max_bytes: approximate maximum bytes of events kept, 1 MiB or more. The oldest finished runs are removed first,
             then the oldest events of unfinished runs.
-        lease: seconds without a sign of life after which a process is suspected dead, 1 to 3600. Processes give one
-            every third of this time. One that stays suspected for half of this time more is declared dead: its runs end
-            as interrupted, and what it writes to them later is refused.
+        lease: seconds without a renewal after which a process is suspected dead, 1 to 3600. Processes renew their lease
+            every third of this time. One that stays suspected for another half of this time is declared dead: its runs
+            end as interrupted, and what it writes to them later is refused.
 
     Raises:
         ValueError: the URL is invalid, a value is out of bounds, or this process uses the project with other settings.

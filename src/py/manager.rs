@@ -44,8 +44,9 @@ use crate::core::{self, EventId, EventName, Limits, Payload};
 ///         Stored runs outlive the process, and every process that uses the store can read, cancel, finish and publish
 ///         to them. With a store, `open_run` and all calls about a run that is not open in this process block until the
 ///         store answers, usually for milliseconds; in a coroutine, await the methods that start with `a` instead.
-///     tells_interrupted: whether the store tells readers how a run ended whose process died. If False, they wait until
-///         the application, which may know more, finishes the run here with `without_store().finish_run(...)`.
+///     tells_interrupted: whether readers of a run whose process died get the outcome that the store recorded. If
+///         False, they wait until `without_store().finish_run(...)` is called in this process, for an application that
+///         knows the real outcome.
 ///     args, kwargs: ignored, so that a subclass can have its own constructor; `RunManager` itself raises `TypeError`
 ///         if there are any.
 ///
@@ -210,11 +211,11 @@ impl RunManager {
     /// Args:
     ///     run_id: the run.
     ///     event: as for `publish`.
-    ///     unless_active: do nothing if the run is open.
+    ///     unless_active: do nothing if the run is open. Only for managers without a store.
     ///     result: what the run returned, as JSON, for its record in the store; invalid JSON is ignored.
     ///
     /// Returns:
-    ///     True if this call finished the run; False if it had finished before: it keeps its first terminal event.
+    ///     True if this call finished the run; False if not, since a finished run keeps its first terminal event.
     ///
     /// Raises:
     ///     TypeError, ValueError: as for `publish`; the run is not finished.

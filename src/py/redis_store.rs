@@ -28,9 +28,9 @@ use crate::store::{Source, engine};
 ///     max_runs: maximum number of runs kept, 1 or more. Unfinished runs count, but are never removed.
 ///     max_bytes: approximate maximum bytes of events kept, 1 MiB or more. The oldest finished runs are removed first,
 ///         then the oldest events of unfinished runs.
-///     lease: seconds without a sign of life after which a process is suspected dead, 1 to 3600. Processes give one
-///         every third of this time. One that stays suspected for half of this time more is declared dead: its runs end
-///         as interrupted, and what it writes to them later is refused.
+///     lease: seconds without a renewal after which a process is suspected dead, 1 to 3600. Processes renew their lease
+///         every third of this time. One that stays suspected for another half of this time is declared dead: its runs
+///         end as interrupted, and what it writes to them later is refused.
 ///
 /// Raises:
 ///     ValueError: the URL is invalid, a value is out of bounds, or this process uses the project with other settings.
