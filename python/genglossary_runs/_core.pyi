@@ -647,9 +647,10 @@ class StreamCounts(TypedDict):
 
 @final
 class StreamGroup:
-    """Streams that a server started and that a thread without Python continues.
+    """Streams that a server started and that threads without Python continue.
 
-    The thread starts with the process's first stream and ends with the last. A forked child has no streams.
+    The first stream starts a thread; thousands of streams have up to one thread per core. Each thread ends with its
+    last stream. A forked child has no streams.
     """
 
     def __new__(cls) -> Self: ...

@@ -11,9 +11,10 @@ use pyo3::types::PyDict;
 use super::subscription::Subscription;
 use crate::host::streams::{self, Group, Options, Stats};
 
-/// Streams that a server started and that a thread without Python continues.
+/// Streams that a server started and that threads without Python continue.
 ///
-/// The thread starts with the process's first stream and ends with the last. A forked child has no streams.
+/// The first stream starts a thread; thousands of streams have up to one thread per core. Each thread ends with its
+/// last stream. A forked child has no streams.
 #[pyclass(frozen, module = "genglossary_runs")]
 pub struct StreamGroup {
     group: Arc<Group>,

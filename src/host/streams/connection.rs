@@ -184,7 +184,7 @@ impl Connection {
 
     /// Record that the socket accepted `taken` bytes, and send the rest. One chunk per turn, so that all readers of a
     /// run advance together and share the next chunk.
-    pub fn go_on(&mut self, taken: usize, now: Instant) -> Next {
+    pub fn send_rest(&mut self, taken: usize, now: Instant) -> Next {
         if taken > 0 {
             self.note_taken(taken, now);
         }

@@ -1,27 +1,27 @@
-//! Streams of runs to clients, written by threads that know nothing of Python.
+//! Streams of runs to clients, written by threads without Python.
 //!
-//! A server starts a response as always. Then a duplicate of its socket is handed over ([`hand_over`]), with a cursor on
-//! the run; the server forgets the connection, and a thread writes what the run publishes until the run ends, the
-//! client leaves or takes nothing for too long, or the group it belongs to is drained.
+//! A server starts a response as usual. Then a duplicate of its socket is handed over ([`hand_over`]) with a cursor on
+//! the run. The server drops the connection, and a thread writes what the run publishes until the run ends, the client
+//! disconnects or stalls for too long, or the stream's group is drained.
 //!
-//! One thread starts with the first stream; while there are thousands, one a core at most ([`Threads`]). Each ends with its
-//! last stream. A run wakes a thread through one [`Port`], once a burst.
+//! The first stream starts a thread; thousands of streams have up to one thread per core ([`Threads`]). Each thread
+//! ends with its last stream. A run wakes a thread through one [`Port`], once per burst.
 //!
 //! # Readiness and sending
 //!
-//! `mio` watches the sockets, edge-triggered: each is registered once, and neither a delivered event nor a client that
-//! stalls costs another system call. On Linux `io_uring` sends to many sockets with one system call, which takes a fifth
-//! to a third of the CPU off each `send`; the rest is the network stack's work. What a socket does not take at once is
-//! written to it alone, and so is everything where there is no `io_uring`: it is often forbidden in containers.
+//! `mio` watches the sockets, edge-triggered: each is registered once, and neither a delivered event nor a stalled
+//! client costs another system call. On Linux, `io_uring` sends to many sockets with one system call, which saves a
+//! fifth to a third of the CPU time of each `send`; the network stack takes the rest. What a socket does not accept at
+//! once is written to it separately, and so is everything if there is no `io_uring`, which many containers forbid.
 //!
-//! One port a run is armed for all its readers, when the first of them has sent everything.
+//! One port per run is armed for all its readers, when the first of them has sent everything.
 //!
 //! # Locks and forks
 //!
-//! Each thread's table of connections is behind a lock so that the child of a fork can close what it inherits
+//! Each thread's table of connections is behind a lock so that a forked child can close what it inherits
 //! ([`close_in_child`]). The thread holds it for some tens of sends at a time, and never while it sleeps. Lock order:
-//! `Hub.table`, or `THREADS`; then `Hub.arrivals`; then the core's. Other readers that this wakes are woken when it is
-//! unlocked ([`once_unlocked`](crate::core::fork::once_unlocked)).
+//! `Hub.table` or `THREADS`, then `Hub.arrivals`, then the core's. Other readers that a thread wakes meanwhile are
+//! woken when it is unlocked ([`once_unlocked`](crate::core::fork::once_unlocked)).
 
 mod coding;
 mod connection;
@@ -54,14 +54,14 @@ use crate::core::sync::Mutex;
 /// The threads of this process.
 static THREADS: Mutex<Threads> = Mutex::new(Threads::new());
 
-/// How a stream behaves.
+/// Options of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How long nothing may be sent before a comment is.
+    /// Time without an event before a comment is sent; `None` for never.
     pub heartbeat: Option<Duration>,
-    /// How long a client may take nothing of what waits for it.
+    /// How long a client may accept none of its pending data.
     pub send_timeout: Duration,
-    /// How many milliseconds a client is to wait before it comes back, if the stream is drained.
+    /// Milliseconds that a client is told to wait before it reconnects, if the stream is drained.
     pub retry: u32,
 }
 
@@ -72,17 +72,17 @@ pub struct Group {
 }
 
 impl Group {
-    /// How many of its streams have not ended.
+    /// The number of its open streams.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 }
 
-/// Send `subscription` to the client at the other end of `socket`, in the chunked coding of a response that has begun.
+/// Send `subscription` to the client of `socket`, in the chunked coding of a response that has started.
 ///
 /// # Errors
 ///
-/// The descriptor is no socket, or there is no memory or descriptor left for a thread. Nothing has been sent.
+/// The descriptor is not a socket, or there is no memory or descriptor left for a thread. Nothing has been sent.
 pub fn hand_over(
     socket: OwnedFd,
     subscription: Arc<Subscription>,
@@ -91,12 +91,12 @@ pub fn hand_over(
 ) -> io::Result<()> {
     let socket = TcpStream::from(socket);
     socket.set_nonblocking(true)?;
-    // A socket of another kind has no such option, and needs none.
+    // Other kinds of sockets lack this option and do not need it.
     let _ = socket.set_nodelay(true);
     let mut threads = THREADS.lock();
     let hub = threads.choose()?;
     let connection = Connection::new(mio::net::TcpStream::from_std(socket), subscription, options, group.clone());
-    // The thread does not end while `THREADS` is locked.
+    // The thread cannot end while `THREADS` is locked.
     let mut arrivals = hub.arrivals.lock();
     arrivals.connections.push(connection);
     let are_awaited = std::mem::replace(&mut arrivals.are_awaited, true);
@@ -108,7 +108,7 @@ pub fn hand_over(
     Ok(())
 }
 
-/// End the streams of `group`, with a hint when to come back; drop clients that take longer than `grace`.
+/// End the streams of `group` with a hint when to reconnect; drop clients that take longer than `grace`.
 pub fn drain(group: &Arc<Group>, grace: Duration) {
     let Some(cutoff) = Instant::now().checked_add(grace) else { return };
     let hubs = THREADS.lock().all();
@@ -120,7 +120,7 @@ pub fn drain(group: &Arc<Group>, grace: Duration) {
 
 /// Close the parent's sockets without sending anything. Call it in the child of each fork.
 pub fn close_in_child() {
-    // The gate kept the threads from these locks while the process was copied.
+    // The gate kept the threads away from these locks during the fork.
     let hubs = THREADS.lock().take();
     hubs.iter().for_each(|hub| hub.close());
 }

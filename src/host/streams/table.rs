@@ -1,4 +1,4 @@
-//! The connections, and which of them to look at next.
+//! The connections of a thread, and which of them to advance next.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -21,23 +21,23 @@ use crate::core::{Epoch, Key, Port};
 #[derive(Default)]
 pub struct Table {
     connections: Slab<Connection>,
-    /// Those that read a run, by its key.
+    /// The connections that read a run, by its key.
     readers: FxHashMap<Key, Readers>,
     timers: Timers,
-    /// The connections to be looked at next; what is not marked as queued has left, or has been looked at.
+    /// The connections to advance next. One that is not marked as queued was advanced or removed meanwhile.
     queue: Vec<usize>,
 }
 
 /// The connections that read one run.
 #[derive(Default)]
 struct Readers {
-    /// In order, as they lie in memory.
+    /// Ordered as they are in memory.
     ids: BTreeSet<usize>,
-    /// The port is to report the run's next change after this epoch.
+    /// The epoch after which the port will report the run's next change.
     armed: Option<Epoch>,
 }
 
-/// What connections need to go on.
+/// What connections need to advance.
 pub struct Tools {
     pub registry: Registry,
     pub port: Arc<Port>,
@@ -50,12 +50,12 @@ impl Table {
         self.connections.len()
     }
 
-    /// When to look again if nothing happens.
+    /// When to check again if nothing happens.
     pub fn next_look(&self) -> Option<Instant> {
         if self.queue.is_empty() { self.timers.next() } else { Some(Instant::now()) }
     }
 
-    /// Take a connection in. One that cannot be watched is closed.
+    /// Add a connection. One that cannot be watched is closed.
     pub fn add(&mut self, mut connection: Connection, registry: &Registry) {
         let entry = self.connections.vacant_entry();
         let id = entry.key();
@@ -68,7 +68,7 @@ impl Table {
         self.enqueue(id);
     }
 
-    /// Note what the system says of a socket.
+    /// Handle an event of a socket.
     pub fn on_event(&mut self, event: &Event, registry: &Registry) {
         let id = event.token().0;
         if event.is_error() || event.is_read_closed() || event.is_write_closed() {
@@ -78,7 +78,7 @@ impl Table {
         }
     }
 
-    /// Note that a run has changed.
+    /// Handle a change of a run.
     pub fn on_change(&mut self, key: Key) {
         let Some(readers) = self.readers.get_mut(&key) else { return };
         readers.armed = None;
@@ -89,7 +89,7 @@ impl Table {
         }
     }
 
-    /// Act on the alarms that have gone off.
+    /// Handle the alarms that have gone off.
     pub fn on_time(&mut self, now: Instant, tools: &Tools) {
         while let Some((at, id)) = self.timers.pop_due(now) {
             let Some(connection) = self.connections.get_mut(id).filter(|found| found.alarm == Some(at)) else {
@@ -111,16 +111,16 @@ impl Table {
         }
     }
 
-    /// Take what is to be looked at next.
+    /// Take the connections to advance next.
     pub fn take_queue(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.queue)
     }
 
-    /// Go on with some connections.
+    /// Advance some connections.
     pub fn advance(&mut self, ids: &[usize], now: Instant, tools: &mut Tools) {
         let mut sending = Vec::with_capacity(ids.len());
         for &id in ids {
-            // One that has come in place of another, which was still in the queue, is in it twice.
+            // An id is queued twice if a new connection took the slot of one that was still queued.
             let Some(connection) = self.connections.get_mut(id).filter(|found| found.queued) else { continue };
             connection.queued = false;
             match connection.prepare(now, &mut tools.coder) {
@@ -133,19 +133,19 @@ impl Table {
         let taken = tools.ring.send(&parts);
         for (id, taken) in sending.into_iter().zip(taken) {
             let Some(connection) = self.connections.get_mut(id) else { continue };
-            let next = connection.go_on(taken, now);
+            let next = connection.send_rest(taken, now);
             self.follow(id, next, tools);
         }
     }
 
-    /// Do what is next for a connection.
+    /// Do what comes next for a connection.
     fn follow(&mut self, id: usize, next: Next, tools: &Tools) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         match next {
             Next::Remove => return self.remove(id, &tools.registry),
             Next::Arm(epoch) => {
                 let armed = self.readers.get_mut(&connection.key).map(|readers| &mut readers.armed);
-                // One for all readers of the run.
+                // Armed once for all readers of the run.
                 if armed.as_ref().is_none_or(|armed| **armed != Some(epoch)) {
                     let is_armed = connection.arm(epoch, &tools.port);
                     if let Some(armed) = armed {
@@ -168,7 +168,7 @@ impl Table {
         }
     }
 
-    /// See to it that the alarm goes off at the deadline or before.
+    /// Make sure that an alarm goes off at the deadline or earlier.
     fn set_alarm(&mut self, id: usize) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(deadline) = connection.deadline() else { return };
@@ -180,7 +180,7 @@ impl Table {
 
     fn remove(&mut self, id: usize, registry: &Registry) {
         let Some(mut connection) = self.connections.try_remove(id) else { return };
-        // The description may be open in a child, too, and would be reported for as long.
+        // A forked child may have the socket open, too; it would be reported for as long.
         let _ = registry.deregister(&mut connection.socket);
         connection.close();
         if let Some(readers) = self.readers.get_mut(&connection.key) {

@@ -1,4 +1,4 @@
-//! A thread: sleep until something happens, then look at the connections that it concerns.
+//! A thread: it sleeps until something happens, then advances the connections concerned.
 
 use std::io;
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use crate::core::Port;
 use crate::core::fork::detached;
 use crate::core::sync::Mutex;
 
-/// What the waker is reported as; no connection has this number.
+/// The token of the waker; no connection has this number.
 const WAKER: Token = Token(usize::MAX);
-/// How many events the system reports at a time.
+/// Maximum number of events per poll.
 const EVENTS: usize = 1024;
-/// How many connections are looked at while the table is locked, and a fork waits: about half a millisecond.
+/// How many connections are advanced while the table is locked and a fork waits: about half a millisecond.
 const BATCH: usize = ENTRIES;
-/// How long the thread lets further connections gather after some have arrived. When thousands come at once, waking it for
-/// each of them would cost more than taking it in.
+/// How long the thread lets more connections gather after some have arrived. When thousands arrive at once, waking it
+/// for each of them would cost more than adding them.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// What the thread shares with those that hand over streams.
 pub struct Hub {
     pub arrivals: Mutex<Arrivals>,
     table: Mutex<Table>,
-    /// How many connections are in the table, but for those that have left since the thread last looked.
+    /// The number of connections in the table, including those removed since the thread's last look.
     held: AtomicUsize,
     waker: Arc<Waker>,
 }
 
-/// What the thread has yet to hear of.
+/// What the thread has not seen yet.
 #[derive(Default)]
 pub struct Arrivals {
     pub connections: Vec<Connection>,
-    /// The thread has been woken for them, or looks within [`GATHER`] anyway.
+    /// The thread has been woken for them, or will look within [`GATHER`] anyway.
     pub are_awaited: bool,
     /// The groups to drain, each with the deadline of its clients.
     pub drains: Vec<(Arc<Group>, Instant)>,
@@ -54,7 +54,7 @@ impl Hub {
         let waker = Arc::new(Waker::new(&registry, WAKER)?);
         let port = Port::new(Box::new({
             let waker = waker.clone();
-            // An error would mean that the thread is awake anyhow: the counter behind the waker is full.
+            // On an error the thread is awake anyway: the counter behind the waker is full.
             move || {
                 let _ = waker.wake();
             }
@@ -69,17 +69,17 @@ impl Hub {
         Ok(hub)
     }
 
-    /// About how many connections the thread has, those included that it has yet to take in.
+    /// About how many connections the thread has, including those that it has not seen yet.
     pub fn load(&self) -> usize {
         self.held.load(Ordering::Relaxed) + self.arrivals.lock().connections.len()
     }
 
-    /// Have the thread look at what has arrived.
+    /// Wake the thread to handle what has arrived.
     pub fn wake(&self) {
         let _ = self.waker.wake();
     }
 
-    /// Close every connection, in a child that has no such thread.
+    /// Close every connection in a forked child, which has no such thread.
     pub fn close(&self) {
         let arrivals = std::mem::take(&mut *self.arrivals.lock());
         let table = std::mem::take(&mut *self.table.lock());
@@ -90,7 +90,7 @@ impl Hub {
         let mut events = Events::with_capacity(EVENTS);
         let mut timeout = None;
         loop {
-            // Interrupted by a signal, it finds nothing and sleeps again.
+            // After an interrupting signal, it finds nothing and sleeps again.
             let _ = poll.poll(&mut events, timeout);
             let (queue, more_may_come) = self.look(&events, &mut tools);
             events.clear();
@@ -98,7 +98,7 @@ impl Hub {
                 self.table.lock().advance(batch, Instant::now(), &mut tools);
             }
             let table = self.table.lock();
-            // Its chunk is dropped while a fork waits, because Python objects may hang on it.
+            // Its chunk may own Python objects, so it is dropped under the lock, for which a fork waits.
             tools.coder.clear();
             timeout = table.next_look().map(|at| at.saturating_duration_since(Instant::now()));
             if more_may_come {
@@ -113,10 +113,10 @@ impl Hub {
         }
     }
 
-    /// Note what has happened. Returns the connections to be looked at, and whether more of them are to be expected.
+    /// Handle what has happened. Returns the connections to advance, and whether more may arrive soon.
     fn look(&self, events: &Events, tools: &mut Tools) -> (Vec<usize>, bool) {
         let now = Instant::now();
-        // In this order: what is taken out of the one is in the other before a fork can come.
+        // In this order, so that a fork finds every connection in one of the two.
         let mut table = self.table.lock();
         let mut shared = self.arrivals.lock();
         let arrivals = std::mem::take(&mut *shared);
@@ -127,7 +127,7 @@ impl Hub {
         for event in events.iter().filter(|event| event.token() != WAKER) {
             table.on_event(event, &tools.registry);
         }
-        // After the events, which may be of a connection whose number is free by now.
+        // After the events, which may concern a removed connection with the same number.
         arrivals.connections.into_iter().for_each(|connection| table.add(connection, &tools.registry));
         arrivals.drains.iter().for_each(|(group, cutoff)| table.drain(group, *cutoff));
         tools.port.take_ready().into_iter().for_each(|key| table.on_change(key));
@@ -135,7 +135,7 @@ impl Hub {
         (table.take_queue(), more_may_come)
     }
 
-    /// Whether the thread may end: nobody can have handed over another stream.
+    /// Whether the thread may end, because no stream has been handed over meanwhile.
     fn ends(self: &Arc<Self>) -> bool {
         let mut threads = THREADS.lock();
         let idle = self.arrivals.lock().connections.is_empty();

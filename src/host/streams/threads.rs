@@ -1,4 +1,4 @@
-//! The threads that run, and which of them takes the next stream.
+//! The running threads, and which of them takes the next stream.
 
 use std::io;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::thread;
 
 use super::thread::Hub;
 
-/// How many streams a thread has before another is started. Writing to so many takes it about 15 ms.
+/// How many streams a thread has before another is started. Writing to this many takes it about 15 ms.
 const FULL: usize = 2048;
 
-/// The threads that run, the oldest first.
+/// The running threads, oldest first.
 pub struct Threads {
     running: Vec<Arc<Hub>>,
-    /// How many may run: as many as there are cores.
+    /// Maximum number of threads: one per core.
     limit: usize,
 }
 
@@ -21,11 +21,11 @@ impl Threads {
         Self { running: Vec::new(), limit: 1 }
     }
 
-    /// The oldest thread that is not full, or a new one, or, at the limit, the one with the fewest streams.
+    /// The oldest thread that is not full, or a new one or, at the limit, the one with the fewest streams.
     ///
     /// # Errors
     ///
-    /// None runs, and there is no memory or descriptor left to start one.
+    /// No thread is running, and there is no memory or descriptor left to start one.
     pub fn choose(&mut self) -> io::Result<Arc<Hub>> {
         if let Some(hub) = self.running.iter().find(|hub| hub.load() < FULL) {
             return Ok(hub.clone());
@@ -39,17 +39,17 @@ impl Threads {
         if self.running.len() < self.limit { self.start().or(Ok(least)) } else { Ok(least) }
     }
 
-    /// Those that run.
+    /// All running threads.
     pub fn all(&self) -> Vec<Arc<Hub>> {
         self.running.clone()
     }
 
-    /// Forget a thread that ends.
+    /// Remove a thread that is ending.
     pub fn remove(&mut self, hub: &Arc<Hub>) {
         self.running.retain(|running| !Arc::ptr_eq(running, hub));
     }
 
-    /// Forget all of them.
+    /// Remove and return all threads.
     pub fn take(&mut self) -> Vec<Arc<Hub>> {
         std::mem::take(&mut self.running)
     }
