@@ -117,7 +117,7 @@ fn read_int<'a>(object: Borrowed<'a, '_, PyAny>) -> Result<Id<'a>, Rejected> {
     match object.extract::<i64>() {
         Ok(number) => Ok(Id::Int(number)),
         Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
-            Err(Rejected::Value("an int run id must be between -2**63 and 2**63 - 1"))
+            Err(Rejected::Value("a run id must be between -2**63 and 2**63 - 1 if it is an int"))
         }
         Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => Err(Rejected::Type),
         Err(error) => Err(Rejected::Raised(error)),
