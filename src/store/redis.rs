@@ -6,8 +6,8 @@
 
 mod bell;
 mod codec;
-mod following;
 mod parts;
+mod reading;
 mod scripts;
 mod sentinels;
 mod server;
@@ -17,8 +17,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use self::bell::{Bell, Heard};
-use self::following::{Following, READ_STEP};
 use self::parts::{Part, calls};
+use self::reading::Reading;
 pub use self::server::Address;
 use self::server::Server;
 use super::record::{INTERRUPTED, Record, interrupted_parts, now};
@@ -37,8 +37,6 @@ const KEEP_STEP: usize = 100;
 const DONE: &str = "0";
 /// Between two looks for what the bell may have missed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// Events in one answer while it is not known how large they are.
-const FIRST_STEP: usize = 16;
 /// Records looked at in one call.
 const LIST_STEP: usize = 2000;
 /// Runs whose owners are looked for one by one.
@@ -107,7 +105,7 @@ pub struct RedisStore {
     next_keep: Instant,
     /// How far the runs of this process have been renewed.
     kept: String,
-    following: Following,
+    reading: Reading,
 }
 
 impl RedisStore {
@@ -137,7 +135,7 @@ impl RedisStore {
             had_lapsed: false,
             next_keep: now,
             kept: DONE.to_owned(),
-            following: Following::default(),
+            reading: Reading::default(),
         })
     }
 
@@ -284,32 +282,7 @@ impl Store for RedisStore {
     }
 
     fn read(&mut self, fence: Fence, from: Seq, events: usize, bytes: usize) -> Result<Vec<StoredEvent>> {
-        let key = self.server.events_key(fence);
-        let (mut found, mut size, mut from) = (Vec::new(), 0, from);
-        while found.len() < events && size < bytes {
-            let known = match found.len() {
-                0 => FIRST_STEP,
-                read => ((bytes - size) / (size / read).max(1)).clamp(1, READ_STEP),
-            };
-            let step = known.min(events - found.len());
-            let start = format!("{fence}-{from}");
-            let mut range = redis::cmd("XRANGE");
-            range.arg(&key).arg(start).arg("+").arg("COUNT").arg(step);
-            let entries: Vec<codec::Entry> = self.server.query(|server| range.query(server))?;
-            let is_all = entries.len() < step;
-            for event in entries.into_iter().filter_map(codec::event) {
-                if size >= bytes {
-                    return Ok(found);
-                }
-                size += event.payload.encoded_len();
-                from = event.seq.next();
-                found.push(event);
-            }
-            if is_all {
-                break;
-            }
-        }
-        Ok(found)
+        self.reading.read(&mut self.server, fence, from, events, bytes)
     }
 
     fn news(&mut self) -> Result<News> {
@@ -332,7 +305,7 @@ impl Store for RedisStore {
     }
 
     fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
-        self.following.read(&mut self.server, runs)
+        self.reading.follow(&mut self.server, runs)
     }
 
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64> {

@@ -79,6 +79,11 @@ def main() -> None:
                 case "follow":
                     kept["reader"] = manager.subscribe(*args, must_exist=True)
                     answer = True
+                case "follow_all":
+                    kept["readers"] = [manager.subscribe(run_id, "0", must_exist=True) for run_id in args[0]]
+                    answer = True
+                case "rest_all":
+                    answer = [rest(reader) for reader in kept["readers"]]
                 case "rest":
                     answer = rest(kept["reader"])
                 case "frames":

@@ -241,6 +241,30 @@ def test_events_that_one_answer_did_not_hold_were_lacking_elsewhere(redis_url: s
     place.close()
 
 
+def test_large_events_of_many_runs_came_in_one_answer(redis_server: Start) -> None:
+    server = redis_server("--slowlog-log-slower-than", "0", "--slowlog-max-len", "10000")
+    place = Place("redis", f"{server.url}#large")
+    here, other = place.manager(), place.worker()
+    runs = list(range(12))
+    for run_id in runs:
+        here.open_run(run_id)
+    assert other.ask("follow_all", runs)
+    other.signal(signal.SIGSTOP)
+    for run_id in runs * 10:
+        here.publish(run_id, {"text": "x" * 100_000})
+    for run_id in runs:
+        here.finish_run(run_id, {"complete": True})
+    wait_until(lambda: stored(here) == 12 * 11)
+    server.ask("SLOWLOG", "RESET")
+    other.signal(signal.SIGCONT)
+    assert [check_complete(seen) for seen in other.ask("rest_all")] == [(11, 0)] * 12
+    reads = [entry[3] for entry in server.ask("SLOWLOG", "GET", -1) if entry[3][0] in ("XREAD", "XRANGE")]
+    # While nothing is known of their size, 16 events; then as many as make a mebibyte.
+    assert max(int(read[2]) * ((len(read) - 4) // 2) for read in reads if read[0] == "XREAD") <= 16
+    assert max(int(read[-1]) for read in reads if read[0] == "XRANGE") <= 16
+    place.close()
+
+
 FORK = """
 import contextlib, os, signal, sys, threading, time
 from genglossary_runs import RedisStore, RunManager, SqliteStore, StoreError
