@@ -1,4 +1,4 @@
-//! The answer to a question asked of the engine: set once, waited for by a thread or an event loop.
+//! The answer to a question to the engine: set once, awaited by a thread or an event loop.
 
 use std::sync::Arc as StdArc;
 use std::time::Instant;
@@ -8,10 +8,10 @@ use crate::core::wake::{Epoch, Key, Port, Waitable, Waiters};
 
 use super::store::{Error, Result};
 
-/// An answer that may be yet to come.
+/// An answer that may not be there yet.
 pub struct Answer<T> {
     key: Key,
-    /// A leaf.
+    /// This lock is a leaf.
     state: Mutex<State<T>>,
     bell: Bell,
 }
@@ -25,28 +25,28 @@ enum Value<T> {
     Pending,
     Given(Result<T>),
     Taken,
-    /// Nobody waits any more.
+    /// Nobody waits for it any more.
     Abandoned,
 }
 
 impl<T> Answer<T> {
-    /// No answer yet.
+    /// An answer that is not there yet.
     pub fn new() -> StdArc<Self> {
         let key = Key::new();
         let state = State { value: Value::Pending, waiters: Waiters::new(key) };
         StdArc::new(Self { key, state: Mutex::new(state), bell: Bell::new() })
     }
 
-    /// Its name among the things a [`Port`] reports.
+    /// The key that a [`Port`] reports.
     pub fn key(&self) -> Key {
         self.key
     }
 
-    /// Answer. Gives the answer back if nobody waits for it any more.
+    /// Set the answer.
     ///
     /// # Errors
     ///
-    /// The answer, for its giver to undo what it did.
+    /// Nobody waits for it any more; returns the answer, so that the caller can undo its work.
     pub fn give(&self, answer: Result<T>) -> std::result::Result<(), Result<T>> {
         let mut state = self.state.lock();
         if !matches!(state.value, Value::Pending) {
@@ -59,7 +59,7 @@ impl<T> Answer<T> {
         Ok(())
     }
 
-    /// Take the answer.
+    /// Take the answer, if it is there.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// Stop waiting. Returns the answer, if it came before.
+    /// Stop waiting. Returns the answer if it is there already.
     pub fn abandon(&self) -> Option<Result<T>> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.value, Value::Abandoned) {
@@ -84,12 +84,12 @@ impl<T> Answer<T> {
         }
     }
 
-    /// Register `port` for the answer. Returns whether it is; if not, the answer is there.
+    /// Register `port` for the answer. Returns false if it is there already.
     pub fn arm(&self, epoch: Epoch, port: &StdArc<Port>) -> bool {
         self.state.lock().waiters.arm(epoch, port)
     }
 
-    /// Wait for the answer, until `deadline` at most. Not to be called with the GIL held.
+    /// Block until the answer is there, or until `deadline`. Call it without the GIL.
     pub fn wait(&self, deadline: Option<Instant>) {
         let state = self.state.lock();
         let epoch = state.waiters.epoch();
@@ -101,20 +101,20 @@ impl<T> Answer<T> {
     }
 }
 
-/// The duty to give an answer: one that is dropped without an answer gives an error.
+/// The obligation to give an answer. One that is dropped without an answer gives an error.
 pub struct Promise<T>(StdArc<Answer<T>>);
 
 impl<T> Promise<T> {
-    /// The duty to give this answer.
+    /// The obligation to give this answer.
     pub fn new(answer: StdArc<Answer<T>>) -> Self {
         Self(answer)
     }
 
-    /// Answer, as [`Answer::give`] does.
+    /// Set the answer, as [`Answer::give`] does.
     ///
     /// # Errors
     ///
-    /// The answer, if nobody waits for it any more.
+    /// Nobody waits for it any more; returns the answer.
     pub fn give(&self, answer: Result<T>) -> std::result::Result<(), Result<T>> {
         self.0.give(answer)
     }

@@ -1,4 +1,4 @@
-//! How the engine's thread asks the store, and what it does while the store fails.
+//! How the engine's thread calls the store, and what it does while the store fails.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,14 @@ use super::shared::Level;
 use super::store::{Error, Result, Store};
 use super::worker::{WRITE_INTERVAL, Worker};
 
-/// Between two tries with a store that fails.
+/// Between two attempts with a store that fails.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a store may be locked by others before that counts as a failure.
+/// How long other processes may lock a store before that counts as a failure.
 pub(super) const LOCKED_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Have a connection, or have said why there is none. On a new one, what the store may have lost is looked for first.
+    /// Connect, if there is no connection, and store again what the store may have lost. Returns whether there is a
+    /// connection; if not, the error is recorded.
     pub fn connect(&mut self) -> bool {
         if self.store.is_some() {
             return true;
@@ -25,17 +26,17 @@ impl Worker {
             Ok(mut store) => {
                 let warning = store.warning().filter(|warning| self.warned.as_ref() != Some(warning));
                 if let Some(warning) = warning {
-                    self.say(&format!("The run store {}: {warning}", self.shared.name));
+                    self.warn(&format!("The run store {}: {warning}", self.shared.name));
                     self.warned = Some(warning);
                 }
                 self.store = Some(store);
-                (self.look, self.is_reviewed) = (true, false);
-                // Before all else: others may be about to take this process for dead.
+                (self.check_all, self.is_reconciled) = (true, false);
+                // First of all: others may be about to declare this process dead.
                 if !self.owned.is_empty() {
                     let _ = self.ask(|store| store.keep_alive());
                 }
-                // If this fails, it is tried again before anything is written.
-                let _ = self.review();
+                // If this fails, it is retried before anything is written.
+                let _ = self.reconcile();
                 self.store.is_some()
             }
             Err(error) => {
@@ -45,7 +46,7 @@ impl Worker {
         }
     }
 
-    /// Ask the store, and note how it is.
+    /// Call the store, and record whether it works.
     pub fn ask<T>(&mut self, question: impl FnOnce(&mut dyn Store) -> Result<T>) -> Result<T> {
         if !self.connect() {
             let health = self.shared.health.lock();
@@ -54,7 +55,7 @@ impl Worker {
         let Some(store) = self.store.as_mut() else { return Err(Error::Busy) };
         match question(&mut **store) {
             Ok(answer) => {
-                // What can be read may still refuse to be written.
+                // A store that can be read may still refuse writes.
                 if !self.refuses_writes {
                     self.recover_if_stored();
                 }
@@ -72,8 +73,8 @@ impl Worker {
         }
     }
 
-    /// Ask what may be asked twice: that a connection was lost while nothing was asked is often found only now. A server
-    /// that hangs is asked once.
+    /// Call the store with what may be done twice: often only this call finds that an idle connection was lost. A
+    /// server that hangs is called once.
     pub fn ask_twice<T>(&mut self, question: impl Fn(&mut dyn Store) -> Result<T>) -> Result<T> {
         let (was_connected, asked) = (self.store.is_some(), Instant::now());
         let answer = self.ask(&question);
@@ -81,16 +82,16 @@ impl Worker {
         if answer.is_err() && is_lost && asked.elapsed() < RETRY_INTERVAL { self.ask(question) } else { answer }
     }
 
-    /// Note that the store answers, and so works again unless it has yet to take something.
+    /// Record that the store answers. It works again unless there is something that it has not stored yet.
     pub fn recover_if_stored(&mut self) {
         let has_failed = self.retry_at.is_some() || self.locked_since.is_some();
-        // In this order: every question comes by here, and the runs may be many.
+        // In this order, because this runs for every call, and there may be many runs.
         if has_failed && !self.has_unstored() {
             self.recovered();
         }
     }
 
-    /// Note that the store can be written.
+    /// Record that the store can be written.
     pub fn recovered(&mut self) {
         self.locked_since = None;
         self.retry_at = None;
@@ -111,48 +112,49 @@ impl Worker {
                     self.next_write = now + WRITE_INTERVAL;
                     return;
                 }
-                "it has been locked by another process for seconds".to_owned()
+                format!("another process has kept it locked for {} seconds", LOCKED_TIMEOUT.as_secs())
             }
             Error::Lost(_) => {
-                // What is there now is another store, to which the runs that are open here are new.
+                // There is a different store now, which does not know the runs that are open here.
                 self.store = None;
-                self.obeyed.clear();
+                self.executed.clear();
                 self.ended.clear();
                 let lost =
                     format!("{} was deleted or replaced before the process that runs it replied", self.shared.name);
                 for sent in self.sent.drain(..) {
                     drop(sent.answer.give(Err(Error::Failed(lost.clone()))));
                 }
-                self.say(&format!(
-                    "The run store {} was deleted or replaced; what it held is lost, and runs that are open go on in a new one",
+                self.warn(&format!(
+                    "The run store {} was deleted or replaced: its data is lost, and open runs continue in a new store",
                     self.shared.name
                 ));
                 return;
             }
             Error::Refused(message) | Error::Failed(message) => message,
         };
-        // A connection that can still be read is kept: a full disk takes nothing, not even a new connection.
+        // A connection that can still be read is kept: with a full disk, a new one could not even be opened.
         if self.store.as_mut().is_some_and(|store| store.news().is_err()) {
             self.store = None;
         }
         self.refuses_writes = self.store.is_some();
-        // What was asked may have been done without an answer.
+        // The store may have done what it was asked without answering.
         self.tidy_soon();
         let first = self.shared.health.lock().error.replace(message.clone()).is_none();
-        // A connection that was lost, as idle ones are, is made anew at once.
+        // A lost connection, such as one that was idle, is replaced at once.
         self.retry_at = Some(if first && self.store.is_none() { now } else { now + RETRY_INTERVAL });
         if first {
             self.stalls = self.stalls.wrapping_add(1).max(1);
-            self.say(&format!(
-                "The run store {} fails: {message}; runs go on and it will be retried, but what their logs evict meanwhile is lost",
+            self.warn(&format!(
+                "The run store {} failed: {message}; runs continue and it is retried, \
+                 but events that their logs evict meanwhile are lost",
                 self.shared.name
             ));
         }
-        // Each time, since some may have been taken out to be filled.
+        // Each time, because some mirrors may have been taken out to be filled.
         self.followed.iter().for_each(|mirror| mirror.run.stall(self.stalls));
     }
 
-    pub fn say(&self, message: &str) {
+    pub fn warn(&self, message: &str) {
         (self.report)(Level::Warning, message);
     }
 }

@@ -1,48 +1,48 @@
-//! What processes ask of each other's runs, and the replies.
+//! Commands of other processes for the runs here, commands for runs elsewhere, and the replies.
 
 use std::time::{Duration, Instant};
 
 use super::store::{Command, Error, News};
-use super::worker::{Obeyed, Sent, Worker};
+use super::worker::{Executed, Sent, Worker};
 use crate::core::{Fence, RunId, RunManager, fork};
 
-/// How long a command may be in a store that is set back after it was obeyed.
-const OBEYED_AGE: Duration = Duration::from_secs(60);
+/// How long after it was executed a command may reappear in a store that is set back.
+const EXECUTED_AGE: Duration = Duration::from_secs(60);
 
 impl Worker {
-    /// Do what other processes ask of the runs that are open here.
-    pub(super) fn obey_commands(&mut self) {
-        if !self.heeds_commands() && self.obeyed.values().all(|obeyed| obeyed.is_told) {
+    /// Execute the commands of other processes for the runs that are open here.
+    pub(super) fn execute_commands(&mut self) {
+        if !self.accepts_commands() && self.executed.values().all(|executed| executed.is_answered) {
             return;
         }
         let Ok(commands) = self.ask(|store| store.commands()) else { return };
         for (number, fence, command) in commands {
-            // A store that was set back has some again: they are replied to again, but not done again.
-            let known = self.obeyed.remove(&number);
+            // Commands reappear in a store that was set back. They are replied to again, but not executed again.
+            let known = self.executed.remove(&number);
             let (reply, at) = match known {
                 Some(known) => (known.reply, known.at),
-                None => (self.obey(fence, command), Instant::now()),
+                None => (self.execute(fence, command), Instant::now()),
             };
-            self.obeyed.insert(number, Obeyed { reply, at, is_told: false });
+            self.executed.insert(number, Executed { reply, at, is_answered: false });
         }
-        // What was published for others is stored before they hear of it.
+        // What was published on behalf of others is stored before they get the reply.
         self.write();
-        let untold = self.obeyed.iter().filter(|(_, obeyed)| !obeyed.is_told);
-        let untold: Vec<(u64, Option<String>)> =
-            untold.map(|(number, obeyed)| (*number, obeyed.reply.clone())).collect();
-        for (number, reply) in untold {
+        let unanswered = self.executed.iter().filter(|(_, executed)| !executed.is_answered);
+        let unanswered: Vec<(u64, Option<String>)> =
+            unanswered.map(|(number, executed)| (*number, executed.reply.clone())).collect();
+        for (number, reply) in unanswered {
             if self.ask(|store| store.reply(number, reply.as_deref())).is_err() {
                 return;
             }
-            self.obeyed.entry(number).and_modify(|obeyed| obeyed.is_told = true);
-            // Who asked may be this process.
-            self.look = true;
+            self.executed.entry(number).and_modify(|executed| executed.is_answered = true);
+            // The asker may be this process.
+            self.check_all = true;
         }
-        // A cancel, which has no reply, has the same number whenever it is asked for again.
-        self.obeyed.retain(|_, it| !it.is_told || (it.reply.is_some() && it.at.elapsed() < OBEYED_AGE));
+        // A cancel has no reply, and the same number each time it is requested.
+        self.executed.retain(|_, it| !it.is_answered || (it.reply.is_some() && it.at.elapsed() < EXECUTED_AGE));
     }
 
-    fn obey(&self, fence: Fence, command: Command) -> Option<String> {
+    fn execute(&self, fence: Fence, command: Command) -> Option<String> {
         let Some(owned) = self.owned.values().find(|owned| owned.record.fence == fence) else {
             return Some(String::new());
         };
@@ -62,8 +62,8 @@ impl Worker {
         }
     }
 
-    /// Hand on the replies that have come, and give up on those that have not. Only a message brings one, or the end of the
-    /// run.
+    /// Pass on the replies that have arrived, and give up on those that are overdue. Only a message or the end of the
+    /// run brings a reply.
     pub(super) fn take_replies(&mut self, news: &News) {
         let now = Instant::now();
         let mut at = 0;
@@ -81,7 +81,7 @@ impl Worker {
                     continue;
                 }
             };
-            // None are left if the store turned out to be another one.
+            // There are none left if the call found that the store was replaced.
             if at < self.sent.len() {
                 drop(self.sent.swap_remove(at).answer.give(answer));
             }
@@ -89,7 +89,8 @@ impl Worker {
     }
 }
 
-/// Cancel a run, for a reason if there is one. Its callbacks are the application's and may take their time, so not in the engine's thread.
+/// Cancel a run, with a reason if there is one. Runs in a thread of its own, because the application's callbacks may be
+/// slow.
 pub(super) fn cancel(manager: RunManager, run_id: RunId, reason: Option<&'static str>) {
     let set = move || {
         fork::detached(|| match (manager.cancel_event(run_id.as_ref()), reason) {
@@ -100,7 +101,7 @@ pub(super) fn cancel(manager: RunManager, run_id: RunId, reason: Option<&'static
     };
     let thread = std::thread::Builder::new().name("run-cancel".to_owned()).spawn(set.clone());
     if thread.is_err() {
-        // Late, with the callbacks holding up the engine, is better than never.
+        // Without a thread, the callbacks hold up the engine, which is better than no cancel.
         set();
     }
 }

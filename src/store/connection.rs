@@ -1,21 +1,21 @@
-//! The connections of this process to its stores: none may be open while it forks, but those that survive that.
+//! The open connections of this process to its stores. During a fork, none may be open, except those that survive it.
 
 use std::ops::{Deref, DerefMut};
 
 use super::store::{Result, Source, Store, Wake};
 use crate::core::sync::Mutex;
 
-/// How many are open, or being opened. Its lock keeps threads from opening one while the fork gate is closed. A leaf.
+/// How many are open or being opened. While the fork gate is closed, its lock keeps threads from opening one. A leaf.
 static OPEN: Mutex<usize> = Mutex::new(0);
 
-/// A connection. It is closed before it is counted as closed.
+/// A connection. It is closed before it counts as closed.
 pub struct Connection {
     store: Box<dyn Store>,
     _counted: Option<Counted>,
 }
 
 impl Connection {
-    /// Connect to a store, as `source` does.
+    /// Connect to a store through `source`.
     ///
     /// # Errors
     ///
@@ -55,13 +55,13 @@ impl Drop for Counted {
     }
 }
 
-/// Do what opens a store and closes it again.
+/// Run work that opens a store and closes it again.
 pub fn briefly<T>(work: impl FnOnce() -> T) -> T {
     let _counted = Counted::new();
     work()
 }
 
-/// Whether any is open, or being opened. With the fork gate closed, that does not change.
+/// Whether any is open or being opened. While the fork gate is closed, the answer does not change.
 pub fn any_is_open() -> bool {
     *OPEN.lock() > 0
 }

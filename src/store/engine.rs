@@ -1,8 +1,8 @@
-//! The engine: the one thread of a process that talks to a store, and what others have of it.
+//! The engine: the one thread of a process that talks to a store, as other threads see it.
 //!
-//! Nobody but this thread waits for the store. Questions reach it through a bounded channel, and their [`Answer`]s come
-//! back; the events of the runs that are open here it reads by itself, through cursors of its own, when their logs wake it
-//! like any other reader. So a publisher pays one wake-up a batch, however slow the store is.
+//! Only this thread waits for the store. Questions reach it through a bounded channel, and their [`Answer`]s come back.
+//! It reads the events of the runs that are open here through its own cursors, when their logs wake it like any other
+//! reader. So a publisher pays one wake-up per batch, however slow the store is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +21,12 @@ use crate::core::fork;
 use crate::core::sync::Mutex;
 use crate::core::{Payload, RunId, RunManager, Start, Subscription};
 
-/// How many questions may wait for the engine.
+/// Maximum number of questions that wait for the engine.
 const QUESTIONS: usize = 1024;
 /// How long a fork waits for the engine to close its connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The engine, as a manager has it. Dropping it ends the manager's runs that are still open, as interrupted.
+/// A manager's handle to an engine. Dropping it ends the manager's open runs as interrupted.
 pub struct Engine {
     shared: Arc<Shared>,
     archive: Arc<dyn Archive>,
@@ -43,11 +43,11 @@ struct Running {
 }
 
 impl Engine {
-    /// Use the engine of the store called `name`, which is started with `source` if it does not run.
+    /// Use the engine of the store called `name`. If it is not running, it is started with `source`.
     ///
     /// # Errors
     ///
-    /// The system can start no thread.
+    /// The system cannot start a thread.
     pub fn of(
         name: &str,
         manager: RunManager,
@@ -55,7 +55,7 @@ impl Engine {
         report: Report,
     ) -> Result<Self> {
         let mut engines = ENGINES.lock();
-        // What the parent's threads may have locked is left alone in a child.
+        // A child must not touch what threads of the parent may have locked, so it leaks that.
         let here = fork::generation();
         let (own, parents): (Vec<_>, Vec<_>) =
             std::mem::take(&mut *engines).into_iter().partition(|running| running.shared.generation == here);
@@ -73,7 +73,7 @@ impl Engine {
             }
         }
         let source = source();
-        let (bell, rung) = bounded(1);
+        let (bell, woken) = bounded(1);
         let (questions, asked) = bounded(QUESTIONS);
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -81,7 +81,7 @@ impl Engine {
             wanted: Mutex::default(),
             delayed: Mutex::default(),
             outcomes: Mutex::default(),
-            left: Mutex::default(),
+            dropped_managers: Mutex::default(),
             users: Mutex::new(Some(1)),
             has_news: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -90,7 +90,7 @@ impl Engine {
             generation: fork::generation(),
         });
         let archive: Arc<dyn Archive> = shared.clone();
-        let worker = Worker::new(source, shared.clone(), archive.clone(), asked, rung, report);
+        let worker = Worker::new(source, shared.clone(), archive.clone(), asked, woken, report);
         let thread = std::thread::Builder::new().name("run-store".to_owned());
         let closing = Closing(shared.clone());
         let started = thread.spawn(move || {
@@ -102,17 +102,17 @@ impl Engine {
                 worker.run();
             });
         });
-        started.map_err(|error| Error::Failed(format!("the thread of {name} cannot be started: {error}")))?;
+        started.map_err(|error| Error::Failed(format!("cannot start the thread of {name}: {error}")))?;
         engines.push(Running { shared: shared.clone(), questions: questions.clone() });
         Ok(Self { shared, archive, questions, manager })
     }
 
-    /// Where the events are that a log has evicted.
+    /// Has the events that a log has evicted.
     pub fn archive(&self) -> &Arc<dyn Archive> {
         &self.archive
     }
 
-    /// How it is.
+    /// The state of the engine and its store.
     pub fn health(&self) -> Health {
         self.shared.health.lock().clone()
     }
@@ -122,7 +122,7 @@ impl Engine {
         &self.shared.name
     }
 
-    /// Note how a run ends, before its terminal event is published.
+    /// Record how a run ends, before its terminal event is published.
     pub fn note_outcome(&self, run_id: &RunId, outcome: Outcome) {
         if let Some(run) = self.manager.live_run(run_id.as_ref()) {
             let fence = run.lock().fence;
@@ -135,43 +135,43 @@ impl Engine {
         self.ask(|answer| Question::Begin(self.manager.clone(), run, answer))
     }
 
-    /// Begin a run that is open already, before anything is published to it. The answer is whether it is stored from now
-    /// on: another process may have a run of this id.
+    /// Begin a run that is open already, before anything is published to it. The answer is whether the store keeps it:
+    /// another process may have a run with this id.
     pub fn keep(&self, run_id: RunId) -> Arc<Answer<bool>> {
         self.ask(|answer| Question::Keep(self.manager.clone(), run_id, answer))
     }
 
-    /// Make a reader.
+    /// Create a reader.
     pub fn subscribe(&self, run_id: RunId, start: Start, must_exist: bool) -> Arc<Answer<Option<Subscription>>> {
         self.ask(|answer| Question::Subscribe(self.manager.clone(), run_id, start, must_exist, answer))
     }
 
-    /// Have the owner of a run publish.
+    /// Ask the owner of a run to publish an event.
     pub fn publish(&self, run_id: RunId, payload: Payload) -> Arc<Answer<Option<String>>> {
         self.ask(|answer| Question::Command(run_id, Command::Publish(payload), answer))
     }
 
-    /// Have the owner of a run finish it; the answer is a text that says so.
+    /// Ask the owner of a run to finish it. The answer is `None` if this did not finish it.
     pub fn finish(&self, run_id: RunId, payload: Payload) -> Arc<Answer<Option<String>>> {
         self.ask(|answer| Question::Command(run_id, Command::Finish(payload), answer))
     }
 
-    /// Have the owner of a run cancel it.
+    /// Ask the owner of a run to cancel it.
     pub fn cancel(&self, run_id: RunId) -> Arc<Answer<Option<String>>> {
         self.ask(|answer| Question::Command(run_id, Command::Cancel, answer))
     }
 
-    /// See whether this process is still the owner of a run that is open in the manager.
+    /// Ask whether this process still owns a run that is open in the manager.
     pub fn owns(&self, run_id: RunId) -> Arc<Answer<bool>> {
         self.ask(|answer| Question::Owns(self.manager.clone(), run_id, answer))
     }
 
-    /// Look for a run.
+    /// Look up a run.
     pub fn find(&self, run_id: RunId, with_result: bool) -> Arc<Answer<Option<Found>>> {
         self.ask(|answer| Question::Find(run_id, with_result, answer))
     }
 
-    /// Look for runs.
+    /// List runs.
     pub fn list(&self, query: Query, with_results: bool) -> Arc<Answer<Vec<Found>>> {
         self.ask(|answer| Question::List(query, with_results, answer))
     }
@@ -183,10 +183,10 @@ impl Engine {
         if self.shared.is_alive() {
             let sent = self.questions.try_send(question(Promise::new(answer.clone())));
             if sent.is_err() {
-                refuse("too many questions wait for it");
+                refuse("too many questions are pending");
             }
         }
-        // After the question was sent: it may have come too late to be refused by the thread itself.
+        // Checked after sending: the question may have arrived too late for the thread itself to refuse it.
         if !self.shared.is_alive() {
             refuse("its thread has ended");
         }
@@ -199,7 +199,7 @@ impl Drop for Engine {
         if self.shared.generation != fork::generation() {
             return;
         }
-        self.shared.left.lock().push(self.manager.clone());
+        self.shared.dropped_managers.lock().push(self.manager.clone());
         if let Some(users) = self.shared.users.lock().as_mut() {
             *users -= 1;
         }
@@ -207,7 +207,7 @@ impl Drop for Engine {
     }
 }
 
-/// Notes that an engine has closed its connection, when dropped.
+/// Marks an engine's connection as closed when dropped.
 struct Closing(Arc<Shared>);
 
 impl Drop for Closing {
@@ -226,7 +226,7 @@ pub fn any_is_open() -> bool {
     !open().is_empty()
 }
 
-/// The engines that have not closed their connections.
+/// The engines whose connections are not closed.
 fn open() -> Vec<Arc<Shared>> {
     let here = fork::generation();
     let engines = ENGINES.lock();
@@ -234,7 +234,7 @@ fn open() -> Vec<Arc<Shared>> {
     known.filter(|shared| shared.generation == here && !shared.is_closed()).collect()
 }
 
-/// The engines whose threads have not ended, and do not until these references are dropped.
+/// The engines whose threads have not ended. They do not end until these references are dropped.
 fn running() -> Vec<(Arc<Shared>, Sender<Question>)> {
     let engines = ENGINES.lock();
     let known = engines.iter().map(|running| (running.shared.clone(), running.questions.clone()));
@@ -242,7 +242,7 @@ fn running() -> Vec<(Arc<Shared>, Sender<Question>)> {
 }
 
 /// Store all that has been published, in every store of the process, until `deadline` at most. Returns the names of the
-/// stores that did not make it. Not to be called with the GIL held.
+/// stores that were not done by then. Call it without the GIL.
 pub fn flush_all(deadline: Instant) -> Vec<String> {
     let asked: Vec<_> = running()
         .into_iter()
@@ -262,16 +262,16 @@ pub fn flush_all(deadline: Instant) -> Vec<String> {
     late
 }
 
-/// The engines of a process that is about to fork: closed, since a connection must not be carried over.
+/// The engines that were closed for a fork, because a connection must not be copied.
 pub struct Closed {
     resume: Vec<Sender<()>>,
     is_complete: bool,
 }
 
-/// Whether this process was forked while its parent had a store open: then no store can be opened safely.
+/// Whether this process was forked while its parent had a store open. If so, no store can be opened safely.
 static TAINTED: AtomicBool = AtomicBool::new(false);
 
-/// Close every connection, and keep them closed. Not to be called with the GIL held.
+/// Close every connection, and keep it closed. Call it without the GIL.
 pub fn close_all() -> Closed {
     let deadline = Instant::now() + CLOSE_TIMEOUT;
     let mut closed = Closed { resume: Vec::new(), is_complete: true };
@@ -283,7 +283,7 @@ pub fn close_all() -> Closed {
             answers.push((answer, shared.survives_fork));
             closed.resume.push(resume);
         } else {
-            // So many questions wait for it that it cannot even be asked.
+            // Its queue of questions is full.
             closed.is_complete &= shared.survives_fork;
         }
     }
@@ -291,14 +291,14 @@ pub fn close_all() -> Closed {
         answer.wait(Some(deadline));
         closed.is_complete &= matches!(answer.take(), Ok(Ok(()))) || survives;
     }
-    // Those that were about to end; whatever is open after all is noticed once the gate is closed.
+    // Engines that were about to end. A store that is open nevertheless is noticed when the gate is closed.
     open().iter().filter(|shared| !shared.is_alive()).for_each(|shared| shared.wait_closed());
     closed
 }
 
 impl Closed {
-    /// Note whether a store was opened after all had been closed, as by an engine that started then. Call it with the fork
-    /// gate closed, which keeps any other from being opened.
+    /// Note whether a store was opened after all had been closed, as by an engine that started meanwhile. Call it with
+    /// the fork gate closed, so that no other can be opened.
     pub fn check(closed: Option<Self>) -> Option<Self> {
         if !connection::any_is_open() {
             return closed;
@@ -307,29 +307,29 @@ impl Closed {
         Some(Self { resume, is_complete: false })
     }
 
-    /// Whether every store is closed.
+    /// Whether every store was closed.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Let the engines of the parent connect again.
+    /// Let the parent's engines connect again.
     pub fn reopen(self) {
         for resume in self.resume {
             let _ = resume.try_send(());
         }
     }
 
-    /// Note in the child how the fork found the stores. The parent's engines are not in it.
+    /// Record in the child in what state the fork found the stores. The child has none of the parent's engines.
     pub fn enter_child(self) {
         if !self.is_complete {
             TAINTED.store(true, Ordering::Relaxed);
         }
-        // What the parent's threads may have locked is left alone.
+        // Leaked: threads of the parent may have locked it.
         std::mem::forget(self);
     }
 }
 
-/// Refuse to open a store in a process that cannot.
+/// Fail if this process cannot open a store safely.
 ///
 /// # Errors
 ///
@@ -337,7 +337,7 @@ impl Closed {
 pub fn check_process() -> Result<()> {
     if TAINTED.load(Ordering::Relaxed) {
         return Err(Error::Refused(
-            "this process was forked while its parent waited for a store's disk, so it can open none; \
+            "this process was forked while its parent waited for a store's disk, so it cannot open a store; \
              start it with multiprocessing's method 'spawn'"
                 .to_owned(),
         ));

@@ -1,4 +1,5 @@
-//! The mirrors that the engine fills, found by the runs that the store has news of: looking at one costs nothing of the others.
+//! The mirrors that the engine fills, by the runs that the store reports news of: news of one run costs nothing for the
+//! others.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -8,15 +9,15 @@ use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
 use crate::core::{Fence, RunManager, Seq};
 
-/// A run that is read here and executed elsewhere, or yet to begin.
+/// A mirror: a run that is read here and executed elsewhere, or that has not begun.
 pub(super) struct Followed {
     pub manager: RunManager,
     pub run: CoreArc<Run>,
-    /// Which life; `None` while it is yet to begin.
+    /// Identifies the life; `None` if it has not begun.
     pub fence: Option<Fence>,
     /// The first event that the mirror lacks.
     pub next: Seq,
-    /// Since when the store has no record of it.
+    /// Since when the store has had no record of it.
     pub missing_since: Option<Instant>,
 }
 
@@ -30,16 +31,16 @@ impl Followed {
 /// All mirrors of the engine.
 #[derive(Default)]
 pub(super) struct Mirrors {
-    /// Of runs that the store has. Several managers may have a mirror of the same.
+    /// Of runs in the store. Several managers may have mirrors of the same run.
     begun: HashMap<Fence, Vec<Followed>>,
-    /// Of runs that the store lost.
+    /// Of runs that the store has lost.
     missing: Vec<Followed>,
-    /// Of runs that are yet to begin.
+    /// Of runs that have not begun.
     waiting: Vec<Followed>,
 }
 
 impl Mirrors {
-    /// Fill this one, too.
+    /// Add a mirror to fill.
     pub fn add(&mut self, mirror: Followed) {
         match mirror.fence {
             None => self.waiting.push(mirror),
@@ -48,7 +49,8 @@ impl Mirrors {
         }
     }
 
-    /// Take those of which there is news: of runs that have begun, and of runs that wait for that.
+    /// Remove and return the mirrors for which there is news: those of runs that have begun, and those that wait for
+    /// one.
     pub fn take(&mut self, news: &News) -> (Vec<Followed>, Vec<Followed>) {
         let begun = match &news.runs {
             None => self.begun.drain().flat_map(|(_, mirrors)| mirrors).chain(self.missing.drain(..)).collect(),
@@ -64,12 +66,12 @@ impl Mirrors {
         (begun, waiting)
     }
 
-    /// Take those that are lost, by the time since when the store has no record of them.
+    /// Remove and return the missing mirrors that are lost, judged by when they went missing.
     pub fn take_lost(&mut self, is_lost: impl Fn(Instant) -> bool) -> Vec<Followed> {
         self.missing.extract_if(.., |mirror| mirror.missing_since.is_some_and(&is_lost)).collect()
     }
 
-    /// Drop all others.
+    /// Drop the mirrors that are not wanted.
     pub fn retain(&mut self, is_wanted: impl Fn(&Followed) -> bool) {
         self.begun.retain(|_, mirrors| {
             mirrors.retain(&is_wanted);
@@ -79,22 +81,22 @@ impl Mirrors {
         self.waiting.retain(&is_wanted);
     }
 
-    /// All of them.
+    /// All mirrors.
     pub fn iter(&self) -> impl Iterator<Item = &Followed> {
         self.begun.values().flatten().chain(&self.missing).chain(&self.waiting)
     }
 
-    /// Whether a run is waited for that is yet to begin.
+    /// Whether a reader waits for a run to begin.
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// How many runs they are of.
+    /// The number of runs that are mirrored.
     pub fn runs(&self) -> usize {
         self.begun.len() + self.missing.len() + self.waiting.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no mirrors.
     pub fn is_empty(&self) -> bool {
         self.begun.is_empty() && self.missing.is_empty() && self.waiting.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What the engine's thread reads out of the store: for mirrors, and for readers that fell behind.
+//! What the engine's thread reads from the store: events for mirrors, and for readers that fell behind.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use super::worker::Worker;
 use crate::core::archive::{Page, Terminal};
 use crate::core::{Fence, Payload, Seq};
 
-/// How long readers wait for events that cannot be read from the store, before they are told of a gap.
+/// How long readers wait for events that cannot be read from the store before they get a gap.
 const WANTED_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Worker {
-    /// Give readers that fell behind what the store holds.
+    /// Serve the requests of readers that fell behind.
     pub(super) fn serve_wanted(&mut self) {
         let now = Instant::now();
         let mut all = std::mem::take(&mut *self.shared.delayed.lock());
@@ -26,7 +26,7 @@ impl Worker {
             let (fence, gap) = (wanted.fence, wanted.gap);
             let found = match self.ask(|store| store.read(fence, gap.from, PAGE, PAGE_BYTES)) {
                 Ok(found) => found,
-                // The store may be away for a moment only.
+                // The store may be unavailable for a moment only.
                 Err(_) if since.elapsed() < WANTED_TIMEOUT => {
                     self.shared.delayed.lock().push((since, wanted));
                     continue;
@@ -43,7 +43,7 @@ impl Worker {
         }
     }
 
-    /// Bring the mirrors up to date of which there is news.
+    /// Update the mirrors for which there is news.
     pub(super) fn fill_mirrors(&mut self, news: &News) {
         let (mut begun, mut waiting) = self.followed.take(news);
         let owned = &self.owned;
@@ -51,7 +51,7 @@ impl Worker {
             mirrors.retain(|mirror| {
                 let is_open_here =
                     owned.contains_key(&mirror.run.key) && mirror.manager.is_open(mirror.run.id.as_ref());
-                // Somebody may have ended it here, as whoever learns the end from elsewhere does.
+                // It may have been finished here, by somebody who learned of its end elsewhere.
                 mirror.is_read() && !is_open_here && !mirror.run.lock().log.is_finished()
             });
         }
@@ -62,12 +62,12 @@ impl Worker {
         }
         let mut begun = begun.into_iter().peekable();
         while begun.peek().is_some() {
-            // What cannot be read now is at the next poll.
+            // What cannot be read now is read at the next poll.
             let _ = self.fill(begun.by_ref().take(FOLLOWED_AT_ONCE).collect());
         }
     }
 
-    /// Bring mirrors of runs that have begun up to date.
+    /// Update mirrors of runs that have begun.
     fn fill(&mut self, mirrors: Vec<Followed>) -> Result<()> {
         let wanted: Vec<(Fence, Seq)> =
             mirrors.iter().filter_map(|mirror| mirror.fence.map(|fence| (fence, mirror.next))).collect();
@@ -102,12 +102,12 @@ impl Worker {
         Ok(())
     }
 
-    /// See whether a run that is waited for has begun; returns whether it has ended, or is open here.
+    /// Check whether an awaited run has begun. Returns whether it has ended or is open here.
     fn discover(&mut self, mirror: &mut Followed) -> std::result::Result<bool, ()> {
         let run_id = mirror.run.id.clone();
         let Some(record) = self.ask(|store| store.find(&run_id)).map_err(drop)? else { return Ok(false) };
         let mut life = self.life(&record).map_err(drop)?;
-        // Its end is copied like any other, once the mirror is one.
+        // Its end is copied like any other, once it has a mirror.
         let terminal = life.terminal.take();
         if terminal.is_some() {
             life.last = life.last.previous();
@@ -124,7 +124,7 @@ impl Worker {
         Ok(true)
     }
 
-    /// Copy events up to `last` to a mirror, of which these were read.
+    /// Copy events up to `last` to a mirror; `read` are those already read.
     fn copy(
         &mut self,
         mirror: &mut Followed,
@@ -151,7 +151,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Copy the rest of a run that has ended, and end its mirror.
+    /// Copy the rest of a run that has ended, and finish its mirror.
     fn complete(
         &mut self,
         mirror: &mut Followed,
@@ -165,22 +165,22 @@ impl Worker {
     }
 
     /// Drop mirrors that nobody reads.
-    pub(super) fn forget_unread_mirrors(&mut self) {
+    pub(super) fn drop_unread_mirrors(&mut self) {
         self.followed.retain(Followed::is_read);
     }
 
-    /// End mirrors whose run the store has lost.
+    /// Finish mirrors whose run the store has lost.
     pub(super) fn end_lost_mirrors(&mut self, now: Instant) {
         let Some(timeout) = self.store.as_ref().map(|store| store.absence()) else { return };
         let is_lost = |since| now.duration_since(since) > timeout;
         let lost = self.followed.take_lost(is_lost);
-        // Once more, since that they are back may have been missed.
+        // Checked once more, because their return may have been missed.
         if lost.is_empty() || self.fill(lost).is_err() {
             return;
         }
         for mirror in self.followed.take_lost(is_lost) {
             let payload = Payload::new(None, &interrupted_event(&mirror.run.id));
-            // An id that the owner gave to nothing: it is told here alone.
+            // An id that the owner never assigns, because this event is created here alone.
             let fence = mirror.fence.map(|fence| Fence(fence.0 + 1));
             mirror.manager.finish_stored(&mirror.run, &Terminal { fence, payload });
         }

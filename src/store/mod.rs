@@ -1,9 +1,10 @@
-//! Stores: runs that outlive their process and are read from any.
+//! Stores: runs that outlive their process and can be read from any process.
 //!
-//! [`store`] says what a store does; [`sqlite`] does it for the processes of one host, [`redis`] for those of many. The
-//! [`engine`] is the one thread of a process that talks to it: [`worker`] says in which order, [`questions`] what it is
-//! asked, [`asking`] how it asks and what it does while the store fails, [`writing`] how events get into the store,
-//! [`mirrors`] how they get out of it, into which logs [`followed`], [`commands`] what processes ask of each other's runs.
+//! [`store`] is the interface; [`sqlite`] implements it for the processes of one host, [`redis`] for those of many. The
+//! [`engine`] is the one thread of a process that talks to a store: [`worker`] is its loop, [`questions`] handles what
+//! it is asked, [`asking`] calls the store and deals with failures, [`writing`] writes events to the store, [`mirrors`]
+//! reads them from it into the logs that [`followed`] lists, and [`commands`] handles what processes ask of each
+//! other's runs.
 
 pub mod answer;
 mod asking;
@@ -19,7 +20,7 @@ pub mod redis;
 pub mod shared;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[expect(clippy::module_inception, reason = "the trait is what the room is about")]
+#[expect(clippy::module_inception, reason = "the trait is the subject of the room")]
 pub mod store;
 mod worker;
 mod writing;

@@ -1,4 +1,4 @@
-//! What the engine's thread is asked: beginning, finding, reading and commanding runs.
+//! How the engine's thread answers questions: beginning, finding, reading and commanding runs.
 
 use std::time::Instant;
 
@@ -15,19 +15,19 @@ use crate::core::sync::Arc as CoreArc;
 use crate::core::{Fence, Payload, RunId, RunManager, Seq, Start, Subscription};
 
 impl Worker {
-    /// Answer a question, at once or when another process no longer holds the lock.
+    /// Answer a question, at once or when another process has released its lock.
     pub(super) fn answer(&mut self, question: Question) {
         let now = Instant::now();
         let writes = matches!(question, Question::Begin(..) | Question::Keep(..) | Question::Command(..));
         if writes && !self.postponed.is_empty() {
-            // In order, and one at a time: each would wait for the lock.
+            // Postponed questions are answered in order, and one at a time, because each would wait for the lock.
             self.postponed.push((now, question));
         } else {
             self.try_answer(now, question);
         }
     }
 
-    /// Answer the questions that wait for a lock, until one finds it held again.
+    /// Answer the postponed questions, until one finds the store locked again.
     pub(super) fn answer_postponed(&mut self) {
         for (asked, question) in std::mem::take(&mut self.postponed) {
             if self.postponed.is_empty() {
@@ -54,7 +54,7 @@ impl Worker {
             Question::Subscribe(manager, run_id, start, must_exist, answer) => {
                 let subscription = self.subscribe(&manager, &run_id, start, must_exist);
                 let again = |answer| Question::Subscribe(manager, run_id, start, must_exist, answer);
-                // A reader that nobody waits for any more is dropped, which closes it.
+                // If nobody waits any more, the reader is dropped, which closes it.
                 drop(self.give(asked, subscription, answer, again));
             }
             Question::Command(run_id, command, answer) => match self.send(&run_id, &command) {
@@ -87,13 +87,13 @@ impl Worker {
                 }
                 drop(answer.give(Ok(())));
                 wait_for_fork(&resumed);
-                self.look_now();
+                self.check_now();
             }
         }
     }
 
-    /// Give an answer, or have the question asked `again` if the store is locked and not for long. Returns an answer that
-    /// nobody waits for any more.
+    /// Give an answer, or postpone the question made by `again` if the store has been locked for a short time only.
+    /// Returns the answer if nobody waits for it any more.
     fn give<T>(
         &mut self,
         asked: Instant,
@@ -117,7 +117,7 @@ impl Worker {
         let (cancel, run) = match manager.open_stored(record.run_id.as_ref(), record.fence, &self.archive) {
             Ok(opened) => opened,
             Err(error) => {
-                // It is open here and unknown to the store, as after a failure: the record has nobody to end it.
+                // It is open here but unknown to the store, as after a failure: nobody would end the record.
                 self.abandon(&record);
                 return Err(Error::Failed(error.to_string()));
             }
@@ -136,10 +136,10 @@ impl Worker {
     }
 
     fn begin_or_find(&mut self, new: &NewRun) -> Result<Begun> {
-        // The end of a run with this id or key may be yet to be stored.
+        // The end of a run with this id or key may not be stored yet.
         self.write();
         match self.ask_twice(|store| store.begin(new))? {
-            Begun::RunActive(record) | Begun::KeyActive(record) if self.is_untold(new, &record)? => {
+            Begun::RunActive(record) | Begun::KeyActive(record) if self.is_unacknowledged(new, &record)? => {
                 Ok(Begun::Started(record))
             }
             Begun::RunActive(record) | Begun::KeyActive(record) if self.reap_run(record.fence)? => {
@@ -149,21 +149,22 @@ impl Worker {
         }
     }
 
-    /// Whether a record is that of the run to begin: an earlier try began it, and its answer was lost.
-    fn is_untold(&mut self, new: &NewRun, record: &Record) -> Result<bool> {
+    /// Whether a record is that of the run to begin: an earlier attempt began it, but its answer was lost.
+    fn is_unacknowledged(&mut self, new: &NewRun, record: &Record) -> Result<bool> {
         let is_same = record.key == new.key && new.run_id.as_ref().is_none_or(|run_id| *run_id == record.run_id);
         let is_known = record.last > Seq::ZERO || self.owned.values().any(|owned| owned.record.fence == record.fence);
         Ok(is_same && !is_known && self.ask(|store| store.owns(record.fence))?)
     }
 
-    /// Store a run from now on.
+    /// Start to store a run.
     fn own(&mut self, manager: &RunManager, run: CoreArc<Run>, record: Record) {
         self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
         let key = run.key;
-        let owned = Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true, has_left: false };
+        let owned =
+            Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true, is_abandoned: false };
         self.owned.insert(key, owned);
-        // Another manager of this process may wait for it.
-        self.look |= self.followed.has_waiting();
+        // Another manager of this process may be waiting for it.
+        self.check_all |= self.followed.has_waiting();
         self.tidy_soon();
     }
 
@@ -179,7 +180,7 @@ impl Worker {
         Ok(true)
     }
 
-    /// End a run in the store that never came to be here.
+    /// End a run in the store that was never opened here.
     fn abandon(&mut self, record: &Record) {
         let payload = Payload::new(None, &interrupted_event(&record.run_id));
         let run = Append {
@@ -188,7 +189,7 @@ impl Worker {
             last: Seq::FIRST,
             end: Some(Outcome::interrupted()),
         };
-        // If this fails too, the record is ended with the process.
+        // If this fails too, the record ends with the process.
         let _ = self.ask(|store| store.append(&[run]));
     }
 
@@ -207,7 +208,7 @@ impl Worker {
         }
     }
 
-    /// The records, with their results if these are wanted.
+    /// The records, with their results if requested.
     fn add_results(&mut self, records: impl IntoIterator<Item = Record>, are_wanted: bool) -> Result<Vec<Found>> {
         let mut found: Vec<Found> = records.into_iter().map(|record| (record, None)).collect();
         let mut with_result: Vec<_> =
@@ -220,12 +221,12 @@ impl Worker {
         Ok(found)
     }
 
-    /// End the runs of the owner of a run, if it died; returns whether it did.
+    /// End the runs of a run's owner if it is dead. Returns whether it was.
     fn reap_run(&mut self, fence: Fence) -> Result<bool> {
         let ended = self.ask(|store| store.reap(&[fence], false))? > 0;
         if ended {
-            // Their mirrors are to learn of it, of which the store's news, being this process's own, do not tell.
-            self.look_now();
+            // Their mirrors must learn of it, but a store reports no news of this process's own writes.
+            self.check_now();
         }
         Ok(ended)
     }
@@ -238,7 +239,7 @@ impl Worker {
         must_exist: bool,
     ) -> Result<Option<Subscription>> {
         let Some(record) = self.find(run_id)? else {
-            // It may be open here and unknown to a store that was lost, or be kept from before that.
+            // It may be open here but unknown to a store that was lost, or be retained from before.
             let subscription = manager.subscribe(run_id.as_ref(), start, must_exist);
             let Ok(subscription) = subscription else { return Ok(None) };
             if let Some(run) = manager.live_run(run_id.as_ref())
@@ -260,11 +261,11 @@ impl Worker {
 
     fn follow(&mut self, manager: &RunManager, run: CoreArc<Run>, fence: Option<Fence>, next: Seq) {
         self.followed.add(Followed { manager: manager.clone(), run, fence, next, missing_since: None });
-        self.look_now();
+        self.check_now();
         self.tidy_soon();
     }
 
-    /// A record as the core knows it.
+    /// Convert a record for the core.
     pub(super) fn life(&mut self, record: &Record) -> Result<Life> {
         let terminal = if record.is_running() { None } else { Some(self.terminal(record)?) };
         Ok(Life { fence: record.fence, last: record.last, terminal })
@@ -275,18 +276,19 @@ impl Worker {
         let found = self.ask(|store| store.read(record.fence, record.last, 1, 1))?;
         let payload = match found.into_iter().next() {
             Some(event) => event.payload,
-            // The record answers.
+            // The record serves instead.
             None => Payload::new(None, &record.as_event()),
         };
         Ok(Terminal { fence: record.end_fence, payload })
     }
 
-    /// Send a command to the owner of a run, if that is running; the life it is for, and the number of its reply.
+    /// Send a command to the owner of a run. Returns the run's fence and the command's number; `None` if the run is not
+    /// running.
     fn send(&mut self, run_id: &RunId, command: &Command) -> Result<Option<(Fence, u64)>> {
         let Some(Record { fence, .. }) = self.find(run_id)?.filter(Record::is_running) else { return Ok(None) };
         let number = self.ask(|store| store.send(fence, command))?;
         // The owner may be this process.
-        self.look_now();
+        self.check_now();
         Ok(Some((fence, number)))
     }
 }

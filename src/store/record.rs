@@ -7,15 +7,15 @@ use serde::de::IgnoredAny;
 
 use crate::core::id::{Fence, RunId, Seq};
 
-/// Why a run ended whose process did.
+/// The error of a run whose process died.
 pub const INTERRUPTED: &str = "Interrupted: the process that ran it ended";
 
-/// One life of a run id, as the store knows it. Times are milliseconds since 1970 (UTC).
+/// One life of a run id, as recorded in a store. Times are milliseconds since 1970 (UTC).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The run.
+    /// The run's id.
     pub run_id: RunId,
-    /// Which life of its id, unique in the store.
+    /// Identifies this life of the id, uniquely in the store.
     pub fence: Fence,
     /// At most one run with this key is active.
     pub key: Option<String>,
@@ -29,13 +29,13 @@ pub struct Record {
     pub finished: Option<u64>,
     /// Why it failed.
     pub error: Option<String>,
-    /// What kind of result it has, if any. The result itself may be large, and is read by [`Store::results`] only.
+    /// The kind of its result, if it has one. The result itself may be large; only [`Store::results`] reads it.
     ///
     /// [`Store::results`]: super::Store::results
     pub result_kind: Option<ResultKind>,
     /// The newest event stored; 0 if there is none.
     pub last: Seq,
-    /// The fence in the id of its terminal event, where that is not the run's own.
+    /// The fence in the id of its terminal event, if it is not the run's own.
     pub end_fence: Option<Fence>,
 }
 
@@ -45,7 +45,7 @@ impl Record {
         self.status == Status::Running
     }
 
-    /// A terminal event that tells what the record does.
+    /// A terminal event made from the record.
     pub fn as_event(&self) -> Vec<u8> {
         let mut event = serde_json::Map::new();
         event.insert("complete".to_owned(), true.into());
@@ -67,22 +67,22 @@ impl Record {
     }
 }
 
-/// How a run is, or how it ended.
+/// Whether a run is running, or how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// It has not ended.
     Running,
-    /// It ended; the word is the application's: `completed`, `failed`, `cancelled`, or another.
+    /// It has ended. The word is the application's: `completed`, `failed`, `cancelled`, or another.
     Ended(String),
 }
 
 impl Status {
-    /// The status that a word of the store names.
+    /// Parse the word in a store.
     pub fn of_word(word: String) -> Self {
         if word == "running" { Self::Running } else { Self::Ended(word) }
     }
 
-    /// The word that names it.
+    /// The word in a store.
     pub fn word(&self) -> &str {
         match self {
             Self::Running => "running",
@@ -97,22 +97,22 @@ impl fmt::Display for Status {
     }
 }
 
-/// A record, and the result as JSON where that was asked for.
+/// A record, with its result as JSON if that was requested.
 pub type Found = (Record, Option<String>);
 
-/// What a result is to whoever shows it.
+/// How to display a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResultKind {
-    /// A text.
+    /// As text.
     Text,
-    /// A text that is the address of a page.
+    /// As a link: the text is the URL of a page.
     Link,
-    /// Anything else.
+    /// As JSON: anything else.
     Json,
 }
 
 impl ResultKind {
-    /// The kind of a result that is a text: one of `http://` or `https://` without spaces is a link.
+    /// The kind of a text: a link if it begins with `http://` or `https://` and has no spaces.
     pub fn of_text(text: &str) -> Self {
         let rest = ["http://", "https://"].iter().find_map(|scheme| {
             let (head, rest) = text.split_at_checked(scheme.len())?;
@@ -122,7 +122,7 @@ impl ResultKind {
         if rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(is_part)) { Self::Link } else { Self::Text }
     }
 
-    /// The kind of a result as JSON; `None` for `null`, and for what is no JSON.
+    /// The kind of a result given as JSON; `None` for `null` and invalid JSON.
     pub fn of_json(json: &str) -> Option<Self> {
         match json.trim_start().as_bytes().first()? {
             b'"' => serde_json::from_str::<String>(json).ok().map(|text| Self::of_text(&text)),
@@ -131,12 +131,12 @@ impl ResultKind {
         }
     }
 
-    /// The kind that a word of the store names.
+    /// Parse the word in a store.
     pub fn of_word(word: &str) -> Option<Self> {
         [Self::Text, Self::Link, Self::Json].into_iter().find(|kind| kind.word() == word)
     }
 
-    /// The word that names it.
+    /// The word in a store.
     pub fn word(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -146,17 +146,17 @@ impl ResultKind {
     }
 }
 
-/// What a run returned.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunResult {
-    /// What it is.
+    /// Its kind.
     pub kind: ResultKind,
-    /// As JSON.
+    /// The result as JSON.
     pub json: String,
 }
 
 impl RunResult {
-    /// The result that is this JSON; `None` for `null`, and for what is no JSON.
+    /// The result given as this JSON; `None` for `null` and invalid JSON.
     pub fn of_json(json: String) -> Option<Self> {
         Some(Self { kind: ResultKind::of_json(&json)?, json })
     }
@@ -176,7 +176,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome that a terminal event tells: its `status` or `db_status`, and its `error`.
+    /// The outcome described by a terminal event: its `status` or `db_status`, and its `error`.
     pub fn of_event(json: &[u8]) -> Self {
         let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
         let text = |name| event.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
@@ -189,13 +189,13 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a run whose process ended.
+    /// The outcome of a run whose process died.
     pub fn interrupted() -> Self {
         Self { status: "failed".to_owned(), error: Some(INTERRUPTED.to_owned()), result: None, finished: now() }
     }
 }
 
-/// The terminal event of a run whose process ended.
+/// The terminal event of a run whose process died.
 pub fn interrupted_event(run_id: &RunId) -> Vec<u8> {
     let (head, tail) = interrupted_parts();
     let mut json = head.as_bytes().to_vec();
@@ -204,7 +204,7 @@ pub fn interrupted_event(run_id: &RunId) -> Vec<u8> {
     json
 }
 
-/// The terminal event of a run whose process ended, as it is before and after the run's id.
+/// The parts of that event before and after the run's id.
 pub fn interrupted_parts() -> (&'static str, String) {
     (r#"{"run_id":"#, format!(r#","complete":true,"status":"failed","error":"{INTERRUPTED}"}}"#))
 }

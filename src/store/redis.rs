@@ -1,8 +1,8 @@
-//! A store for many hosts: a server of Redis or Valkey.
+//! A store for many hosts: a Redis or Valkey server.
 //!
-//! What has to be one step is a script, a file each in `redis/` ([`scripts`]). Events are streams, one a life of a run; the
-//! only other data are records and indexes of them. [`bell`] hears that something changed, so that nothing has to be polled.
-//! Owners are known by leases: an owner that lost its own has its runs ended, and its late writes are refused.
+//! Everything that must be atomic is a script, one file each in `redis/` ([`scripts`]). Events are streams, one per
+//! life of a run; all other data are records and indexes of them. [`bell`] hears of changes, so that nothing has to be
+//! polled. Owners hold leases: the runs of an owner whose lease has expired are ended, and its late writes are refused.
 
 mod bell;
 mod codec;
@@ -28,34 +28,34 @@ use super::store::{
 };
 use crate::core::{Fence, RunId, Seq};
 
-/// How long a command waits for its owner, unless it is a cancel, and a reply for who asked.
+/// Milliseconds that a command waits for its owner, unless it is a cancel, and a reply for its asker.
 const COMMAND_AGE: u64 = 60_000;
-/// How often an owner renews the keys of its runs, which live a day at least; and runs renewed in one call.
+/// How often an owner renews the keys of its runs, which live a day at least; and how many runs one call renews.
 const KEEP_INTERVAL: Duration = Duration::from_secs(3600);
 const KEEP_STEP: usize = 100;
-/// Where a scan begins, and what it says when it is done.
+/// The cursor with which a scan begins, and which it returns when it is done.
 const DONE: &str = "0";
-/// Between two looks for what the bell may have missed.
+/// Between two checks for what the bell may have missed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// Records looked at in one call.
+/// Records examined per call.
 const LIST_STEP: usize = 2000;
-/// Runs whose owners are looked for one by one.
+/// Up to this many runs, their owners are looked up one by one.
 const REAP_FENCES: usize = 16;
-/// Runs ended in one call.
+/// Runs ended per call.
 const REAP_STEP: usize = 200;
-/// Runs, or events, removed in one call.
+/// Runs or events removed per call.
 const EVICT_STEP: usize = 500;
 
-/// How a process uses a server.
+/// How this process uses a server.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The server.
     pub address: Address,
-    /// Whose runs: those of one project know nothing of those of another.
+    /// The project. Its runs are invisible in any other project.
     pub project: String,
-    /// What is kept.
+    /// How much is kept.
     pub limits: Limits,
-    /// How long an owner that says nothing is taken for alive.
+    /// How long an owner is taken for alive without a sign of life.
     pub lease: Duration,
 }
 
@@ -66,11 +66,11 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// The project of `settings`, in which this process is a new owner.
+    /// The project of `settings`, with this process as a new owner.
     pub fn new(settings: Settings) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let unique = RandomState::new().hash_one(0);
-        // A bell's messages are words between spaces.
+        // The bell's messages are words separated by spaces.
         let host = host.trim().replace(' ', "_");
         Self { settings, owner: format!("{host}-{}-{:x}-{unique:x}", std::process::id(), now()) }
     }
@@ -93,17 +93,17 @@ pub struct RedisStore {
     settings: Settings,
     owner: String,
     bell: Bell,
-    /// Names what the server holds; another name means that it was emptied.
+    /// Names the data that the server holds; another name means that it was emptied.
     epoch: String,
     warning: Option<String>,
     next_check: Instant,
-    /// The changes that the server counted at the last check.
+    /// The number of changes at the last check.
     counted: u64,
     next_renewal: Instant,
-    /// The lease had lapsed when it was renewed last: others can have ended runs of this process, which is yet to be told.
+    /// A renewal found the lease expired, and the engine has not been told: others may have ended runs of this process.
     had_lapsed: bool,
     next_keep: Instant,
-    /// How far the runs of this process have been renewed.
+    /// The cursor up to which the keys of this process's runs have been renewed.
     kept: String,
     reading: Reading,
 }
@@ -147,12 +147,12 @@ impl RedisStore {
         milliseconds(self.settings.limits.age)
     }
 
-    /// Note whether there was a lease when it was renewed. Only the first renewal after it lapsed can tell.
+    /// Record whether a renewal found a lease. Only the first renewal after it has expired can tell.
     fn renewed(&mut self, had_lease: bool) {
         self.had_lapsed |= !had_lease;
     }
 
-    /// See whether the server is the same, and whether something changed of which the bell told nothing.
+    /// Check that the server holds the same data. Returns whether something has changed that the bell did not report.
     fn check(&mut self, heard: &Heard) -> Result<bool> {
         let clock = self.server.key(&["clock"]);
         let (epoch, number): (Option<String>, Option<u64>) =
@@ -161,7 +161,8 @@ impl RedisStore {
             return Err(Error::Lost(self.settings.address.name().to_owned()));
         }
         let number = number.unwrap_or(0);
-        // While the bell listens, messages may be on their way: those were missed that have not come until the next check.
+        // While the bell listens, messages may be on their way: those that have not arrived at the next check were
+        // missed.
         let due = std::mem::replace(&mut self.counted, number);
         let is_missed = heard.number < if heard.is_sure() { due } else { number };
         if is_missed {
@@ -171,15 +172,15 @@ impl RedisStore {
         Ok(is_missed)
     }
 
-    /// End the bell's wait.
+    /// Stop the bell.
     fn dismiss_bell(&mut self) {
         if let Some(stop) = self.bell.dismiss() {
-            // If the server cannot be asked, the bell finds out by itself.
+            // If the server cannot be reached, the bell notices by itself.
             let _ = self.server.query(|server| redis::cmd("PUBLISH").arg(stop).arg("").exec(server));
         }
     }
 
-    /// Renew the keys of some of this process's runs, if it is time to. Returns whether there are more.
+    /// Renew the keys of some runs of this process, if it is time. Returns whether there are more.
     fn keep_runs(&mut self) -> Result<bool> {
         let now = Instant::now();
         if self.kept == DONE && now < self.next_keep {
@@ -191,7 +192,7 @@ impl RedisStore {
         Ok(self.kept != DONE)
     }
 
-    /// Store the events of `runs`, which are not too many for one call.
+    /// Store the events of `runs`, which must fit into one call.
     fn append_some(&mut self, runs: &[Part<'_>]) -> Result<Vec<Fate>> {
         let fences: Vec<u64> = runs.iter().map(|part| part.fence.0).collect();
         let arguments = (&self.owner, self.age(), runs.len(), fences, runs);
@@ -339,7 +340,7 @@ impl Store for RedisStore {
             return Ok(0);
         }
         let (head, tail) = interrupted_parts();
-        // Owners are few, runs may be many: beyond a few, all owners are less to look at.
+        // There are few owners but maybe many runs: beyond a few runs, checking all owners is cheaper.
         let is_few = !all && fences.len() <= REAP_FENCES;
         let wanted: Vec<u64> = fences.iter().filter(|_| is_few).map(|fence| fence.0).collect();
         // A live owner renews its lease within this time.
@@ -376,7 +377,7 @@ impl Store for RedisStore {
     }
 
     fn absence(&self) -> Duration {
-        // As long as an owner without a lease is taken for alive, which may be cut off meanwhile.
+        // As long as an owner without a lease, which may be cut off meanwhile, counts as alive.
         (self.settings.lease * 3 / 2).max(Duration::from_secs(5))
     }
 

@@ -1,4 +1,4 @@
-//! What the engine's thread and all others share: questions and answers, what readers lack, and how the store is.
+//! What the engine's thread shares with all others: questions, the requests of readers, and the state of the store.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,47 +15,47 @@ use crate::core::fork;
 use crate::core::sync::{Arc as CoreArc, Mutex};
 use crate::core::{CancelEvent, Fence, Port, RunId, RunManager, Start, Subscription};
 
-/// How long the engine stays closed for a fork, if nobody says that it is over.
+/// How long the engine stays closed for a fork if nobody reports that it is over.
 const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an engine that starts waits for the one before it to close its connection.
+/// How long an engine that starts waits for its predecessor to close its connection.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Severity of a log record of the engine's.
+/// The severity of a log message of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// All is well again.
+    /// The store works again.
     Info,
-    /// Something has to be done, or was lost.
+    /// Something needs attention, or was lost.
     Warning,
 }
 
-/// Where the engine's log records go. Called by its thread, with no lock held.
+/// Receives the engine's log messages. Called by its thread, without locks.
 pub type Report = Box<dyn Fn(Level, &str) + Send>;
 
-/// A question, with the answer that is waited for.
+/// A question, with the promise to answer it.
 pub enum Question {
     /// Begin a run and open it in this manager.
     Begin(RunManager, NewRun, Promise<Opened>),
-    /// Begin a run that is open in this manager already; whether it is stored from now on.
+    /// Begin a run that is already open in this manager; the answer is whether the store keeps it.
     Keep(RunManager, RunId, Promise<bool>),
-    /// Make a reader of a run; none if the run must exist and does not.
+    /// Create a reader of a run; `None` if the run must exist and does not.
     Subscribe(RunManager, RunId, Start, bool, Promise<Option<Subscription>>),
-    /// Have the owner of a run do something; none if it is not running.
+    /// Send a command to the owner of a run; `None` if it is not running.
     Command(RunId, Command, Promise<Option<String>>),
-    /// Whether this process is the owner of a run that is open in this manager.
+    /// Whether this process owns a run that is open in this manager.
     Owns(RunManager, RunId, Promise<bool>),
-    /// The newest life of a run, and whether with its result.
+    /// The newest life of a run; the flag asks for its result.
     Find(RunId, bool, Promise<Option<Found>>),
-    /// Records, and whether with their results.
+    /// Records; the flag asks for their results.
     List(Query, bool, Promise<Vec<Found>>),
-    /// Store all that was published before.
+    /// Store everything that was published before.
     Flush(Promise<()>),
     /// Close the connection until the fork is over.
     Close(Promise<()>, Receiver<()>),
 }
 
-/// What became of a run that was to begin.
+/// The outcome of beginning a run.
 pub enum Opened {
     /// It is open.
     Run(RunId, CoreArc<CancelEvent>),
@@ -65,59 +65,59 @@ pub enum Opened {
     KeyActive(Record),
 }
 
-/// How the engine and its store are.
+/// The state of the engine and its store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// What is wrong with the store, if something is.
+    /// What is wrong with the store, if anything.
     pub error: Option<String>,
     /// Events stored by this process.
     pub events_stored: u64,
     /// Events of this process that were evicted before they could be stored.
     pub events_lost: u64,
-    /// What the store held when it was last looked at.
+    /// What the store held at the last check.
     pub usage: Usage,
-    /// Runs that are open here and stored.
+    /// Runs that are open and stored here.
     pub owned_runs: usize,
     /// Runs that are read here and executed elsewhere.
     pub mirrors: usize,
 }
 
-/// What the engine's thread and all others share. Each lock is a leaf.
+/// What the engine's thread shares with all others. Each lock is a leaf.
 pub struct Shared {
     /// The store's name, for people.
     pub name: String,
-    /// How it is.
+    /// The state of the engine and its store.
     pub health: Mutex<Health>,
-    /// What readers lack; bounded by their number.
+    /// Requests of readers; bounded by the number of readers.
     pub wanted: Mutex<Vec<Wanted>>,
-    /// What of it could not be read so far, and since when; bounded likewise.
+    /// Requests that could not be served so far, and since when; bounded likewise.
     pub delayed: Mutex<Vec<(Instant, Wanted)>>,
-    /// How runs ended, where more is known than their terminal events tell.
+    /// How runs ended, if more is known than their terminal events tell.
     pub outcomes: Mutex<HashMap<Fence, Outcome>>,
-    /// Managers that have gone; bounded by their number.
-    pub left: Mutex<Vec<RunManager>>,
-    /// How many managers use the engine; `None` once its thread has ended.
+    /// Managers that have dropped the engine; bounded by their number.
+    pub dropped_managers: Mutex<Vec<RunManager>>,
+    /// The number of managers that use the engine; `None` once its thread has ended.
     pub users: Mutex<Option<usize>>,
-    /// The store has told that there is news.
+    /// The store has reported news.
     pub has_news: AtomicBool,
-    /// Its thread has closed the connection, and ends.
+    /// Its thread has closed the connection and is ending.
     pub closed: AtomicBool,
     /// Wakes the thread.
     pub bell: Sender<()>,
     /// Whether a fork may copy its connection.
     pub survives_fork: bool,
-    /// The process that it is of.
+    /// The process that it belongs to.
     pub generation: u32,
 }
 
 impl Shared {
     /// Wake the engine's thread.
     pub fn ring(&self) {
-        // Full: it is about to wake.
+        // If the channel is full, it is about to wake.
         let _ = self.bell.try_send(());
     }
 
-    /// Whether its thread can answer: it has not ended, and is of this process.
+    /// Whether its thread can answer: it has not ended and belongs to this process.
     pub fn is_alive(&self) -> bool {
         self.generation == fork::generation() && self.users.lock().is_some()
     }
@@ -127,7 +127,8 @@ impl Shared {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Wait until its connection is closed for good, for some seconds at most. A process has a file open once only.
+    /// Wait until its connection is closed for good, for some seconds at most. A process may have a file open only
+    /// once.
     pub fn wait_closed(&self) {
         let deadline = Instant::now() + CLOSING_TIMEOUT;
         while !self.is_closed() && Instant::now() < deadline {
@@ -135,7 +136,7 @@ impl Shared {
         }
     }
 
-    /// Have nobody wait for what nobody can read.
+    /// Refuse the requests of readers that nobody will serve any more.
     pub(super) fn refuse_wanted(&self) {
         let wanted = std::mem::take(&mut *self.wanted.lock());
         wanted.into_iter().for_each(Wanted::refuse);
@@ -149,7 +150,8 @@ impl Archive for Shared {
         if self.generation != fork::generation() {
             return wanted.refuse();
         }
-        // Before the look at the thread, which looks here after it has said that it ends: one of the two sees the other.
+        // Pushed before checking the thread, which checks for requests after it has announced its end: one of the two
+        // sees the other.
         self.wanted.lock().push(wanted);
         if self.is_alive() {
             self.ring();
@@ -159,7 +161,7 @@ impl Archive for Shared {
     }
 }
 
-/// What a store wakes the engine with.
+/// The callback with which a store wakes the engine.
 pub(super) fn wake(shared: &Arc<Shared>) -> Wake {
     let shared: Weak<Shared> = Arc::downgrade(shared);
     Arc::new(move || {
@@ -175,7 +177,7 @@ pub(super) fn wait_for_fork(resumed: &Receiver<()>) {
     let _ = resumed.recv_timeout(FORK_TIMEOUT);
 }
 
-/// A port that wakes the engine, for logs to report changes to.
+/// A port that wakes the engine when a log changes.
 pub(super) fn port(shared: &Arc<Shared>) -> Arc<Port> {
     let shared: Weak<Shared> = Arc::downgrade(shared);
     Arc::new(Port::new(Box::new(move || {

@@ -1,7 +1,7 @@
-//! A store for the processes of one host: a file of SQLite's.
+//! A store for the processes of one host: a SQLite file.
 //!
-//! Only this module opens the file ([`file`]). Owners are known by locks on files beside it ([`owners`]);
-//! [`rows`] is what stands in its tables.
+//! Only this module opens the file ([`file`]). Owners hold locks on files next to it ([`owners`]); [`rows`] maps
+//! records and events to its tables.
 
 mod file;
 mod owners;
@@ -29,10 +29,10 @@ use super::store::{
 };
 use crate::core::{Fence, RunId, Seq};
 
-/// A look for news takes some 10 µs, and other processes write every 4 ms at most.
+/// A poll takes about 10 µs, and other processes write every 4 ms at most.
 const EAGER_POLL: Duration = Duration::from_millis(2);
 
-/// A file of SQLite's that keeps runs.
+/// A SQLite file that keeps runs.
 pub struct SqliteStore {
     path: PathBuf,
     limits: Limits,
@@ -48,7 +48,7 @@ pub struct SqliteFile {
     limits: Limits,
     owner: Arc<Owner>,
     is_alone: bool,
-    /// The files as they were when it was open last.
+    /// The files as they were when the store was last open.
     last: Cell<Option<file::Files>>,
 }
 
@@ -64,16 +64,16 @@ impl SqliteFile {
         }
     }
 
-    /// The store at `path`, which is refused if anything in this process has it open ([`refuse_if_open`]).
+    /// The store at `path`. Opening it fails if anything in this process has it open ([`refuse_if_open`]).
     pub fn alone(path: &Path, limits: Limits) -> Self {
         Self { is_alone: true, ..Self::new(path, limits) }
     }
 
-    /// See whether it can be opened.
+    /// Check that it can be opened.
     ///
     /// # Errors
     ///
-    /// As those of [`SqliteStore::open`].
+    /// Those of [`SqliteStore::open`].
     pub fn check(&self) -> Result<()> {
         self.open().map(drop)
     }
@@ -95,14 +95,14 @@ impl Source for SqliteFile {
 }
 
 impl SqliteStore {
-    /// Open the store at `path`, and make it if there is none.
+    /// Open the store at `path`, creating it if there is none.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for a file that is not a store, or one of a newer version; [`Error::Failed`] for one that cannot be
-    /// opened or written.
+    /// [`Error::Refused`] for a file that is not a store or has a newer version; [`Error::Failed`] for one that cannot
+    /// be opened or written.
     ///
-    /// Nothing but this module may have the file open in the process ([`refuse_if_open`]).
+    /// Nothing but this module may have the file open in this process ([`refuse_if_open`]).
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
         Self::open_as(path, limits, Arc::new(Owner::new(path)), None)
     }
@@ -147,15 +147,15 @@ impl SqliteStore {
         all().map_err(|error| file::failure(&self.path, &error))
     }
 
-    /// End the runs that an owner has left running.
+    /// End the runs that a dead owner has left running.
     fn end_runs(&mut self, owner: &str) -> Result<usize> {
         self.change(|tx| {
             let mut left = tx.prepare_cached("SELECT fence, run_id, last FROM runs WHERE owner = ?1 AND status = 'running'")?;
             let left: Vec<(u64, StoredId, u64)> =
                 left.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
             for (fence, StoredId(run_id), last) in &left {
-                // The dead owner may have given the next seq to an event that it could not store any more. The fence of
-                // its own keeps the two ids apart.
+                // The dead owner may have assigned the next seq to an event that it never stored. A separate fence
+                // keeps the two ids apart.
                 let end_fence = next_fence(tx)?;
                 let Outcome { status, error, finished, .. } = Outcome::interrupted();
                 let json = interrupted_event(run_id);
@@ -174,7 +174,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         let owner = self.owner.name();
         let running = "SELECT EXISTS (SELECT 1 FROM runs WHERE owner = ?1 AND status = 'running')";
-        // The lock file stays where a record names it, so that whoever looks finds it unlocked.
+        // While a record names the lock file, it stays, so that others find it unlocked.
         if Arc::strong_count(&self.owner) == 1
             && self.connection.query_row(running, [owner], |row| row.get(0)) == Ok(false)
         {
@@ -191,7 +191,7 @@ impl Store for SqliteStore {
             let run_id = match &run.run_id {
                 Some(run_id) => run_id.clone(),
                 None => {
-                    // An id that is not counted on from may stand there since an older version.
+                    // An older version may have left an id from which counting must not continue.
                     let sql = "UPDATE clock SET last_run_id = max(iif(last_run_id < ?2, last_run_id + 1, 0), ?1) \
                                RETURNING last_run_id";
                     RunId::Int(tx.prepare_cached(sql)?.query_row(params![now(), COUNTED_IDS], |row| row.get(0))?)
@@ -235,7 +235,7 @@ impl Store for SqliteStore {
         self.change(|tx| {
             insert_record(tx, &Record { owner, ..record.clone() })?;
             tx.prepare_cached("UPDATE clock SET last_fence = ?1 WHERE last_fence < ?1")?.execute([record.fence.0])?;
-            // Its id or key may be that of another run that is running.
+            // Another running run may have its id or key.
             Ok(find_record(tx, "fence = ?1", record.fence.0)?.is_some())
         })
     }
@@ -243,7 +243,7 @@ impl Store for SqliteStore {
     fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>> {
         let owner = self.owner.name().to_owned();
         let fates = self.change(|tx| runs.iter().map(|run| append_run(tx, &owner, run)).collect())?;
-        // Afterwards: what was written into a file that is deleted is to be written again.
+        // Checked afterwards: what was written to a deleted file must be written again.
         self.check_identity()?;
         Ok(fates)
     }
@@ -343,7 +343,7 @@ impl Store for SqliteStore {
 
     fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>> {
         self.query(|db| {
-            // Also for runs that their owner has just ended: who sent them is told so.
+            // Includes runs that their owner has just ended, so that the senders get a reply.
             let mut select = db.prepare_cached(
                 "SELECT c.number, c.fence, c.kind, c.name, c.json FROM commands c JOIN runs r ON r.fence = c.fence \
                  WHERE r.owner = ?1 AND r.end_fence IS NULL AND NOT c.replied ORDER BY c.number",
@@ -405,7 +405,7 @@ impl Store for SqliteStore {
         for name in owners {
             if let Some(dead) = owners::find_dead(&self.path, &name) {
                 ended += self.end_runs(&name)?;
-                // If this fails the next who looks finds nothing to end.
+                // If this fails, the next process that checks finds nothing to end.
                 let _ = dead.remove();
             }
         }

@@ -1,15 +1,15 @@
-//! What a store does, whichever it is.
+//! The interface of a store.
 //!
-//! A store keeps the records and the events of runs. One thread of a process, the engine, has the only connection to it,
-//! so a store is not shared: every method takes `&mut self` and may wait, for [`Error::Busy`] at most a fraction of a
-//! second.
+//! A store keeps the records and events of runs. One thread per process, the engine, has the only connection to it, so
+//! a store is not shared: every method takes `&mut self` and may block; before [`Error::Busy`], for a fraction of a
+//! second at most.
 //!
 //! # What a store promises
 //!
-//! - Fences: each life of a run has one of its own, larger than all before it in the store.
-//! - Every write can be repeated: one whose answer was lost is tried again, and nothing is stored twice.
-//! - Fencing: an owner that was taken for dead writes nothing more ([`Fate::Refused`]).
-//! - A run ends once: by its owner's terminal event, or by whoever finds that the owner died ([`Store::reap`]).
+//! - Fences: each life of a run has its own, larger than all before it in the store.
+//! - Every write can be repeated: a write whose answer was lost is retried, and nothing is stored twice.
+//! - Fencing: an owner that was declared dead can write nothing more ([`Fate::Refused`]).
+//! - A run ends once: with its owner's terminal event, or by a process that finds its owner dead ([`Store::reap`]).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,49 +20,49 @@ use crate::core::id::{Fence, RunId, Seq};
 
 use super::record::{Outcome, Record};
 
-/// Why a store did not do what it was asked.
+/// Why an operation of a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process is writing; trying again may help.
+    /// Another process is writing; a retry may succeed.
     #[error("the store is locked by another process")]
     Busy,
-    /// The store was deleted or replaced; a new connection finds what is there now.
+    /// The store was deleted or replaced; a new connection opens what is there now.
     #[error("{0} was deleted or replaced while it was in use")]
     Lost(String),
-    /// It is not a store, or not one this version can use; trying again does not help.
+    /// It is not a store, or this version cannot use it; a retry does not help.
     #[error("{0}")]
     Refused(String),
-    /// Anything else: a full disk, a read-only file, a damaged one.
+    /// Any other failure: a full disk, a read-only or a damaged file.
     #[error("{0}")]
     Failed(String),
 }
 
-/// The most events of a run in one write, and in one page.
+/// Maximum number of events of a run per write and per page.
 pub const PAGE: usize = 1000;
-/// The most bytes of them.
+/// Maximum bytes of these events.
 pub const PAGE_BYTES: usize = 1 << 20;
-/// How many runs are asked about at once with [`Store::follow`].
+/// How many runs one call of [`Store::follow`] covers.
 pub const FOLLOWED_AT_ONCE: usize = 100;
 
-/// Stores count run ids on from integers below this one only: the next are exact in every language that reads them.
+/// New run ids continue from integers below this one only, so that every language can represent them exactly.
 pub const COUNTED_IDS: i64 = 1 << 52;
 
-/// The result of asking a store.
+/// The result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A run that is to begin.
+/// A run to begin.
 #[derive(Debug, Clone, Default)]
 pub struct NewRun {
-    /// Its id; `None` for an integer larger than all before it in the store that are below [`COUNTED_IDS`].
+    /// Its id; `None` for an integer larger than all those below [`COUNTED_IDS`] that the store has had.
     pub run_id: Option<RunId>,
     /// At most one run with this key is active.
     pub key: Option<String>,
 }
 
-/// What became of a [`NewRun`].
+/// The outcome of beginning a [`NewRun`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
-    /// It is running, and this process is its owner.
+    /// It is running, with this process as its owner.
     Started(Record),
     /// A run with this id is running.
     RunActive(Record),
@@ -70,85 +70,85 @@ pub enum Begun {
     KeyActive(Record),
 }
 
-/// An event as it is stored.
+/// A stored event.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
-    /// Its number. Where a number is left out, the event was evicted before it could be stored.
+    /// Its number. Where a number is missing, the event was evicted before it could be stored.
     pub seq: Seq,
     /// What was published.
     pub payload: Payload,
 }
 
-/// The events of one run that are to be stored.
+/// The events of one run to store.
 #[derive(Debug)]
 pub struct Append {
     /// The run.
     pub fence: Fence,
-    /// In rising order.
+    /// In ascending order.
     pub events: Vec<StoredEvent>,
-    /// The newest event published, of which a gap may be all that can be stored.
+    /// The newest event published. It is not among `events` if it was evicted.
     pub last: Seq,
-    /// How the run ended; the last event is its terminal one.
+    /// How the run ended, if it did; then the last event is its terminal event.
     pub end: Option<Outcome>,
 }
 
-/// What became of an [`Append`].
+/// The outcome of an [`Append`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is stored.
     Stored,
-    /// The run has ended in the store; it was taken for interrupted.
+    /// The run has ended in the store, because its owner was declared dead.
     Refused,
     /// The store has no such run.
     Unknown,
 }
 
-/// Which records are wanted, the newest first.
+/// Which records to return, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// Of this key.
+    /// Only of this key.
     pub key: Option<String>,
-    /// Of one of these; of any if there are none.
+    /// Only with one of these; with any if there are none.
     pub statuses: Vec<String>,
-    /// With this text in their id, key or error. ASCII letters match in either case, others only as they are: that much
-    /// every store can do where the records are.
+    /// Only with this text in their id, key or error. Case is ignored for ASCII letters only, which every store can do
+    /// by itself.
     pub text: Option<String>,
-    /// Of these lives, with the text or without.
+    /// Of these lives, even without the text.
     pub also: Vec<Fence>,
-    /// Of runs that began before this one.
+    /// Only of runs that began before this one.
     pub before: Option<Fence>,
-    /// At most so many.
+    /// Maximum number of records.
     pub limit: usize,
 }
 
-/// What a process asks the owner of a run to do.
+/// A request to the owner of a run.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Set the run's cancel event. Nobody waits for a reply.
+    /// Set the run's cancel event. There is no reply.
     Cancel,
     /// Publish this event; the reply is its id.
     Publish(Payload),
-    /// Finish the run with this event; the reply says whether this ended it.
+    /// Finish the run with this event; the reply says whether this finished it.
     Finish(Payload),
 }
 
 /// What a store holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Records.
+    /// Number of records.
     pub runs: u64,
-    /// Bytes that are used of it.
+    /// Bytes in use.
     pub bytes: u64,
 }
 
 /// How much a store keeps of finished runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Time since a run's end.
+    /// Time since a run ended.
     pub age: Duration,
-    /// Runs, of which those that have not ended are never removed.
+    /// Number of runs. Unfinished runs count, but are never removed.
     pub runs: u64,
-    /// Bytes that are used. If runs that have not ended are larger, their oldest events are removed.
+    /// Bytes in use. If unfinished runs alone are larger, their oldest events are removed.
     pub bytes: u64,
 }
 
@@ -182,31 +182,31 @@ impl News {
     }
 }
 
-/// How far a run is, with its next events for who lacks them.
+/// How far a run has come, and its next events for a reader that lacks them.
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// The store has no such run.
     Missing,
-    /// It is running; its newest event stored.
+    /// It is running; with the newest event stored.
     Running(Seq, Vec<StoredEvent>),
     /// It has ended.
     Ended(Record, Vec<StoredEvent>),
 }
 
-/// Wakes the engine: there may be news. May be called by any thread.
+/// Tells the engine that there may be news. Any thread may call it.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// Where a store is: connects to it, and does so again after a failure or a fork. The process is the same owner of runs
-/// through all connections of one source.
+/// Where a store is. Connects to it, and connects again after a failure or a fork. Through all connections of one
+/// source, the process is the same owner of runs.
 pub trait Source: Send {
-    /// Connect. A store that hears of news by itself calls `wake`.
+    /// Connect. A store that learns of news by itself calls `wake`.
     ///
     /// # Errors
     ///
-    /// The store cannot be reached, or refuses.
+    /// The store cannot be reached, or refuses the connection.
     fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>>;
 
-    /// Whether a connection does no harm that a fork copies while it is open.
+    /// Whether a fork may copy an open connection.
     fn survives_fork(&self) -> bool {
         false
     }
@@ -222,18 +222,18 @@ pub trait Store: Send {
     fn begin(&mut self, run: &NewRun) -> Result<Begun>;
 
     /// Write the record of a run of this process again, after the store lost it. Does nothing if it is there. Returns
-    /// whether the run can go on: it may have ended, or its id or key be another run's by now.
+    /// false if the run cannot continue, because it has ended or another run has its id or key by now.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
     fn restore(&mut self, record: &Record) -> Result<bool>;
 
-    /// Store events of runs of this process, and say what became of each run's.
+    /// Store events of runs of this process. Returns the fate of each run's events.
     ///
     /// # Errors
     ///
-    /// The store cannot be written. Some may be stored all the same; all are to be tried again.
+    /// The store cannot be written. Some events may be stored nevertheless; retry all of them.
     fn append(&mut self, runs: &[Append]) -> Result<Vec<Fate>>;
 
     /// The newest life of a run.
@@ -243,22 +243,22 @@ pub trait Store: Send {
     /// The store cannot be read.
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>>;
 
-    /// The newest lives of runs, the newest first.
+    /// The newest lives of runs, newest first.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn list(&mut self, query: &Query) -> Result<Vec<Record>>;
 
-    /// What runs returned, as JSON, in the order of `fences`.
+    /// The results of runs as JSON, in the order of `fences`.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn results(&mut self, fences: &[Fence]) -> Result<Vec<Option<String>>>;
 
-    /// The events of a run from `from` on, in rising order: `events` of them and `bytes` of JSON at most, but one at
-    /// least if there is one.
+    /// The events of a run from `from` on, in ascending order: at most `events` of them and about `bytes` of JSON, but
+    /// at least one if there is one.
     ///
     /// # Errors
     ///
@@ -269,68 +269,68 @@ pub trait Store: Send {
     ///
     /// # Errors
     ///
-    /// The store cannot be read, or is another one by now.
+    /// The store cannot be read, or was replaced.
     fn news(&mut self) -> Result<News>;
 
-    /// Whether it wakes the engine when there is news, so that it need not be asked often.
+    /// Whether it wakes the engine when there is news, so that it need not be polled often.
     fn wakes(&self) -> bool {
         false
     }
 
-    /// The time between two looks for news while events come in, if a look is so cheap that this may be short.
+    /// The interval of polls while events arrive, if a poll is cheap enough for a short one.
     fn eager_poll(&self) -> Option<Duration> {
         None
     }
 
-    /// Have nothing open any more, since the process is about to fork. The store is dropped after that.
+    /// Close everything, because the process is about to fork. The store is dropped afterwards.
     fn close(&mut self) {}
 
-    /// How far runs are, with the events of each from a seq on, though perhaps not all.
+    /// How far runs have come, each with its events from a seq on, though perhaps not all of them.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn follow(&mut self, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>>;
 
-    /// Leave a command for the owner of a run; returns the number by which its reply is asked for.
+    /// Leave a command for the owner of a run. Returns the number to ask for its reply with.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
     fn send(&mut self, fence: Fence, command: &Command) -> Result<u64>;
 
-    /// The commands for runs of this process, the oldest first, each until it is replied to.
+    /// The commands for runs of this process, oldest first; each is returned until it is replied to.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>>;
 
-    /// Reply to a command; `None` if nobody waits for one.
+    /// Reply to a command; `None` if it gets no reply.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
     fn reply(&mut self, number: u64, reply: Option<&str>) -> Result<()>;
 
-    /// Take the reply to a command, once there is one. A command whose run has ended without one has an empty one.
+    /// Take the reply to a command, if there is one. It is empty if the run has ended without one.
     ///
     /// # Errors
     ///
     /// The store cannot be reached.
     fn take_reply(&mut self, number: u64) -> Result<Option<String>>;
 
-    /// End the runs of owners that died, as failed; returns how many. `all` looks at every owner, else only at those of
-    /// runs in `fences`.
+    /// End the runs of dead owners as failed. Returns how many it ended. Checks every owner if `all`, else only those
+    /// of the runs in `fences`.
     ///
     /// # Errors
     ///
     /// The store cannot be reached.
     fn reap(&mut self, fences: &[Fence], all: bool) -> Result<usize>;
 
-    /// End, as failed, the runs of this process in the store that are none of `owned`, the runs that are open here: a run
-    /// whose beginning or end the store has, or lost, without this process knowing has nobody else to end it. Returns how
-    /// many. Cheap if there are none.
+    /// End, as failed, those runs of this process in the store that are not in `owned`, the runs that are open here.
+    /// Nobody else would end a run whose beginning or end reached the store without its answer reaching this process,
+    /// or was lost there. Returns how many it ended. Cheap if there are none.
     ///
     /// # Errors
     ///
@@ -339,8 +339,8 @@ pub trait Store: Send {
         Ok(0)
     }
 
-    /// Show that this process, which has open runs, is alive. Called often. Returns whether nobody can have taken it for
-    /// dead since this was called last.
+    /// Show that this process, which has open runs, is alive. Called often. Returns false if others may have declared
+    /// it dead since the last call.
     ///
     /// # Errors
     ///
@@ -349,20 +349,20 @@ pub trait Store: Send {
         Ok(true)
     }
 
-    /// How long runs may be missing, after the store lost them, before their owners are taken for dead.
+    /// How long runs may be missing, after the store lost them, before their owners count as dead.
     fn absence(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// Whether this process is the owner of a run that has not ended, and will be until others can take it for dead.
+    /// Whether this process owns a run that has not ended. In a store with leases, the answer holds for one lease.
     ///
     /// # Errors
     ///
     /// The store cannot be written.
     fn owns(&mut self, fence: Fence) -> Result<bool>;
 
-    /// Remove a part of what is over the store's bounds, and do what has to be done now and then. Called each second or
-    /// so; returns whether there is more to remove.
+    /// Remove part of what is over the limits, and do periodic maintenance. Called about once a second. Returns whether
+    /// there is more to remove.
     ///
     /// # Errors
     ///
@@ -376,7 +376,7 @@ pub trait Store: Send {
     /// The store cannot be read.
     fn usage(&mut self) -> Result<Usage>;
 
-    /// What people should know of its settings; told once after it was connected to.
+    /// A problem of its settings that people should know, reported once after connecting.
     fn warning(&mut self) -> Option<String> {
         None
     }

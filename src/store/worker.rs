@@ -1,4 +1,4 @@
-//! The engine's thread: what it knows, and the order in which it does things.
+//! The engine's thread: its state, and the order in which it does things.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,70 +19,70 @@ use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
 use crate::core::{Fence, Payload, Port, RunManager, Seq};
 
-/// At least so long from the beginning of a write to that of the next, unless much is waiting.
+/// Minimum time between the beginnings of two writes, unless much is waiting.
 pub(super) const WRITE_INTERVAL: Duration = Duration::from_millis(4);
-/// Between two looks for news while something is read or asked for.
+/// Between two polls while something is read or asked for.
 const BUSY_POLL: Duration = Duration::from_millis(5);
-/// How long after some news more are expected, and a store that is asked cheaply is asked more often.
+/// How long after some news more are expected, so that a store with cheap polls is polled more often.
 const EAGER_FOR: Duration = Duration::from_millis(50);
-/// Between two looks for news when there has been none for `QUIET_AFTER`; also how late a command may be.
+/// Between two polls when there has been no news for `QUIET_AFTER`; also the maximum delay of a command.
 const QUIET_POLL: Duration = Duration::from_millis(40);
 const QUIET_AFTER: Duration = Duration::from_secs(2);
-/// Between two looks at a store that wakes the engine when there is news.
+/// Between two polls of a store that wakes the engine when there is news.
 const WOKEN_POLL: Duration = Duration::from_millis(250);
-/// Between two looks for mirrors that nobody reads, which are looked at one by one.
-const FORGET_INTERVAL: Duration = QUIET_POLL;
-/// Between two looks for dead owners of what is read.
+/// Between two checks for mirrors that nobody reads, which are checked one by one.
+const UNREAD_INTERVAL: Duration = QUIET_POLL;
+/// Between two checks whether the owners of what is read are dead.
 const REAP_INTERVAL: Duration = Duration::from_millis(250);
-/// Between two looks for all dead owners.
+/// Between two checks of all owners.
 const REAP_ALL_INTERVAL: Duration = Duration::from_secs(10);
-/// Between two clean-ups while runs are open or read, and when not.
+/// Between two clean-ups while runs are open or read, and when none are.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_TIDY_INTERVAL: Duration = Duration::from_secs(60);
-/// The same while an end may have to be stored again: others take runs whose end was lost for interrupted before long.
+/// The same while an end may have to be stored again: others soon take a run whose end was lost for interrupted.
 const ENDED_TIDY_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the thread stays to store what is left when nobody uses it any more.
+/// How long an unused thread stays to store what is left.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// How long an owner may take to reply to a command.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So many questions are answered before anything else is done again.
+/// How many questions are answered before anything else is done.
 const QUESTIONS_A_TURN: usize = 64;
 
-/// References to what is shared that are the engine's own: two of the worker, two of its end, one of the list of engines.
-/// Any other is a manager's, or that of a run that somebody reads.
+/// The engine's own references to what is shared: two of the worker, two of its end, one of the list of engines. Any
+/// other belongs to a manager, or to a run that somebody reads.
 const OWN_REFERENCES: usize = 5;
 
 /// A run that is open here.
 pub(super) struct Owned {
     pub manager: RunManager,
     pub run: CoreArc<Run>,
-    /// As it is to be restored if the store loses it.
+    /// What to restore if the store loses it.
     pub record: Record,
     /// The first event that is not stored.
     pub next: Seq,
     /// It may have events that are not stored.
     pub is_ready: bool,
-    /// Nobody else uses its manager any more.
-    pub has_left: bool,
+    /// Its manager has dropped the engine.
+    pub is_abandoned: bool,
 }
 
 impl Owned {
-    /// Store what its log holds after `last`, in a store that has no more.
+    /// Store again what its log holds after `last`, the newest event that the store has.
     pub fn store_after(&mut self, last: Seq) {
         (self.next, self.record.last, self.is_ready) = (last.next(), last, true);
     }
 }
 
-/// A run that is stored to its end, which a server may lose that is killed, or replaced by another that lags behind.
+/// A run whose end is stored. A server that is killed, or replaced by one that lags behind, may lose it.
 pub(super) struct Ended {
     pub at: Instant,
     pub owned: Owned,
     pub outcome: Outcome,
 }
 
-/// A command whose reply is waited for.
+/// A command that waits for its reply.
 pub(super) struct Sent {
     pub number: u64,
     pub fence: Fence,
@@ -90,12 +90,12 @@ pub(super) struct Sent {
     pub deadline: Instant,
 }
 
-/// A command that was obeyed.
-pub(super) struct Obeyed {
+/// A command that was executed.
+pub(super) struct Executed {
     pub at: Instant,
     pub reply: Option<String>,
     /// The reply is in the store.
-    pub is_told: bool,
+    pub is_answered: bool,
 }
 
 /// The engine's thread.
@@ -105,25 +105,25 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub archive: Arc<dyn Archive>,
     pub owned: HashMap<Key, Owned>,
-    /// Runs whose end was stored last, the newest last.
+    /// Runs whose end was stored recently, newest last.
     pub ended: Vec<Ended>,
-    /// When a run was stored to its end last.
+    /// When the end of a run was last stored.
     pub last_owned: Option<Instant>,
     pub followed: Mirrors,
     pub sent: Vec<Sent>,
-    /// Commands that were obeyed, by their numbers.
-    pub obeyed: HashMap<u64, Obeyed>,
+    /// Commands that were executed, by their numbers.
+    pub executed: HashMap<u64, Executed>,
     pub port: Arc<Port>,
-    /// Everything is to be looked at, whatever the store says.
-    pub look: bool,
-    /// Runs that this process wrote: no news of the store's, but perhaps to mirrors of other managers.
+    /// Check everything, whatever the store reports.
+    pub check_all: bool,
+    /// Runs that this process wrote. The store reports no news of them, but mirrors of other managers need it.
     pub wrote: HashSet<Fence>,
-    /// What the store has of the runs of this process was looked at since it may have lost some of it.
-    pub is_reviewed: bool,
+    /// The store has been compared with the runs of this process since it may last have lost data.
+    pub is_reconciled: bool,
     pub wake: Wake,
     pub next_write: Instant,
     questions: Receiver<Question>,
-    /// Questions that wait for the lock of another process, each with when it was asked.
+    /// Questions that wait until another process releases its lock, with the time they were asked.
     pub postponed: Vec<(Instant, Question)>,
     bell: Receiver<()>,
     pub report: Report,
@@ -132,16 +132,16 @@ pub(super) struct Worker {
     next_reap: Instant,
     next_reap_all: Instant,
     next_tidy: Instant,
-    next_forget: Instant,
+    next_unread_check: Instant,
     pub retry_at: Option<Instant>,
     pub locked_since: Option<Instant>,
-    /// It failed although it can be read.
+    /// It can be read but has failed to be written.
     pub refuses_writes: bool,
-    /// An error kept news from being looked at.
+    /// An error may have kept news from being handled.
     pub missed: bool,
-    /// How often the store began to fail.
+    /// How often the store has begun to fail.
     pub stalls: u32,
-    /// What was said of the store's settings.
+    /// The last warning about the store's settings.
     pub warned: Option<String>,
 }
 
@@ -165,12 +165,12 @@ impl Worker {
             last_owned: None,
             followed: Mirrors::default(),
             sent: Vec::new(),
-            obeyed: HashMap::new(),
+            executed: HashMap::new(),
             port,
             shared,
-            look: false,
+            check_all: false,
             wrote: HashSet::new(),
-            is_reviewed: true,
+            is_reconciled: true,
             wake,
             next_write: now,
             questions,
@@ -182,7 +182,7 @@ impl Worker {
             next_reap: now,
             next_reap_all: now,
             next_tidy: now,
-            next_forget: now,
+            next_unread_check: now,
             retry_at: None,
             locked_since: None,
             refuses_writes: false,
@@ -193,13 +193,13 @@ impl Worker {
     }
 
     pub fn run(mut self) {
-        // Says that the thread has ended, however it does.
+        // Announces the end of the thread, however it ends.
         struct Ended(Arc<Shared>, Receiver<Question>);
         impl Drop for Ended {
             fn drop(&mut self) {
                 *self.0.users.lock() = None;
                 self.0.refuse_wanted();
-                // Nobody waits for what nobody will answer.
+                // Drops the questions that nobody will answer, so that nobody waits for them.
                 self.1.try_iter().for_each(drop);
                 if std::thread::panicking() {
                     self.0.health.lock().error = Some("its thread ended unexpectedly".to_owned());
@@ -210,9 +210,9 @@ impl Worker {
         let mut unused_since = None;
         loop {
             self.wait();
-            self.finish_runs_of_managers_that_left();
+            self.finish_runs_of_dropped_managers();
             self.work(Instant::now());
-            // Whoever has something to ask holds a reference until it is asked: under this lock, either is seen.
+            // Whoever has a question holds a reference until it is sent: under this lock, one of the two is seen.
             let mut users = self.shared.users.lock();
             if *users != Some(0) {
                 unused_since = None;
@@ -222,7 +222,7 @@ impl Worker {
             let is_asked = !self.questions.is_empty() || !self.postponed.is_empty();
             let is_unused = Arc::strong_count(&self.shared) <= OWN_REFERENCES && !is_asked;
             let is_done = self.owned.is_empty() && is_unused;
-            // While a mirror is read, its run is yet to end.
+            // A run whose mirror is read has not ended.
             let is_late = !self.owned.is_empty() && self.followed.is_empty() && since.elapsed() > LAST_WRITE;
             if is_done || is_late {
                 *users = None;
@@ -231,12 +231,12 @@ impl Worker {
         }
         drop(ended);
         let Self { source, store, .. } = self;
-        // The store is the last to know this process as an owner.
+        // The source is dropped first, so that the store holds the last reference to this process as an owner.
         drop(source);
         drop(store);
     }
 
-    /// Wait until there is something to do, and answer questions.
+    /// Wait until there is something to do, answering questions.
     fn wait(&mut self) {
         let due = self.due();
         let timeout = due.saturating_duration_since(Instant::now());
@@ -255,13 +255,13 @@ impl Worker {
         }
     }
 
-    /// When there is something to do, if nobody asks.
+    /// When there is something to do, apart from questions.
     fn due(&self) -> Instant {
         let now = Instant::now();
         if !self.shared.wanted.lock().is_empty() {
             return now;
         }
-        // Nothing is asked of a store that fails before it is tried again.
+        // A store that fails is not called before the next retry.
         let allowed = |at: Instant| self.retry_at.map_or(at, |retry| at.max(retry));
         let mut due = allowed(self.next_tidy);
         if !self.shared.delayed.lock().is_empty() {
@@ -288,32 +288,33 @@ impl Worker {
         due
     }
 
-    /// Whether a run of this process may have something that is not stored, or not any more.
+    /// Whether a run of this process may have something that is not stored, or no longer stored.
     pub fn has_unstored(&self) -> bool {
-        !self.is_reviewed || self.owned.values().any(|owned| owned.is_ready)
+        !self.is_reconciled || self.owned.values().any(|owned| owned.is_ready)
     }
 
-    /// Whether news of other processes matter.
+    /// Whether news of other processes matters.
     fn polls(&self) -> bool {
-        self.heeds_commands() || !self.followed.is_empty() || !self.sent.is_empty()
+        self.accepts_commands() || !self.followed.is_empty() || !self.sent.is_empty()
     }
 
-    /// Whether there may be commands for this process: also for a run that has just ended, of which who sent them is told.
-    pub fn heeds_commands(&self) -> bool {
+    /// Whether there may be commands for this process. A run that has just ended counts: its commands still get
+    /// replies.
+    pub fn accepts_commands(&self) -> bool {
         !self.owned.is_empty() || self.last_owned.is_some_and(|at| at.elapsed() < REPLY_TIMEOUT)
     }
 
     fn work(&mut self, now: Instant) {
-        if now >= self.next_forget {
-            self.forget_unread_mirrors();
-            self.next_forget = now + FORGET_INTERVAL;
+        if now >= self.next_unread_check {
+            self.drop_unread_mirrors();
+            self.next_unread_check = now + UNREAD_INTERVAL;
         }
         if self.retry_at.is_some_and(|at| now < at) {
-            // A store that refuses events may take a sign of life all the same. Whether it does changes nothing here.
+            // A store that refuses events may still accept a sign of life. The outcome does not matter here.
             let is_alive = self.store.as_mut().filter(|_| !self.owned.is_empty()).map(|store| store.keep_alive());
             if matches!(is_alive, Some(Ok(false))) {
-                self.is_reviewed = false;
-                let _ = self.review();
+                self.is_reconciled = false;
+                let _ = self.reconcile();
             }
             self.serve_wanted();
             return;
@@ -328,10 +329,10 @@ impl Worker {
         }
         self.serve_wanted();
         let has_news = self.shared.has_news.swap(false, Ordering::Acquire);
-        if self.polls() && (now >= self.next_poll || has_news || self.look || !self.wrote.is_empty()) {
+        if self.polls() && (now >= self.next_poll || has_news || self.check_all || !self.wrote.is_empty()) {
             self.poll(now);
         } else if has_news && !self.ended.is_empty() {
-            // A lost connection is news, too: the server that took over may lack ends.
+            // A lost connection counts as news: the server that took over may lack ends.
             let _ = self.ask(|store| store.news());
         }
         self.reap(now);
@@ -342,19 +343,19 @@ impl Worker {
     }
 
     fn poll(&mut self, now: Instant) {
-        let (look, wrote) = (std::mem::take(&mut self.look), std::mem::take(&mut self.wrote));
+        let (check_all, wrote) = (std::mem::take(&mut self.check_all), std::mem::take(&mut self.wrote));
         self.keep_alive();
         let news = self.ask(|store| store.news());
-        // What an error kept from being done is done at the next poll.
-        let look = look || std::mem::replace(&mut self.missed, news.is_err());
-        let mut news = news.ok().filter(|_| !look).unwrap_or_else(News::anything);
+        // What an error prevented is done at the next poll.
+        let check_all = check_all || std::mem::replace(&mut self.missed, news.is_err());
+        let mut news = news.ok().filter(|_| !check_all).unwrap_or_else(News::anything);
         if let Some(runs) = &mut news.runs {
             runs.extend(wrote);
         }
         if news != News::nothing() {
             self.last_news = now;
             if news.messages {
-                self.obey_commands();
+                self.execute_commands();
             }
             self.fill_mirrors(&news);
         }
@@ -370,21 +371,21 @@ impl Worker {
         self.next_poll = Instant::now() + interval;
     }
 
-    /// Show that this process is alive, as is to be done often, however much else there is to do.
+    /// Show that this process is alive. Called often, however much else there is to do.
     pub fn keep_alive(&mut self) {
         if !self.owned.is_empty() && matches!(self.ask(|store| store.keep_alive()), Ok(false)) {
-            self.is_reviewed = false;
-            let _ = self.review();
+            self.is_reconciled = false;
+            let _ = self.reconcile();
         }
     }
 
-    /// Look again at once: something is read from now on.
-    pub fn look_now(&mut self) {
-        self.look = true;
+    /// Check for news at once, because something new is read.
+    pub fn check_now(&mut self) {
+        self.check_all = true;
         self.last_news = Instant::now();
     }
 
-    /// Clean up before long: a run is open or read from now on, if only until the end of this turn.
+    /// Clean up soon, because a run has been opened or subscribed to, if only for the rest of this turn.
     pub fn tidy_soon(&mut self) {
         self.next_tidy = self.next_tidy.min(Instant::now() + TIDY_INTERVAL);
     }
@@ -399,8 +400,8 @@ impl Worker {
         if let Ok(ended) = self.ask(|store| store.reap(&fences, all))
             && ended > 0
         {
-            self.look_now();
-            self.say(&format!("{ended} runs whose process ended have been ended as interrupted"));
+            self.check_now();
+            self.warn(&format!("Ended {ended} runs as interrupted, because their process has died"));
         }
         self.next_reap = now + REAP_INTERVAL;
         if all {
@@ -409,16 +410,16 @@ impl Worker {
     }
 
     fn tidy(&mut self, now: Instant) {
-        // An outcome may have been noted of a run that is stored no more, or that ended elsewhere first.
+        // Outcomes may have been noted for runs that are no longer stored, or that ended elsewhere first.
         let stored: HashSet<Fence> = self.owned.values().map(|owned| owned.record.fence).collect();
         self.shared.outcomes.lock().retain(|fence, _| stored.contains(fence));
         if let Ok(ended @ 1..) = self.ask(|store| store.disown(&stored)) {
-            self.look_now();
-            self.say(&format!(
-                "{ended} runs that the store had as this process's own, and it did not, have been ended"
+            self.check_now();
+            self.warn(&format!(
+                "Ended {ended} runs that the store lists as this process's, but that are not open here"
             ));
         }
-        self.forget_ends();
+        self.drop_old_ends();
         let more = self.ask(|store| store.tidy());
         if more.is_ok() {
             self.recover_if_stored();
@@ -440,8 +441,8 @@ impl Worker {
         health.mirrors = self.followed.runs();
     }
 
-    fn finish_runs_of_managers_that_left(&mut self) {
-        let left = std::mem::take(&mut *self.shared.left.lock());
+    fn finish_runs_of_dropped_managers(&mut self) {
+        let left = std::mem::take(&mut *self.shared.dropped_managers.lock());
         for manager in left {
             for owned in self.owned.values_mut().filter(|owned| owned.manager.is_same(&manager)) {
                 let payload = Payload::new(None, &interrupted_event(&owned.run.id));
@@ -450,11 +451,11 @@ impl Worker {
                     manager.finish(owned.run.id.as_ref(), payload, false);
                 }
                 owned.is_ready = true;
-                owned.has_left = true;
+                owned.is_abandoned = true;
             }
             let ended = self.ended.iter_mut().map(|ended| &mut ended.owned);
-            ended.filter(|owned| owned.manager.is_same(&manager)).for_each(|owned| owned.has_left = true);
-            self.forget_ends();
+            ended.filter(|owned| owned.manager.is_same(&manager)).for_each(|owned| owned.is_abandoned = true);
+            self.drop_old_ends();
         }
     }
 }

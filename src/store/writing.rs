@@ -1,4 +1,4 @@
-//! What the engine's thread writes into the store: the events of the runs that are open here, and how they ended.
+//! What the engine's thread writes to the store: the events of the runs that are open here, and how they ended.
 
 use std::time::{Duration, Instant};
 
@@ -11,23 +11,23 @@ use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
 use crate::core::{Fence, Seq};
 
-/// So many events make the next write come at once.
+/// A write of this many events is followed by the next one at once.
 const BUSY_WRITE: usize = 256;
-/// Otherwise a store that takes its time is left to others for so long after each write.
+/// Otherwise, a slow store is left to others for this long after each write.
 const WRITE_PAUSE: Duration = Duration::from_millis(1);
-/// Runs of which is written at once.
+/// How many runs one write covers.
 const WRITTEN_AT_ONCE: usize = 64;
-/// How many runs are remembered whose end was stored last: as long as their managers keep finished runs, but so long at
-/// least.
+/// How many runs are remembered after their end was stored: for as long as their managers keep finished runs, but at
+/// least for `END_AGE`.
 const ENDED: usize = 256;
 const END_AGE: Duration = Duration::from_secs(3);
-/// How long after its end a run that the store has no record of was lost by it rather than removed.
+/// Until this long after a run's end, a missing record counts as lost rather than as removed.
 const LOST_AGE: Duration = Duration::from_secs(60);
 
-/// Why a run is cancelled that another process ended.
-const LOST: &str = "the store took this process for dead and ended its runs";
+/// The reason of a cancel event whose run another process ended.
+const LOST: &str = "the store declared this process dead and ended its runs";
 
-/// What is to be stored of one run.
+/// What to store of one run.
 struct Batch {
     key: Key,
     append: Append,
@@ -38,7 +38,7 @@ struct Batch {
 }
 
 impl Worker {
-    /// Note which of the runs that are open here have something new.
+    /// Note which open runs have something new.
     pub(super) fn note_ready(&mut self) {
         for key in self.port.take_ready() {
             if let Some(owned) = self.owned.get_mut(&key) {
@@ -47,9 +47,9 @@ impl Worker {
         }
     }
 
-    /// Store what is new of the runs that are open here, once it is known what the store has of them.
+    /// Store what is new in the open runs, after comparing the store with them if necessary.
     pub(super) fn write(&mut self) {
-        if !self.connect() || self.review().is_err() {
+        if !self.connect() || self.reconcile().is_err() {
             return;
         }
         let began = Instant::now();
@@ -61,7 +61,7 @@ impl Worker {
                 Ok(events) => written += events,
                 Err(_) => break,
             }
-            // After an outage there may be so much that it takes longer than others wait for a sign of life.
+            // After an outage, there may be so much to write that others would miss the sign of life.
             self.keep_alive();
         }
         let now = Instant::now();
@@ -69,7 +69,7 @@ impl Worker {
         self.next_write = if written >= BUSY_WRITE { now } else { next };
     }
 
-    /// Store what is new of these runs; returns how many events that were.
+    /// Store what is new in these runs. Returns the number of events.
     fn write_some(&mut self, ready: &[Key]) -> Result<usize> {
         let batches: Vec<Batch> = ready.iter().filter_map(|key| self.batch(*key)).collect();
         if batches.is_empty() {
@@ -99,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// What is new of one run. Its log wakes the engine at the next event, if this is all.
+    /// What is new in one run. If this is all, its log wakes the engine at the next event.
     fn batch(&mut self, key: Key) -> Option<Batch> {
         let owned = self.owned.get_mut(&key)?;
         let (mut events, mut bytes, mut lost, mut next) = (Vec::new(), 0, 0, owned.next);
@@ -139,7 +139,7 @@ impl Worker {
         Some(Batch { key, append, lost, more: more || !armed })
     }
 
-    /// Note what became of a run's batch.
+    /// Record the fate of a run's batch.
     fn settle(&mut self, key: Key, append: &Append, lost: u64, more: bool, fate: Fate) {
         let Some(owned) = self.owned.get_mut(&key) else { return };
         match fate {
@@ -163,7 +163,7 @@ impl Worker {
         }
     }
 
-    /// Store a run anew, of which the store knows nothing; one that another process ended is lost.
+    /// Store a run again of which the store has no record; if another process has ended it, it is lost.
     fn restore(&mut self, key: Key) -> Result<()> {
         let Some(owned) = self.owned.get_mut(&key) else { return Ok(()) };
         owned.store_after(Seq::ZERO);
@@ -174,50 +174,50 @@ impl Worker {
         Ok(())
     }
 
-    /// Stop storing a run that another process ended, since it took this one for dead, and cancel it.
+    /// Stop storing a run that another process ended because it declared this one dead, and cancel the run.
     fn lose(&mut self, key: Key) {
         let Some(owned) = self.owned.get(&key) else { return };
         let (manager, run_id, run) = (owned.manager.clone(), owned.run.id.clone(), owned.run.clone());
-        self.say(&format!(
+        self.warn(&format!(
             "Run {run_id} was ended or replaced by another process, so its events are no longer stored and it is cancelled"
         ));
-        // It may have ended here, and another life of its id be open.
+        // It may have ended here, and another life of its id may be open.
         if manager.live_run(run_id.as_ref()).is_some_and(|live| CoreArc::ptr_eq(&live, &run)) {
             cancel(manager, run_id, Some(LOST));
         }
         drop(self.drop_owned(key));
     }
 
-    /// See what the store has of the runs of this process, if that was not done since it may have lost some of it: a server
-    /// that was away may be back without its newest data, or without any. What it lost is stored again, as far as memory
-    /// holds it. What fails is tried again before anything is written.
-    pub(super) fn review(&mut self) -> Result<()> {
-        if self.is_reviewed {
+    /// Compare the store with the runs of this process, unless that was done since it may last have lost data: a server
+    /// that was down may be back without its newest data, or without any. What it has lost is stored again, as far as
+    /// it is in memory. On failure, this is retried before anything is written.
+    pub(super) fn reconcile(&mut self) -> Result<()> {
+        if self.is_reconciled {
             return Ok(());
         }
-        // The ends first: they free keys that other runs have by now.
-        self.review_ends()?;
-        self.review_owned()?;
-        self.is_reviewed = true;
+        // Ends come first: they free keys that other runs may have by now.
+        self.reconcile_ends()?;
+        self.reconcile_owned()?;
+        self.is_reconciled = true;
         if !self.refuses_writes {
             self.recover_if_stored();
         }
         Ok(())
     }
 
-    /// The records of these runs, in their order.
+    /// The records of these runs, in the same order.
     fn records_of(&mut self, fences: &[Fence]) -> Result<Vec<Progress>> {
         let mut found = Vec::with_capacity(fences.len());
         for some in fences.chunks(FOLLOWED_AT_ONCE) {
-            // Records alone: no event has such a seq.
+            // For the records alone: no event has this seq.
             let wanted: Vec<_> = some.iter().map(|fence| (*fence, Seq(u64::MAX))).collect();
             found.extend(self.ask(|store| store.follow(&wanted))?);
         }
         Ok(found)
     }
 
-    /// Store again what the store lost of runs that are open here. What others ended is lost here.
-    fn review_owned(&mut self) -> Result<()> {
+    /// Store again what the store has lost of the open runs. Runs that others have ended are lost here.
+    fn reconcile_owned(&mut self) -> Result<()> {
         let (keys, fences): (Vec<Key>, Vec<Fence>) =
             self.owned.iter().map(|(key, owned)| (*key, owned.record.fence)).unzip();
         let found = self.records_of(&fences)?;
@@ -240,8 +240,8 @@ impl Worker {
         Some(owned)
     }
 
-    /// Store again how runs ended that a server, which is back without its newest data, has as running or not at all.
-    fn review_ends(&mut self) -> Result<()> {
+    /// Store the ends of runs again that a server, back without its newest data, has as running or not at all.
+    fn reconcile_ends(&mut self) -> Result<()> {
         let fences: Vec<Fence> = self.ended.iter().map(|ended| ended.owned.record.fence).collect();
         let found = self.records_of(&fences)?;
         let mut lost = Vec::new();
@@ -249,7 +249,7 @@ impl Worker {
             let last = match progress {
                 Progress::Running(last, _) => last,
                 Progress::Missing if ended.at.elapsed() < LOST_AGE => Seq::ZERO,
-                // It may be lost yet.
+                // It may still be lost later.
                 Progress::Missing | Progress::Ended(..) => {
                     self.ended.push(ended);
                     continue;
@@ -269,12 +269,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Drop the ends of runs that managers no longer keep. A server that does so each second has them on its disk by now.
-    pub(super) fn forget_ends(&mut self) {
+    /// Drop the ends of runs that managers no longer keep. A server that syncs every second has them on disk by now.
+    pub(super) fn drop_old_ends(&mut self) {
         self.ended.retain(|ended| {
             let age = ended.at.elapsed();
             let kept = ended.owned.manager.limits().retention.age;
-            age < END_AGE || (age < kept && !ended.owned.has_left)
+            age < END_AGE || (age < kept && !ended.owned.is_abandoned)
         });
     }
 

@@ -1,8 +1,8 @@
--- Store events of runs. ARGV: owner, ms that a finished run is kept, number of runs, their fences, then for each: last seq,
--- 1 if it ended, and if so status, error, result and its kind, where an empty error or result is none; number of events,
--- and for each: seq, name or '', JSON.
--- Returns for each run: 'stored', 'unknown', or 'refused' if another ended it. What is stored already is left out, so that
--- everything can be tried again.
+-- Store events of runs. ARGV: owner, ms that a finished run is kept, number of runs, their fences; then for each run:
+-- last seq, 1 if it has ended, and if so status, error, result and its kind ('' for no error or result); number of
+-- events, and for each event: seq, name or '', JSON.
+-- Returns for each run: 'stored', 'unknown', or 'refused' if another process ended it. Events that are stored already
+-- are skipped, so that everything can be retried.
 local owner, age, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local fences = {unpack(ARGV, 4, 3 + count)}
 local states = redis.call('HMGET', progress, unpack(fences))
@@ -13,7 +13,7 @@ local function take()
   return ARGV[at - 1]
 end
 
--- A server that evicts takes what is touched for used, and tells whether a record is gone nonetheless.
+-- A server that evicts counts a touched key as used; TOUCH also reveals whether a record is gone.
 local runs = {}
 for number, fence in ipairs(fences) do
   runs[number] = key('run', fence)
@@ -27,8 +27,8 @@ if redis.call('TOUCH', unpack(runs)) < count then
   end
 end
 
--- Of a run that cannot be written. An end that its owner stored is sent again with all that came before it, perhaps by
--- several calls, if the answer to one was lost.
+-- The fate of a run that cannot be written. If the answer to a call was lost, its owner sends a stored end again with
+-- everything before it, perhaps in several calls.
 local function fate(number, is_known)
   local record = redis.call('HMGET', runs[number], 'status', 'owner', 'end_fence')
   if not record[1] or (record[1] == 'running' and not is_known) then

@@ -1,7 +1,7 @@
--- Begin a life of a run. ARGV: owner, lease in ms, ms that a finished run is kept, run id as JSON or '' for a new number,
--- 1 if there is a key, the key.
--- Returns 'started', 'run' or 'key' (has a run that is running already), its fence and its record, and 0 if this renewed a
--- lease that had lapsed, else 1.
+-- Begin a life of a run. ARGV: owner, lease in ms, ms that a finished run is kept, run id as JSON or '' for a new
+-- number, 1 if there is a key, the key.
+-- Returns 'started', or 'run' or 'key' if that id or key has a running run; then the fence and the record; and 0 if this
+-- renewed an expired lease, else 1.
 local owner, lease, age, run_id, run_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == '1' and ARGV[6]
 
 if run_id == '' then
@@ -16,14 +16,14 @@ if active and is_running(active) then
   return {'key', active, record_of(active), 1}
 end
 
--- Numbers that Lua cannot count on from are none that it gives.
+-- New numbers are not counted from those that Lua cannot represent exactly.
 local number = tonumber(run_id)
 if number and number < 2 ^ 52 and number > tonumber(redis.call('HGET', clock, 'run_id') or 0) then
   redis.call('HSET', clock, 'run_id', run_id)
 end
 local fence = next_number('fence')
 if before then
-  -- Lists have the newest life only.
+  -- Lists contain only the newest life.
   redis.call('ZREM', key('all'), before)
   redis.call('HDEL', texts, before)
 end

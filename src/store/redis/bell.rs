@@ -1,6 +1,6 @@
-//! The bell: a second connection, on which a thread hears what changed in the store.
+//! The bell: a second connection, on which a thread listens for changes in the store.
 //!
-//! It is only a hint. Each message has a number, and the store counts them: whoever missed one looks at everything.
+//! It only gives hints. Messages are numbered and the store counts them: an engine that missed one checks everything.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::core::sync::Mutex;
 use crate::core::{Fence, fork};
 use crate::store::store::Wake;
 
-/// How long the thread listens before it looks whether it is still wanted.
+/// How long the thread listens before it checks whether it is still needed.
 const LISTEN: Duration = Duration::from_millis(500);
-/// Between two tries to connect.
+/// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// What was heard since it was last asked.
+/// What was heard since the last look.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// Runs that changed.
@@ -29,16 +29,16 @@ pub struct Heard {
     pub began: bool,
     /// There is a command for this process, or a reply.
     pub messages: bool,
-    /// The number of the newest change up to which nothing was missed.
+    /// The number of the newest change up to which no message was missed.
     pub number: u64,
-    /// Something was missed.
+    /// A message was missed.
     pub missed: bool,
-    /// It listens: what is missed will be noticed.
+    /// It is listening, so that missed messages are noticed.
     pub is_up: bool,
 }
 
 impl Heard {
-    /// Whether it listens, and has missed nothing that a later message tells of.
+    /// Whether it is listening and has missed nothing that a later message reveals.
     pub fn is_sure(&self) -> bool {
         self.is_up && !self.missed
     }
@@ -49,19 +49,19 @@ struct Shared {
     is_wanted: AtomicBool,
     wake: Wake,
     channel: String,
-    /// Ends the thread's wait.
+    /// A message on this channel ends the thread's wait.
     stop: String,
     owner: String,
 }
 
-/// Listens until it is dismissed.
+/// Listens until dismissed.
 pub struct Bell {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bell {
-    /// Listen to `channel`. `number` is that of the newest change that is known.
+    /// Listen to `channel`. `number` is the newest known change.
     pub fn new(address: Address, channel: String, owner: &str, number: u64, wake: Wake) -> Self {
         let shared = Arc::new(Shared {
             heard: Mutex::new(Heard { number, ..Heard::default() }),
@@ -73,7 +73,7 @@ impl Bell {
         });
         let listener = shared.clone();
         let listen = move || fork::detached(|| listener.run(&address));
-        // Without the thread the store is looked at in intervals.
+        // Without the thread, the store is polled.
         let thread = std::thread::Builder::new().name("run-bell".to_owned()).spawn(listen).ok();
         Self { shared, thread }
     }
@@ -85,25 +85,25 @@ impl Bell {
         std::mem::replace(&mut *heard, rest)
     }
 
-    /// Whether it listens.
+    /// Whether it is listening.
     pub fn is_up(&self) -> bool {
         self.shared.heard.lock().is_up
     }
 
-    /// Everything up to the change of this number has been looked at.
+    /// Record that everything up to the change `number` has been handled.
     pub fn note(&self, number: u64) {
         let mut heard = self.shared.heard.lock();
         heard.number = heard.number.max(number);
     }
 
-    /// Wait until a bell that was dismissed listens no more, so that a fork does not carry its connection over.
+    /// Wait until a dismissed bell has stopped listening, so that a fork does not copy its connection.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 
-    /// Have it listen no more. Returns the channel on which any message ends the thread's wait, the first time.
+    /// Tell it to stop listening. The first call returns the channel on which any message ends the thread's wait.
     pub fn dismiss(&self) -> Option<&str> {
         self.shared.is_wanted.swap(false, Ordering::Relaxed).then_some(&self.shared.stop)
     }
@@ -135,7 +135,7 @@ impl Shared {
             match bell.get_message() {
                 Ok(message) => self.hear(message.get_payload_bytes()),
                 Err(error) if error.is_timeout() => {
-                    // A connection that is half open is silent, too.
+                    // A half-open connection is silent, too.
                     bell.ping::<redis::Value>()?;
                 }
                 Err(error) => return Err(error),
@@ -144,7 +144,7 @@ impl Shared {
         Ok(())
     }
 
-    /// A message: its number, what it is about, the owner that it is for or comes from, and runs.
+    /// Handle a message: its number, its kind, the owner that it is for or comes from, and runs.
     fn hear(&self, message: &[u8]) {
         let Ok(message) = std::str::from_utf8(message) else { return };
         let mut words = message.split(' ');
@@ -157,7 +157,7 @@ impl Shared {
         }
         let (what, is_own) = (words.next(), words.next() == Some(&self.owner));
         match what {
-            // Of its own the engine knows.
+            // The engine knows of its own changes.
             Some("runs" | "began") if is_own => return,
             Some("runs") => heard.runs.extend(words.filter_map(|fence| fence.parse().ok()).map(Fence)),
             Some("began") => heard.began = true,

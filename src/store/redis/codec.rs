@@ -1,4 +1,4 @@
-//! How records, events and commands look in Redis.
+//! The representation of records, events and commands in Redis.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::store::store::{Command, Error, Fate, Result, StoredEvent};
 
 /// The fields of a record.
 pub type Fields = HashMap<String, String>;
-/// An entry of a stream: its id, and names and values.
+/// An entry of a stream: its id, and alternating field names and values.
 pub type Entry = (String, Vec<Vec<u8>>);
-/// What is new in a stream: its key, and entries.
+/// New entries of a stream: its key, and the entries.
 pub type Stream = (String, Vec<Entry>);
 
-/// A run id as JSON, which keeps numbers and texts apart.
+/// A run id as JSON, which distinguishes numbers from texts.
 pub fn run_id(run_id: &RunId) -> Vec<u8> {
     let mut json = Vec::new();
     run_id.write_json(&mut json);
@@ -30,12 +30,12 @@ fn parse_run_id(json: &str) -> Option<RunId> {
     }
 }
 
-/// What may be missing, as two arguments or one.
+/// An optional value as arguments: `0`, or `1` and the value.
 pub fn optional(value: Option<&str>) -> Vec<String> {
     value.map_or_else(|| vec!["0".to_owned()], |value| vec!["1".to_owned(), value.to_owned()])
 }
 
-/// The record of these fields; `None` if there is none.
+/// The record with these fields; `None` if they are incomplete.
 pub fn record(fence: Fence, fields: &Fields) -> Option<Record> {
     let text = |name: &str| fields.get(name).cloned();
     let number = |name: &str| fields.get(name).and_then(|value| value.parse::<u64>().ok());
@@ -54,7 +54,7 @@ pub fn record(fence: Fence, fields: &Fields) -> Option<Record> {
     })
 }
 
-/// What is said of a record that cannot be read.
+/// The error for a record that cannot be read.
 pub fn damaged(fence: u64) -> Error {
     Error::Failed(format!("the record of run {fence} is damaged"))
 }
@@ -63,12 +63,12 @@ fn parse<T: FromRedisValue>(value: Value) -> Result<T> {
     from_redis_value(value).map_err(|error| Error::Failed(error.to_string()))
 }
 
-/// The newest seq of a run that is running, by what the server says of its progress, if that can be read.
+/// The newest seq of a running run, from its entry in the server's hash of progress; `None` if that is unreadable.
 pub fn last(state: &str) -> Option<Seq> {
     state.split(' ').next()?.parse().ok().map(Seq)
 }
 
-/// A page of records: before which fence to go on, and the records.
+/// A page of records: the fence before which to continue, and the records.
 pub fn page(values: Vec<Value>) -> Result<(String, Vec<Record>)> {
     let mut values = values.into_iter();
     let next = values.next().map(parse).transpose()?.unwrap_or_default();
@@ -80,7 +80,7 @@ pub fn page(values: Vec<Value>) -> Result<(String, Vec<Record>)> {
     Ok((next, records))
 }
 
-/// What append.lua says of a run.
+/// The fate of a run, from the word that append.lua returns.
 pub fn fate(word: &str) -> Fate {
     match word {
         "stored" => Fate::Stored,
@@ -89,7 +89,7 @@ pub fn fate(word: &str) -> Fate {
     }
 }
 
-/// An entry of a stream.
+/// An entry of a stream as an event.
 pub fn event((id, fields): Entry) -> Option<StoredEvent> {
     let seq = id.split('-').nth(1)?.parse().ok()?;
     let (mut name, mut json) = (None, None);
@@ -104,7 +104,7 @@ pub fn event((id, fields): Entry) -> Option<StoredEvent> {
     Some(StoredEvent { seq: Seq(seq), payload: Payload::new(name, json?) })
 }
 
-/// A command: what, the fence, a name, and JSON, each on a line of its own.
+/// A command as lines: its kind, the fence, a name, and JSON.
 pub fn command(fence: Fence, command: &Command) -> Vec<u8> {
     let (what, payload) = match command {
         Command::Cancel => ("cancel", None),
@@ -117,7 +117,7 @@ pub fn command(fence: Fence, command: &Command) -> Vec<u8> {
     text
 }
 
-/// What [`command`] wrote.
+/// Parse what [`command`] wrote.
 pub fn parse_command(text: &[u8]) -> Option<(Fence, Command)> {
     let mut parts = text.splitn(4, |byte| *byte == b'\n');
     let mut part = || parts.next().and_then(|part| std::str::from_utf8(part).ok());

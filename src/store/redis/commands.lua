@@ -1,5 +1,5 @@
--- The commands for an owner, without those whose replies nobody waits for any more. ARGV: owner.
--- Returns the number and the text of each.
+-- The commands for an owner, except those whose replies nobody waits for any more. ARGV: owner.
+-- Returns the number and text of each.
 local commands, found = key('commands', ARGV[1]), {}
 local all = redis.call('HGETALL', commands)
 for at = 1, #all, 2 do

@@ -1,5 +1,5 @@
--- What the scripts share; it stands before each of them. KEYS[1] is the prefix of the project's keys, which has the only
--- hash tag, so all of them are in one slot of a cluster.
+-- Shared by all scripts and prepended to each. KEYS[1] is the prefix of the project's keys. It has the only hash tag,
+-- so all of them are in one slot of a cluster.
 local prefix = KEYS[1]
 
 local function key(name, of)
@@ -7,34 +7,34 @@ local function key(name, of)
 end
 
 local clock = key('clock')
--- How far each run is that is running. One hash, which a batch of many runs reads and writes at once.
+-- How far each running run has come. One hash, so that a batch of many runs reads and writes it at once.
 local progress = key('progress')
 
--- Lua's own way to write a number has 14 digits.
+-- Lua's default format for numbers has 14 digits.
 local function text(number)
   return string.format('%d', number)
 end
 
--- Milliseconds since 1970. The server's, so that the clocks of the hosts need not agree.
+-- Milliseconds since 1970, by the server's clock, so that the hosts' clocks need not agree.
 local function now()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- A number larger than all before it: the time, or one more if the clock did not move on.
+-- A number larger than all before it: the time, or the last number plus one if the clock has not advanced.
 local function next_number(field)
   local number = math.max(now(), tonumber(redis.call('HGET', clock, field) or 0) + 1)
   redis.call('HSET', clock, field, text(number))
   return text(number)
 end
 
--- Tell every engine what changed. The number shows those that missed a message that they did.
+-- Tell every engine what changed. The numbers reveal missed messages.
 local function ring(message)
   local number = redis.call('HINCRBY', clock, 'changes', 1)
   redis.call('PUBLISH', key('bell'), text(number) .. ' ' .. message)
 end
 
--- Tell of the runs that an owner, or whoever acts for one, has changed.
+-- Report the runs that an owner, or another process on its behalf, has changed.
 local function ring_runs(owner, fences)
   if #fences > 0 then
     ring('runs ' .. owner .. ' ' .. table.concat(fences, ' '))
@@ -45,23 +45,23 @@ local function is_running(fence)
   return redis.call('HGET', key('run', fence), 'status') == 'running'
 end
 
--- Bytes are those of the events, and what Redis needs for each and for a run, roughly.
+-- Bytes are those of the events, plus about what Redis needs for each event and run.
 local EVENT_BYTES = 24
 local RUN_BYTES = 1024
 
--- Where a server that evicts keys lost a count, less is counted than is taken away later.
+-- The count can fall below zero if a server that evicts keys has lost part of it.
 local function count_bytes(added)
   if redis.call('HINCRBY', clock, 'bytes', added) < 0 then
     redis.call('HSET', clock, 'bytes', 0)
   end
 end
 
--- What `progress` says of a run: its newest seq stored, the bytes that it takes, its owner.
+-- The entry of a run in `progress`: its newest seq stored, its bytes, its owner.
 local function join(last, bytes, owner)
   return text(last) .. ' ' .. text(math.max(bytes, 0)) .. ' ' .. owner
 end
 
--- Nothing, as of a run that is not there, for what cannot be read.
+-- An unreadable entry yields nothing, like a missing one.
 local function split(state)
   if state then
     local last, bytes, owner = string.match(state, '^(%d+) (%d+) (.+)$')
@@ -78,13 +78,13 @@ local function set_progress(fence, last, bytes, owner, added)
   count_bytes(added)
 end
 
--- What there is of a run whose progress a server lost that evicts keys.
+-- The newest seq of a run whose progress was lost by a server that evicts keys.
 local function newest_event(fence)
   local newest = redis.call('XREVRANGE', key('events', fence), '+', '-', 'COUNT', 1)[1]
   return newest and tonumber(string.match(newest[1], '%d+$')) or 0
 end
 
--- The record of a run, names and values, without its result, which may be large.
+-- The record of a run as names and values, without its result, which may be large.
 local FIELDS =
   {'run_id', 'status', 'owner', 'started', 'last', 'key', 'finished', 'error', 'result_kind', 'end_fence'}
 local function record_of(fence)
@@ -95,7 +95,7 @@ local function record_of(fence)
       record[#record + 1] = values[number]
     end
   end
-  -- What was read last counts.
+  -- The last of two values for a name counts.
   local last = progress_of(fence)
   if last then
     record[#record + 1], record[#record + 2] = 'last', text(last)
@@ -103,8 +103,9 @@ local function record_of(fence)
   return record
 end
 
--- How long the keys of a run live that was ended, or renewed by a live owner, with runs kept for `age` ms: a day longer, so
--- that they are removed by evict.lua unless nobody calls it any more. The indexes live as long after the last clean-up.
+-- How long the keys of a run live after it was ended, or renewed by a live owner, with runs kept for `age` ms: a day
+-- longer, so that evict.lua removes them, unless nobody calls it any more. The indexes live that long after the last
+-- clean-up.
 local DAY = 86400000
 
 local function expire_run(fence, age)
@@ -126,14 +127,14 @@ local function expire_indexes(age)
   end
 end
 
--- A run id, which is stored as JSON, as people know it.
+-- The text of a run id, which is stored as JSON.
 local function id_text(run_id)
   return string.find(run_id, '\\', 1, true) and cjson.decode(run_id) or string.match(run_id, '^"(.*)"$') or run_id
 end
 
--- Of each run that has ended, its status, and on further lines id, key and error in ASCII lower case. One hash, so that a list
--- looks at many runs with one call, and reads the records only of those that may be wanted. A run without texts is looked at
--- itself: one that is running, or has long ones.
+-- For each run that has ended, its status and, on further lines, id, key and error in ASCII lower case. One hash, so
+-- that a list checks many runs with one call and reads only the records that may match. Runs without an entry, because
+-- they are running or have long texts, are read themselves.
 local texts = key('texts')
 local LONG_TEXTS = 2000
 
@@ -148,8 +149,8 @@ local function note_texts(fence)
   end
 end
 
--- End a run whose terminal event is stored. `fields` are names and values of its record; `age` is how long the record is
--- kept in milliseconds.
+-- End a run whose terminal event is stored. `fields` are names and values for its record; the record is kept for `age`
+-- ms.
 local function finish(fence, fields, finished, age)
   local run, last, bytes = key('run', fence), progress_of(fence)
   redis.call('HSET', run, 'finished', finished, 'last', text(last), 'bytes', text(bytes), unpack(fields))
@@ -172,7 +173,7 @@ local function finish(fence, fields, finished, age)
   expire_run(fence, age)
 end
 
--- End a run of an owner that does not. `head` and `tail` are the terminal event before and after the run id, `why` the
+-- End a run on behalf of its owner. `head` and `tail` are the terminal event before and after the run id, `why` the
 -- error. Returns whether it was running; if not, it is no longer listed as the owner's.
 local function interrupt(owner, fence, head, tail, why, age)
   local record = redis.call('HMGET', key('run', fence), 'status', 'run_id')
@@ -185,8 +186,8 @@ local function interrupt(owner, fence, head, tail, why, age)
     end
     return false
   end
-  -- The owner may have given the next seq to an event that it could not store any more. The fence of its own keeps the two
-  -- ids apart.
+  -- The owner may have assigned the next seq to an event that it never stored. A separate fence keeps the two ids
+  -- apart.
   local end_fence, json = next_number('fence'), head .. record[2] .. tail
   local stored, bytes = progress_of(fence)
   local last = (stored or newest_event(fence)) + 1
@@ -197,7 +198,7 @@ local function interrupt(owner, fence, head, tail, why, age)
   return true
 end
 
--- Write what there is to know of a run that is running, unless it is there. Its owner renews it now and then, by keep.lua.
+-- Write the data of a running run, unless it exists. Its owner renews it periodically with keep.lua.
 local function insert(fence, run_id, run_key, owner, started, age)
   local run = key('run', fence)
   local status = redis.call('HGET', run, 'status')
@@ -219,9 +220,9 @@ local function insert(fence, run_id, run_key, owner, started, age)
   redis.call('PEXPIRE', key('runs-of', owner), text(age + DAY))
 end
 
--- Say that an owner is alive. What needs no memory is written first: after that a server whose memory is full lets a script
--- write on. Returns 1 if it had a lease, else 0: only without one others can have taken it for dead, and ended its runs.
--- Whoever renews a lease must learn this, since nobody who renews it later can tell.
+-- Renew an owner's lease. The write that needs no memory comes first: after it, a server whose memory is full lets the
+-- script write on. Returns 1 if there was a lease, else 0: only without one can others have declared the owner dead and
+-- ended its runs. Every caller must report this, because later renewals cannot tell.
 local function renew(owner, lease)
   redis.call('HDEL', key('suspects'), owner)
   return redis.call('SET', key('lease', owner), '1', 'PX', lease, 'GET') and 1 or 0

@@ -1,5 +1,5 @@
--- Remove a part of what is over the bounds. ARGV: ms that a finished run is kept, runs, bytes, and how many runs or
--- events to remove at most.
+-- Remove part of what is over the limits. ARGV: ms that a finished run is kept, runs, bytes, maximum number of runs or
+-- events to remove.
 -- Returns 1 if there is more to remove.
 local age, max_runs, max_bytes, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local finished, running = key('finished'), key('running')
@@ -10,7 +10,7 @@ end
 
 local function remove(fence)
   local record = redis.call('HMGET', key('run', fence), 'run_id', 'bytes')
-  -- First, since a server whose memory is full refuses to count, but not after it was told to free some.
+  -- First, because a server whose memory is full refuses to count until something is freed.
   redis.call('UNLINK', key('run', fence), key('events', fence))
   if record[1] and redis.call('GET', key('id', record[1])) == fence then
     redis.call('DEL', key('id', record[1]))
@@ -22,7 +22,7 @@ local function remove(fence)
   return record[1]
 end
 
--- Records that expired by themselves took their bytes with them.
+-- Records that expired by themselves took their byte counts with them.
 local function count_again()
   local bytes = 0
   for _, fence in ipairs(redis.call('ZRANGE', finished, 0, -1)) do
@@ -43,7 +43,7 @@ local function excess()
   return (now() - tonumber(oldest[2]) >= age or runs > max_runs or used() > max_bytes) and oldest[1]
 end
 
--- Nothing is left to remove. Shows whether the server can be written.
+-- Nothing is left to remove. The write shows whether the server can be written.
 local function done()
   redis.call('HSET', clock, 'tidied', text(now()))
   expire_indexes(age)
@@ -67,7 +67,7 @@ if removed > 0 or used() <= max_bytes then
   return done()
 end
 
--- Runs that have not ended are too large: the oldest events of the largest go.
+-- Unfinished runs are too large: remove the oldest events of the largest.
 local states, largest, most = redis.call('HGETALL', progress), nil, 0
 for at = 1, #states, 2 do
   local fence, bytes = states[at], select(2, split(states[at + 1])) or 0

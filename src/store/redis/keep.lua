@@ -1,6 +1,6 @@
--- Renew the keys of an owner's runs, which expire once nobody does so any more. ARGV: owner, ms that a finished run is kept,
--- where to go on: '0' at first, and about how many runs to renew.
--- Returns where to go on, '0' after the last run.
+-- Renew the keys of an owner's runs, which expire once nobody renews them. ARGV: owner, ms that a finished run is kept,
+-- the cursor ('0' at first), and about how many runs to renew.
+-- Returns the next cursor, '0' after the last run.
 local owner, age = ARGV[1], tonumber(ARGV[2])
 local runs = key('runs-of', owner)
 redis.call('PEXPIRE', runs, text(age + DAY))

@@ -1,7 +1,7 @@
--- A page of records, the newest first. ARGV: 1 if a key is wanted, the key, a text in id, key or error or '', fence before
--- which or '', number of records at most, and of those that are looked at, number of statuses, the statuses, then fences of
--- runs that are wanted whether they have the text or not. ASCII letters of the text match in either case.
--- Returns the fence to go on before, or '' if there are no more, then fence and record of each.
+-- A page of records, newest first. ARGV: 1 if a key is wanted, the key, a text in id, key or error or '', fence before
+-- which to begin or '', maximum number of records, maximum number to examine, number of statuses, the statuses, then
+-- fences of runs to include even without the text. Case is ignored for ASCII letters of the text.
+-- Returns the fence before which to continue, or '' if there are no more, then the fence and record of each.
 local wants_key, wanted_key, wanted_text = ARGV[1] == '1', ARGV[2], string.lower(ARGV[3])
 local before = ARGV[4] == '' and '+inf' or '(' .. ARGV[4]
 local most, looks, number_of_statuses = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -23,7 +23,7 @@ local function is_wanted(fence)
     and (wanted_text == '' or has_text(id_text(run_id)) or has_text(run_key) or has_text(why) or also[fence])
 end
 
--- Whether a run may be wanted, by its texts: a key or a text may turn out to be found in another line, or in two.
+-- Whether the texts of a run may match. A key or text may be found in the wrong line, or across two.
 local key_line = '\n' .. string.lower(wanted_key) .. '\n'
 local function may_be_wanted(lines, fence)
   local head = string.find(lines, '\n', 1, true)

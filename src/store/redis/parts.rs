@@ -1,4 +1,4 @@
-//! How much is stored by one call of a script.
+//! Splitting writes into calls of a script.
 
 use redis::{RedisWrite, ToRedisArgs};
 
@@ -6,13 +6,13 @@ use crate::core::{Fence, Seq};
 use crate::store::Outcome;
 use crate::store::store::{Append, StoredEvent};
 
-/// Events and bytes in one call: the server does nothing else meanwhile.
+/// Maximum events and bytes per call, during which the server does nothing else.
 const CALL_EVENTS: usize = 1000;
 const CALL_BYTES: usize = 1 << 20;
 
 /// A part of an [`Append`].
 pub(super) struct Part<'a> {
-    /// Which of those that are to be stored.
+    /// The index of the [`Append`] in the batch.
     pub number: usize,
     pub fence: Fence,
     last: Seq,
@@ -38,7 +38,7 @@ impl ToRedisArgs for Part<'_> {
     }
 }
 
-/// The runs in parts of which each is stored by one call.
+/// Split the runs into parts, grouped by the call that stores them.
 pub(super) fn calls(runs: &[Append]) -> Vec<Vec<Part<'_>>> {
     let (mut calls, mut call) = (Vec::new(), Vec::new());
     let (mut events, mut bytes) = (0, 0);

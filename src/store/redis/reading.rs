@@ -1,27 +1,27 @@
-//! Reading events: those of one run, and what is new of many. It is no script, since the server would turn each event into a
-//! value of Lua's and back, which takes longer than reading it.
+//! Reading events: those of one run, or the new ones of many. It is not a script, because the server would convert each
+//! event to a Lua value and back, which takes longer than reading it.
 //!
-//! The server limits its answers by events, not by bytes. So how many events are asked for follows from the largest that was
-//! read lately.
+//! The server limits answers by events, not by bytes. So the number of events to request is derived from the largest
+//! event that was read recently.
 
 use super::codec;
 use super::server::Server;
 use crate::core::{Fence, Seq};
 use crate::store::store::{Progress, Result, StoredEvent};
 
-/// About as many bytes are in one answer, and in all answers to one question about many runs.
+/// About the maximum bytes of one answer, and of all answers to one request about many runs.
 const ANSWER_BYTES: usize = 1 << 20;
-/// So many events fit in an answer while it is not known how large they are.
+/// How many events are assumed to fit into an answer while their size is unknown.
 const FIRST_STEP: usize = 16;
-/// So many events of a run are in one answer at most.
+/// Maximum number of events of one run per answer.
 const READ_STEP: usize = 128;
 
-/// A run whose events are read: which one, the key of its stream, and from which event on.
+/// A run whose events to read: its index, the key of its stream, its fence, and the first event.
 type Unread<'a> = (usize, &'a String, Fence, Seq);
 
-/// What is known of events that are read.
+/// Reads events, and keeps track of their size.
 pub(super) struct Reading {
-    /// Bytes of the largest, of which each event that was read since takes a little away.
+    /// Bytes of the largest event, reduced a little by each event read since.
     largest: usize,
 }
 
@@ -32,7 +32,7 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// The events of a run from `from` on: `events` and `bytes` at most, but one at least if there is one.
+    /// The events of a run from `from` on: at most `events` of them and about `bytes`, but at least one if there is one.
     pub fn read(
         &mut self,
         server: &mut Server,
@@ -66,7 +66,7 @@ impl Reading {
         Ok(found)
     }
 
-    /// How far runs are, with the next events of some.
+    /// How far runs have come, with the next events of some.
     pub fn follow(&mut self, server: &mut Server, runs: &[(Fence, Seq)]) -> Result<Vec<Progress>> {
         let keys: Vec<String> = runs.iter().map(|(fence, _)| server.events_key(*fence)).collect();
         let (states, streams) = self.ask(server, runs, &keys)?;
@@ -76,7 +76,7 @@ impl Reading {
         if !fences.is_empty() {
             records = server.call(|scripts| &scripts.records, fences)?;
         }
-        // Streams without anything new are left out.
+        // Streams without new entries are left out.
         let (mut records, mut streams) = (records.into_iter(), streams.into_iter().peekable());
         let mut found = Vec::with_capacity(runs.len());
         for (((fence, _), state), key) in runs.iter().zip(&states).zip(&keys) {
@@ -94,8 +94,8 @@ impl Reading {
         Ok(found)
     }
 
-    /// The newest seqs of runs that are running, and what is new in the streams of some, which have these keys. The seqs are
-    /// read first: of the events up to them, only those can be lacking that are more than are read at once.
+    /// The newest seqs of the running runs, and the new entries of some streams, which have these keys. The seqs are
+    /// read first, so that events up to them are missing only if they exceed the maximum of one request.
     fn ask(
         &mut self,
         server: &mut Server,
@@ -110,7 +110,7 @@ impl Reading {
             .enumerate()
             .map(|(number, ((fence, from), key))| (number, key, *fence, *from))
             .collect();
-        // Who asks for records alone asks for the largest seq, which no event has.
+        // A request for records alone has the largest seq, which no event has.
         rest.retain(|(.., from)| from.0 < u64::MAX);
         let mut room = ANSWER_BYTES;
         let (states, mut streams): (Vec<Option<String>>, _) = match self.next(&mut rest, room) {
@@ -138,7 +138,7 @@ impl Reading {
         Ok((states, streams))
     }
 
-    /// Read what is new in the first of these streams, of which as many are taken as `room` is for.
+    /// The command that reads the new entries of the first of these streams, taking as many as fit into `room`.
     fn next(&self, rest: &mut Vec<Unread<'_>>, room: usize) -> Option<redis::Cmd> {
         let fitting = self.fitting(room);
         let some: Vec<Unread<'_>> = rest.drain(..fitting.min(rest.len())).collect();
@@ -150,19 +150,19 @@ impl Reading {
         Some(read)
     }
 
-    /// About how many events have so many bytes; one at least.
+    /// About how many events fit into `bytes`, at least one.
     fn fitting(&self, bytes: usize) -> usize {
         (bytes / self.largest).max(1)
     }
 
-    /// Note how large events are; returns the bytes of all.
+    /// Record the size of events. Returns their bytes in total.
     fn note<'a>(&mut self, entries: impl IntoIterator<Item = &'a codec::Entry>) -> usize {
         let (mut all, mut largest, mut count) = (0, 1, 0);
         for (_, fields) in entries {
             let bytes = fields.iter().map(Vec::len).sum();
             (all, largest, count) = (all + bytes, largest.max(bytes), count + 1);
         }
-        // A few small events tell little of the next ones, and an answer of some sixteen halves it.
+        // A few small events say little about the next ones; an answer of sixteen roughly halves the estimate.
         self.largest = largest.max(self.largest - self.largest / 32 * count.min(16));
         all
     }

@@ -1,8 +1,8 @@
--- End the runs of owners that died. ARGV: the owner that looks, ms for which an owner without a lease is only suspected,
--- ms that a finished run is kept, the terminal event before and after the run id, the error, runs to end at most, then
--- fences of runs whose owners to look at; none for all.
--- Never at first sight: a clock that jumps, or a server that was away, takes the leases of owners that live, and these
--- renew theirs meanwhile. Returns how many runs were ended.
+-- End the runs of dead owners. ARGV: the owner that checks, ms for which an owner without a lease is only suspected, ms
+-- that a finished run is kept, the terminal event before and after the run id, the error, maximum number of runs to
+-- end, then fences of runs whose owners to check; none for all.
+-- Never at the first check: a clock that jumps, or a server that was down, expires the leases of live owners, which
+-- renew them meanwhile. Returns the number of runs ended.
 local self, grace, age = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local head, tail, why, most = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
@@ -37,7 +37,7 @@ end
 local ended = {}
 for _, owner in ipairs(owners) do
   if #ended < most and has_died(owner) then
-    -- Those that somebody waits for, then any.
+    -- First the runs that somebody waits for, then any.
     local runs = wanted[owner] or {}
     for _, fence in ipairs(redis.call('SRANDMEMBER', key('runs-of', owner), most - #ended)) do
       runs[#runs + 1] = fence
@@ -50,7 +50,7 @@ for _, owner in ipairs(owners) do
         ended[#ended + 1] = fence
       end
     end
-    -- The records may be gone when the owner goes on: what it had begun by now is not to come back with it.
+    -- The records may be gone when the owner continues: what it had begun by now must not return with it.
     redis.call('SET', key('dead', owner), redis.call('HGET', clock, 'fence'), 'PX', text(age + DAY))
     if redis.call('EXISTS', key('runs-of', owner)) == 0 then
       redis.call('SREM', key('owners'), owner)

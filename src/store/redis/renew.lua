@@ -1,3 +1,3 @@
--- Say that an owner is alive. ARGV: owner, lease in ms.
--- Returns whether it had a lease.
+-- Renew an owner's lease. ARGV: owner, lease in ms.
+-- Returns whether there was one.
 return renew(ARGV[1], ARGV[2])

@@ -1,7 +1,7 @@
--- Write the record of a run again, after the store lost it. ARGV: owner, lease in ms, ms that a finished run is kept,
--- fence, run id as JSON, started, 1 if there is a key, the key.
--- Returns 1, or 0 if the run cannot go on: it ended with its owner's lease, or its id or key is another run's by now; and 0 if
--- this renewed a lease that had lapsed, else 1.
+-- Write the record of a run again after the store lost it. ARGV: owner, lease in ms, ms that a finished run is kept,
+-- fence, run id as JSON, start time, 1 if there is a key, the key.
+-- Returns 1, or 0 if the run cannot continue: its owner was declared dead, or another run has its id or key by now; and
+-- 0 if this renewed an expired lease, else 1.
 local owner, lease, age, fence, run_id, started = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local run_key = ARGV[7] == '1' and ARGV[8]
 

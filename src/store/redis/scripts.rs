@@ -1,8 +1,8 @@
-//! The scripts, one a file, each named for what it does. The server knows them by their hashes.
+//! The scripts, one per file. The server identifies them by their hashes.
 
 use redis::{ConnectionLike, Pipeline, RedisResult, Script};
 
-/// Scripts of these names, each with what all of them share before it.
+/// Scripts of these names, each preceded by the code that all of them share.
 macro_rules! scripts {
     ($($name:ident),*) => {
         /// The scripts of a connection.
@@ -20,7 +20,7 @@ macro_rules! scripts {
                 }
             }
 
-            /// Have the server know all of them.
+            /// Load all of them into the server.
             pub fn load(&self, connection: &mut dyn ConnectionLike) -> RedisResult<()> {
                 let mut pipeline = Pipeline::new();
                 $(pipeline.load_script(&self.$name).ignore();)*

@@ -1,8 +1,8 @@
--- Leave a command for the owner of a run. ARGV: who asks, fence, the command, 1 if it is a cancel, ms after which nobody waits
--- for a reply, ms that a finished run is kept.
--- Returns its number. That of a cancel is the run's fence: one is enough, and waits for the owner until the run has ended. Any
--- other is of the same clock, so it is no run's. Owners and those who ask know commands by their numbers alone: a count
--- would give one twice after the server was set back.
+-- Leave a command for the owner of a run. ARGV: the asker, fence, the command, 1 if it is a cancel, ms that the command
+-- waits for a reply, ms that a finished run is kept.
+-- Returns its number. A cancel has the run's fence as its number: one is enough, and it waits for the owner until the
+-- run has ended. Other numbers come from the same clock, so they differ from all fences. Numbers alone identify
+-- commands, and a mere counter would repeat some after the server was set back.
 local asker, fence, command, is_cancel, age, kept =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5], tonumber(ARGV[6])
 local number = fence

@@ -1,37 +1,37 @@
-//! Sentinels, which know where a master is that may be replaced by another.
+//! Sentinels, which know the current master among replicated servers.
 
 use std::time::Duration;
 
 use redis::{Client, IntoConnectionInfo, RedisError, RedisResult};
 
-/// How long one Sentinel may take: the engine waits meanwhile, and there are others to ask.
+/// How long one Sentinel may take. The engine waits meanwhile, and there are other Sentinels to ask.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The usual port.
+/// The default port.
 const PORT: &str = "26379";
 
-/// Those that watch one master.
+/// The Sentinels that watch one master.
 #[derive(Debug, Clone)]
 pub struct Sentinels {
     clients: Vec<Client>,
     master: String,
 }
 
-/// What a URL of Sentinels names.
+/// The result of parsing a URL of Sentinels.
 pub struct Named {
     pub sentinels: Sentinels,
-    /// The URL of the master, were it at the first of them.
+    /// The URL of the master, with the address of the first Sentinel in place of its own.
     pub template: String,
-    /// For people.
+    /// A name for people.
     pub name: String,
 }
 
 impl Sentinels {
-    /// What the rest of a URL names after its scheme: `[USER:PASSWORD@]HOST[:PORT][,…]/MASTER[/DATABASE]`.
+    /// Parse what follows the scheme of a URL: `[USER:PASSWORD@]HOST[:PORT][,…]/MASTER[/DATABASE]`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// A description of what is wrong with it.
     pub fn parse(rest: &str) -> Result<Named, String> {
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -49,11 +49,11 @@ impl Sentinels {
         Ok(Named { sentinels: Self { clients, master: master.to_owned() }, template, name })
     }
 
-    /// Where the master is, `host:port`, as the first of them says that answers.
+    /// The address of the master, `host:port`, according to the first Sentinel that knows it.
     ///
     /// # Errors
     ///
-    /// Why none of them does, or that none knows it.
+    /// Why no Sentinel answers, or that none knows the master.
     pub fn find(&self) -> Result<String, String> {
         let mut problem = format!("no Sentinel knows the master {}", self.master);
         for client in &self.clients {
@@ -75,7 +75,7 @@ impl Sentinels {
 }
 
 fn with_port(host: &str) -> String {
-    // The colons of an address of version 6 are within brackets.
+    // The colons of an IPv6 address are within brackets.
     let has_port = host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
     if has_port { host.to_owned() } else { format!("{host}:{PORT}") }
 }

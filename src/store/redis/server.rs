@@ -1,4 +1,4 @@
-//! The server: its address, how it is connected to, and what is wrong with it.
+//! The server: its address, connections to it, and its errors.
 
 use std::time::Duration;
 
@@ -13,59 +13,59 @@ use super::sentinels::{Named, Sentinels};
 use crate::core::Fence;
 use crate::store::store::{Error, Result};
 
-/// How long a connection may take to be made, and any answer. The engine waits meanwhile, publishers do not.
+/// How long connecting, and any answer, may take. The engine waits meanwhile; publishers do not.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a cluster may send on before it is taken for confused.
+/// How many redirections of a cluster are followed.
 const REDIRECTIONS: usize = 5;
 
-/// What URLs of Sentinels begin with.
+/// The prefix of a URL of Sentinels.
 const SENTINEL_SCHEME: &str = "redis+sentinel://";
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone)]
 pub struct Address {
     client: Client,
     name: String,
-    /// Those that know where it is by now, instead of the client.
+    /// If set, they know the current address instead of the client.
     sentinels: Option<Sentinels>,
 }
 
 impl Address {
-    /// What a URL names.
+    /// Parse a URL.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]: it names no server.
+    /// [`Error::Refused`]: it is not the URL of a server.
     pub fn of_url(url: &str) -> Result<Self> {
         let refused =
-            |error: &dyn std::fmt::Display| Error::Refused(format!("this is no URL of a Redis server: {error}"));
+            |error: &dyn std::fmt::Display| Error::Refused(format!("this is not the URL of a Redis server: {error}"));
         if let Some(rest) = url.strip_prefix(SENTINEL_SCHEME) {
             let Named { sentinels, template, name } = Sentinels::parse(rest).map_err(|error| refused(&error))?;
             let client = Client::open(template).map_err(|error| refused(&error))?;
             return Ok(Self { client, name, sentinels: Some(sentinels) });
         }
         if url.contains("+sentinel://") {
-            return Err(refused(&"Sentinels are reached without TLS only, by redis+sentinel://"));
+            return Err(refused(&"Sentinels are supported without TLS only, as redis+sentinel://"));
         }
         let info: ConnectionInfo = url.into_connection_info().map_err(|error| refused(&error))?;
         let name = format!("{}/{}", info.addr(), info.redis_settings().db());
         Ok(Self { client: Client::open(info).map_err(|error| refused(&error))?, name, sentinels: None })
     }
 
-    /// Where it is by now. A server that is no master any more refuses to be used.
+    /// The current address. A server that is no longer a master refuses to be used.
     fn found(&self) -> Result<Self> {
         let Some(sentinels) = &self.sentinels else { return Ok(self.clone()) };
         let node = sentinels.find().map_err(|problem| Error::Failed(format!("{}: {problem}", self.name)))?;
-        self.at(&node).ok_or_else(|| Error::Failed(format!("{}: {node} is no address", self.name)))
+        self.at(&node).ok_or_else(|| Error::Failed(format!("{}: {node} is not an address", self.name)))
     }
 
-    /// Hosts, ports and database, for people: a URL may have a password.
+    /// Hosts, ports and database, for people. Unlike a URL, it has no password.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it is used as the same user, and with the same encryption.
+    /// Whether both are used as the same user and with the same encryption.
     pub fn has_user_of(&self, other: &Self) -> bool {
         let how = |address: &Self| {
             let info = address.client.get_connection_info();
@@ -75,7 +75,7 @@ impl Address {
         how(self) == how(other)
     }
 
-    /// Connect; `timeout` is how long an answer may take.
+    /// Connect, with a timeout for each answer.
     pub(super) fn connect(&self) -> Result<Connection> {
         let connect = || {
             let connection = self.client.get_connection_with_timeout(TIMEOUT)?;
@@ -86,7 +86,7 @@ impl Address {
         connect().map_err(|error| self.failure(&error))
     }
 
-    /// The same for a node of the same cluster, or for a master, `host:port`.
+    /// The same for another address, `host:port`: a node of the same cluster, or a master.
     fn at(&self, node: &str) -> Option<Self> {
         let (host, port) = node.rsplit_once(':')?;
         let port = port.parse().ok()?;
@@ -111,18 +111,18 @@ impl Address {
     }
 }
 
-/// A connection with the scripts of one project.
+/// A connection with the scripts, for one project.
 pub(super) struct Server {
     address: Address,
     prefix: String,
     scripts: Scripts,
     connection: Connection,
-    /// It may be out of step with its answers, or at a server that is no use.
+    /// The connection may be out of step with its answers, or leads to a server that cannot be used.
     is_broken: bool,
 }
 
 impl Server {
-    /// Connect. All keys of a project are in one slot of a cluster: any node tells which one has it.
+    /// Connect. In a cluster, all keys of a project are in one slot, and any node tells which node has it.
     pub fn connect(address: &Address, prefix: &str) -> Result<Self> {
         let mut address = address.found()?;
         for _ in 0..REDIRECTIONS {
@@ -139,10 +139,10 @@ impl Server {
                 },
             }
         }
-        Err(Error::Failed(format!("the cluster at {} has no node for its keys", address.name)))
+        Err(Error::Failed(format!("no node of the cluster at {} serves the project's keys", address.name)))
     }
 
-    /// The server that was found: a node of a cluster, or the master that Sentinels know.
+    /// The server that was found: a node of a cluster, or the master that Sentinels name.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -152,19 +152,19 @@ impl Server {
         format!("{}:{}", self.prefix, parts.join(":"))
     }
 
-    /// The key of the events of a life of a run.
+    /// The key of the events of one life of a run.
     pub fn events_key(&self, fence: Fence) -> String {
         self.key(&["events", &fence.to_string()])
     }
 
-    /// Refuse a server that is too old, and have it know the scripts. Returns what people should know of its settings.
+    /// Refuse a server that is too old, and load the scripts. Returns a warning about its settings, if any.
     pub fn prepare(&mut self) -> Result<Option<String>> {
         let info: String = self.query(|connection| redis::cmd("INFO").query(connection))?;
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("");
         let version = field("redis_version");
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_none_or(|major| major < 7) {
-            return Err(Error::Refused(format!("{} is Redis {version}; 7.0 or later is needed", self.address.name)));
+            return Err(Error::Refused(format!("{} is Redis {version}; 7.0 or later is required", self.address.name)));
         }
         let (scripts, connection) = (&self.scripts, &mut self.connection);
         let loaded = scripts.load(connection);
@@ -180,7 +180,7 @@ impl Server {
         }))
     }
 
-    /// See whether the connection can be used.
+    /// Fail if the connection cannot be used.
     pub fn check_connection(&self) -> Result<()> {
         if self.is_broken {
             return Err(Error::Failed(format!("the connection to {} was lost", self.address.name)));
@@ -201,7 +201,7 @@ impl Server {
         self.check(answer)
     }
 
-    /// Ask it something.
+    /// Send a request.
     pub fn query<T>(&mut self, ask: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T> {
         self.check_connection()?;
         let answer = ask(&mut self.connection);
@@ -210,8 +210,8 @@ impl Server {
 
     fn check<T>(&mut self, answer: RedisResult<T>) -> Result<T> {
         answer.map_err(|error| {
-            // After an answer that did not come, the next one would be taken for it. A master that became a replica is
-            // found again by its name.
+            // After a missing answer, the next one would be mistaken for it. A master that became a replica is found
+            // again by name.
             let is_elsewhere = matches!(
                 error.kind(),
                 redis::ErrorKind::Server(

@@ -10,7 +10,7 @@ if not fence or is_running(fence) then
   return false
 end
 local record = redis.call('HMGET', key('run', fence), 'owner', 'end_fence')
--- The owner, which ended the run itself, perhaps as it was told by this very command, is yet to reply.
+-- The owner ended the run itself, perhaps because of this very command, and will still reply.
 if record[1] and not record[2] and redis.call('HEXISTS', key('commands', record[1]), number) == 1 then
   return false
 end

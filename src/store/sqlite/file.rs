@@ -1,15 +1,15 @@
-//! The file of a store: found, recognised, opened and brought up to date.
+//! The file of a store: how it is found, recognised, opened and migrated.
 //!
 //! # Traps
 //!
-//! - Closing any descriptor of a file drops every POSIX lock of the process on it. So nothing here opens the file but
-//!   SQLite, and a file that something else in the process has open is refused: two libraries on one file would drop each
-//!   other's locks, and damage it.
-//! - If the file is deleted but its `-wal` and `-shm` remain, processes that still use them share them with the process
-//!   that makes a new file. So they are removed before a new file is made, by one process at a time. If another file is
-//!   renamed over it, they would be taken for that one's, and damage it: whoever had the old file open knows them, and
-//!   removes them.
-//! - The last connection to close would delete `-wal` by its name, which may belong to another file by then. So closing
+//! - Closing any descriptor of a file drops all POSIX locks of the process on it (sqlite.org/howtocorrupt.html, 2.2).
+//!   So only SQLite opens the file here, and a file that something else in the process has open is refused: two
+//!   libraries on one file would drop each other's locks, and corrupt it.
+//! - If the file is deleted but its `-wal` and `-shm` remain, processes that still use these share them with the
+//!   process that creates a new file. So they are removed before a new file is created, by one process at a time. If
+//!   another file is renamed over the store, they would be taken for that file's, and corrupt it: a process that had
+//!   the old file open recognises them, and removes them.
+//! - The last connection to close would delete `-wal` by name, which may belong to another file by then. So closing
 //!   leaves it alone, which also makes closing cheap.
 
 use std::fs;
@@ -26,41 +26,41 @@ use crate::host::owner::OwnerLock;
 use crate::store::record::ResultKind;
 use crate::store::store::{Error, Result};
 
-/// How long SQLite waits for another process's write; the engine then tries again.
+/// How long SQLite waits for another process's write before the engine retries.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long opening waits for another process that is opening the same file.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `application_id` of a store: "ggrs".
 const APPLICATION_ID: i32 = 0x6767_7273;
-/// What makes version N of the schema of version N - 1.
+/// Each migrates the schema to the next version.
 const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
-/// Bytes of `-wal` that are kept after a checkpoint.
+/// Bytes of `-wal` that remain after a checkpoint.
 const WAL_KEPT: i64 = 16 << 20;
 
-/// An open store, and which file it is.
+/// An open store and its files.
 pub struct Opened {
     /// The connection.
     pub connection: Connection,
-    /// Which file it is.
+    /// Its files.
     pub files: Files,
 }
 
-/// Which files a store has.
+/// Identifies the files of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Files {
     /// The database, by device and inode.
     pub database: (u64, u64),
-    /// What lies beside it, in the order of [`BESIDE`].
+    /// The files next to it, in the order of [`BESIDE`].
     beside: [Option<Beside>; 2],
 }
 
-/// A file by device, inode and time of creation: once an inode is free, the next file may get it.
+/// A file by device, inode and time of creation, because the inode of a deleted file may be reused.
 type Beside = (u64, u64, Option<SystemTime>);
 
-/// The ends of the names of what SQLite keeps beside a database.
+/// Suffixes of the files that SQLite keeps next to a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// A path beside the store.
+/// A path next to the store.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -76,7 +76,7 @@ fn identity_beside(path: &Path, suffix: &str) -> Option<Beside> {
     fs::metadata(beside(path, suffix)).ok().map(|found| (found.dev(), found.ino(), found.created().ok()))
 }
 
-/// An error of SQLite's as one of a store's.
+/// Convert an error of SQLite to one of a store.
 pub fn failure(path: &Path, error: &rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
@@ -84,12 +84,12 @@ pub fn failure(path: &Path, error: &rusqlite::Error) -> Error {
     }
 }
 
-/// Open a store, and make it if there is none. `last` are its files as they were when it was open last.
+/// Open a store, creating it if there is none. `last` are its files as they were when it was last open.
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] for what is not a store, or is one of a newer version; [`Error::Failed`] for what cannot be opened
-/// or written.
+/// [`Error::Refused`] for a file that is not a store or has a newer version; [`Error::Failed`] for one that cannot be
+/// opened or written.
 pub fn open(path: &Path, last: Option<Files>) -> Result<Opened> {
     if path.is_dir() {
         return Err(Error::Refused(format!("{} is a folder; a store is a file", path.display())));
@@ -102,7 +102,7 @@ pub fn open(path: &Path, last: Option<Files>) -> Result<Opened> {
             Some(last.database) != found && old == identity_beside(path, suffix)
         });
         if found.is_none() || is_of_another {
-            // SQLite will complain of what cannot be removed.
+            // If this fails, SQLite will complain.
             let _ = fs::remove_file(beside(path, suffix));
         }
     }
@@ -121,12 +121,12 @@ pub fn open(path: &Path, last: Option<Files>) -> Result<Opened> {
     }
 }
 
-/// Keep others from opening the store meanwhile.
+/// Keep other processes from opening the store for as long as the guard lives.
 fn lock(path: &Path) -> Result<impl Drop> {
     struct Held(OwnerLock);
     impl Drop for Held {
         fn drop(&mut self) {
-            // A file that stays is taken by the next.
+            // If the file remains, the next process takes it over.
             let _ = self.0.remove();
         }
     }
@@ -139,7 +139,7 @@ fn lock(path: &Path) -> Result<impl Drop> {
             Ok(None) => return Err(Error::Failed(format!("{} is being opened by another process", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Refused(format!(
-                    "the folder of {} does not exist; make it before the store",
+                    "the folder of {} does not exist; create it first",
                     path.display()
                 )));
             }
@@ -150,7 +150,7 @@ fn lock(path: &Path) -> Result<impl Drop> {
     }
 }
 
-/// Refuse a file that this process has open already, as far as the system tells.
+/// Refuse a file that this process already has open, as far as the system can tell.
 ///
 /// # Errors
 ///
@@ -160,8 +160,8 @@ pub fn refuse_if_open(path: &Path) -> Result<()> {
     let (Some(file), Ok(descriptors)) = (identity(path), fs::read_dir(folder)) else { return Ok(()) };
     if descriptors.flatten().any(|descriptor| identity(&descriptor.path()) == Some(file)) {
         return Err(Error::Refused(format!(
-            "{} is open elsewhere in this process, in Python's sqlite3 perhaps, and the two would damage it; \
-             give the store a file of its own that nothing else opens",
+            "{} is open elsewhere in this process, perhaps in Python's sqlite3, and the two would corrupt it; \
+             give the store a file of its own",
             path.display()
         )));
     }
@@ -176,7 +176,7 @@ fn prepare(path: &Path, mut connection: Connection) -> Result<Connection> {
         _ => failure(path, &error),
     };
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    // Before anything else: another program's file is closed again as it was found.
+    // Before anything else, so that closing another program's file leaves it as it was.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     let is_new = recognise(path, &connection, failed)?;
     if connection.is_readonly("main").map_err(failed)? {
@@ -190,7 +190,7 @@ fn prepare(path: &Path, mut connection: Connection) -> Result<Connection> {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         return Err(Error::Refused(format!(
-            "the file system of {} has no shared memory, which the store needs; choose a local one",
+            "the file system of {} does not support shared memory, which the store needs; use a local one",
             path.display()
         )));
     }
@@ -201,7 +201,7 @@ fn prepare(path: &Path, mut connection: Connection) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Check that the file is a store that this version knows; returns whether it is a new file.
+/// Check that the file is a store of a known version. Returns whether it is a new file.
 fn recognise(path: &Path, connection: &Connection, failed: impl Fn(rusqlite::Error) -> Error) -> Result<bool> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let version = number("user_version").map_err(&failed)?;

@@ -1,4 +1,4 @@
-//! Who executes runs of a store on this host: one lock file a process, beside the store.
+//! The processes of this host that execute runs of a store: one lock file each, next to the store.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// A name that no other process has or had.
+    /// An owner with a name that no other process has or had.
     pub fn new(store: &Path) -> Self {
         let name = format!("{}-{:x}-{:x}", std::process::id(), now(), RandomState::new().hash_one(0) >> 32);
         Self { path: lock_file(store, &name), name, lock: Mutex::new(None) }
@@ -28,19 +28,19 @@ impl Owner {
         &self.name
     }
 
-    /// Lock the file, if that is not done: only then may the name stand in a record.
+    /// Lock the file, if it is not locked yet. Only then may a record contain the name.
     pub fn claim(&self) -> Result<&str> {
         let mut lock = self.lock.lock();
         if lock.is_none() {
             let locked = OwnerLock::acquire(&self.path)
                 .map_err(|error| Error::Failed(format!("{} cannot be locked: {error}", self.path.display())))?;
-            // Somebody who takes this process for dead holds it, for a moment.
+            // Another process that takes this one for dead may hold it for a moment.
             *lock = Some(locked.ok_or(Error::Busy)?);
         }
         Ok(&self.name)
     }
 
-    /// Make the file again if somebody deleted it: without it this process would be taken for dead.
+    /// Create the file again if somebody deleted it: without it, this process would be taken for dead.
     pub fn keep(&self) -> Result<()> {
         let mut lock = self.lock.lock();
         if lock.is_some() && !self.path.exists() {
@@ -51,16 +51,16 @@ impl Owner {
         Ok(())
     }
 
-    /// Remove the file: no record of this process is running.
+    /// Remove the file, because no run of this process is running.
     pub fn leave(&self) {
         if let Some(lock) = self.lock.lock().take() {
-            // A file that stays is removed by whoever finds it unlocked.
+            // If the file remains, whoever finds it unlocked removes it.
             let _ = lock.remove();
         }
     }
 }
 
-/// Lock the file of an owner that died; `None` if the owner is alive.
+/// Lock the file of a dead owner; `None` if the owner is alive.
 pub fn find_dead(store: &Path, name: &str) -> Option<OwnerLock> {
     OwnerLock::acquire(&lock_file(store, name)).ok().flatten()
 }

@@ -1,24 +1,24 @@
-//! What a store keeps: bounded by age, by runs and by bytes.
+//! What a store keeps, bounded by age, number of runs and bytes.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::store::record::now;
 use crate::store::store::Limits;
 
-/// Events removed in one transaction: others wait meanwhile.
+/// Events removed per transaction, during which other processes wait.
 const STEP: i64 = 5000;
 /// Free pages that are kept for reuse.
 const SPARE_PAGES: i64 = 1000;
-/// Milliseconds after which nobody waits for a command's reply.
+/// Milliseconds after which nobody waits for the reply to a command.
 const COMMAND_AGE: u64 = 60_000;
 
-/// Bytes of the file that are used.
+/// Bytes of the file in use.
 pub fn used(db: &Connection) -> rusqlite::Result<u64> {
     let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
     Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
 }
 
-/// What is to be removed next.
+/// What to remove next.
 enum Excess {
     /// A finished run.
     Run(u64),
@@ -26,7 +26,7 @@ enum Excess {
     Events(u64),
 }
 
-/// Remove a part of what is over the bounds; returns whether there is more.
+/// Remove part of what is over the limits. Returns whether there is more.
 pub fn evict(db: &mut Connection, limits: Limits) -> rusqlite::Result<bool> {
     let excess = excess(db, limits)?;
     if let Some(excess) = &excess {
@@ -35,7 +35,7 @@ pub fn evict(db: &mut Connection, limits: Limits) -> rusqlite::Result<bool> {
         change.commit()?;
     }
     let now = now();
-    // A clock that was set back makes commands of the future. A cancel waits for its owner until the run has ended.
+    // A clock that is set back leaves commands in the future. A cancel waits for its owner until the run has ended.
     let window = params![now.saturating_sub(COMMAND_AGE), now + COMMAND_AGE];
     let stale = "FROM commands AS c WHERE sent NOT BETWEEN ?1 AND ?2 AND (kind <> 'cancel' OR replied OR NOT EXISTS \
                  (SELECT 1 FROM runs AS r WHERE r.fence = c.fence AND r.status = 'running'))";
@@ -52,7 +52,7 @@ pub fn evict(db: &mut Connection, limits: Limits) -> rusqlite::Result<bool> {
     Ok(excess.is_some() || spare > 3 * SPARE_PAGES)
 }
 
-/// What is over the bounds.
+/// What is over the limits.
 fn excess(db: &Connection, limits: Limits) -> rusqlite::Result<Option<Excess>> {
     let oldest = "SELECT fence, finished FROM runs WHERE finished IS NOT NULL ORDER BY finished LIMIT 1";
     let oldest: Option<(u64, u64)> =
@@ -78,7 +78,7 @@ fn remove(tx: &Connection, excess: &Excess) -> rusqlite::Result<()> {
         Excess::Run(_) => (STEP, "0"),
         Excess::Events(_) => (STEP, "(SELECT max(seq) FROM events WHERE fence = ?1)"),
     };
-    // The terminal event of a finished run goes last, with its record.
+    // The terminal event of a finished run is removed last, with its record.
     let removed = tx
         .prepare_cached(&format!(
             "DELETE FROM events WHERE fence = ?1 AND seq <> {kept} AND seq <= \

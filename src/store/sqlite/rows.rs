@@ -1,4 +1,4 @@
-//! The rows of a store: records and events as SQLite's columns have them.
+//! The rows of a store: records and events as SQLite columns.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
@@ -8,19 +8,19 @@ use crate::core::{EventName, Fence, Payload, RunId, RunIdRef, Seq};
 use crate::store::record::{Record, ResultKind, Status, now};
 use crate::store::store::{Append, Fate};
 
-/// Adds an event, unless it is there.
+/// Adds an event, unless it exists.
 pub const INSERT_EVENT: &str = "INSERT OR IGNORE INTO events (fence, seq, name, json) VALUES (?1, ?2, ?3, ?4)";
 /// Selects records.
 pub const RECORD: &str =
     "SELECT fence, run_id, key, status, owner, started, finished, error, result_kind, last, end_fence FROM runs ";
 
-/// A fence larger than all before it: the time, or one more if the clock did not move on.
+/// A fence larger than all before it: the time, or the last fence plus one if the clock has not advanced.
 pub fn next_fence(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
     tx.prepare_cached("UPDATE clock SET last_fence = max(last_fence + 1, ?1) RETURNING last_fence")?
         .query_row([now()], |row| row.get(0))
 }
 
-/// An event of two columns.
+/// An event from its two columns.
 pub fn payload(name: ValueRef<'_>, json: ValueRef<'_>) -> rusqlite::Result<Payload> {
     let name = name.as_str_or_null()?.and_then(|name| EventName::try_from(name).ok());
     Ok(Payload::new(name, json.as_bytes()?))
@@ -48,12 +48,12 @@ impl FromSql for StoredId {
     }
 }
 
-/// A number that somebody asked with as an integer of SQLite's, which has none so large that it means more.
+/// A number as a SQLite integer. A larger one, which no row can have, becomes the maximum.
 pub fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Bytes that are UTF-8.
+/// UTF-8 bytes, stored as text.
 pub struct Text<'a>(pub &'a [u8]);
 
 impl ToSql for Text<'_> {
@@ -67,7 +67,7 @@ pub fn json_list<T: Serialize>(values: &[T]) -> String {
     serde_json::to_string(values).unwrap_or_else(|_| "[]".to_owned())
 }
 
-/// A record of the columns that [`RECORD`] selects.
+/// A record from the columns of [`RECORD`].
 pub fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let StoredId(run_id) = row.get("run_id")?;
     Ok(Record {
@@ -85,7 +85,7 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
-/// The first record of which a condition with one parameter holds.
+/// The first record that satisfies a condition with one parameter.
 pub fn find_record(
     connection: &Connection,
     condition: &str,
@@ -103,7 +103,7 @@ pub fn append_run(tx: &Transaction<'_>, owner: &str, run: &Append) -> rusqlite::
         let found = find_record(tx, "fence = ?1", run.fence.0)?;
         return Ok(match found {
             None => Fate::Unknown,
-            // Tried again after its answer was lost.
+            // A retry of a write whose answer was lost.
             Some(record) if record.owner == owner && record.end_fence.is_none() && run.end.is_some() => Fate::Stored,
             Some(_) => Fate::Refused,
         });
@@ -124,7 +124,7 @@ pub fn append_run(tx: &Transaction<'_>, owner: &str, run: &Append) -> rusqlite::
     Ok(Fate::Stored)
 }
 
-/// Add a record, unless it is there.
+/// Add a record, unless it exists.
 pub fn insert_record(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT OR IGNORE INTO runs (fence, run_id, key, status, owner, started, last) \

@@ -195,7 +195,7 @@ def test_a_full_disk_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixtur
             time.sleep(0.001)
         publisher.check()
         wait_until(lambda: here.stats()["store"]["error"])
-        assert caplog.text.count("fails:") == 1
+        assert caplog.text.count("failed:") == 1
         here.finish_run(7, {"complete": True})
         received, missed = check_complete(read_to_end(local))
         assert received + missed == 201
@@ -241,7 +241,7 @@ open({str(place.folder / "runs.db")!r}, "r+b").truncate(100)
     wait_until(lambda: here.stats()["store"]["error"])
     assert here.finish_run(7, {"complete": True})
     assert check_complete(read_to_end(local)) == (601, 0)
-    wait_until(lambda: "fails:" in caplog.text)
+    wait_until(lambda: "failed:" in caplog.text)
 
 
 def test_another_store_that_was_renamed_over_the_file_got_the_log_of_the_old_one(

@@ -279,7 +279,7 @@ def test_the_store_says_where_it_is(redis_url: str) -> None:
     for settings in ({"project": ""}, {"project": "a{b"}, {"lease": 0.1}, {"retention": -1.0}, {"max_runs": 0}):
         with pytest.raises(ValueError, match=next(iter(settings))):
             RedisStore(redis_url, **settings)
-    with pytest.raises(ValueError, match="no URL of a Redis server"):
+    with pytest.raises(ValueError, match="not the URL of a Redis server"):
         RedisStore("http://127.0.0.1")
     with pytest.raises(ValueError, match="other limits"):
         RedisStore(redis_url.replace("redis://", "redis://user:secret@"), project="a-b", lease=3.0)
