@@ -8,6 +8,7 @@ from genglossary_runs.runner import Run, Runner, StoredRun
 
 from .models import Page, Record
 from .records import Row, matches, queue_positions, record_of
+from .refusals import STORE_FAILS, note_failure
 from .watch import Watch
 
 Readable = Callable[[Sequence[str]], Awaitable[list[bool]]]
@@ -85,7 +86,8 @@ class Listing:
             return await self._page_of_store(which, after, limit, readable)
         except StoreError as error:
             page = await self._page_here(which, after, limit, readable)
-            return page.model_copy(update={"store_error": str(error)})
+            note_failure(error)
+            return page.model_copy(update={"store_error": STORE_FAILS})
 
     async def _page_here(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
         rows = [run for run in reversed(self._runner.runs()) if which.takes(run)]

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from genglossary_runs import Subscription
+from genglossary_runs.errors import StoreError, SubscriptionEnded
 from genglossary_runs.runner import Runner
 
 from .watch import seq_of
@@ -33,8 +35,14 @@ class Entry:
     ended: bool
 
 
+BROKEN_OFF = Entry(
+    "", "stalled", {"level": "error", "message": "The rest of the log is missing: the run store cannot be used"}, False
+)
+"""The last entry of a file that a store has kept from being whole."""
+
+
 async def read(runner: Runner, run_id: str, after: str) -> AsyncIterator[Entry]:
-    """Iterate over the events of a run that are there now, without waiting for more to be published.
+    """Return the events of a run that are there now, without those that are published meanwhile.
 
     Args:
         runner: knows the run.
@@ -43,18 +51,25 @@ async def read(runner: Runner, run_id: str, after: str) -> AsyncIterator[Entry]:
 
     Raises:
         UnknownRunError: nobody knows the run.
-        StoreError: the store cannot be used.
+        StoreError: the store cannot be used; from the iteration, too.
     """
     # Events that a store has arrive only when they are awaited, so the end has to be known before.
     end = seq_of(await runner.asubscribe(run_id, None))
-    subscription = await runner.asubscribe(run_id, after)
+    return _entries(await runner.asubscribe(run_id, after), end)
+
+
+async def _entries(subscription: Subscription, end: int) -> AsyncIterator[Entry]:
     number = 0
     while not subscription.ended:
+        is_there = seq_of(subscription) >= end
         try:
-            is_there = seq_of(subscription) >= end
             data = subscription.get_nowait() if is_there else await subscription.aget(timeout=_STORE_TIMEOUT)
-        except queue.Empty:
+        except SubscriptionEnded:
             return
+        except queue.Empty:
+            if is_there:
+                return
+            raise StoreError(f"the store has not answered for {_STORE_TIMEOUT:g} seconds") from None
         gap = data.get("gap")
         if isinstance(gap, dict) and gap.keys() == {"from", "to", "missed"}:
             name: str | None = "gap"
@@ -79,7 +94,8 @@ def as_text(entry: Entry) -> str:
         message = f"Run {data['status']}"
     else:
         return ""
-    head = f"{data.get('time', ''):<29} {str(data.get('level', 'info')).upper():<7} "
+    # Applications may publish anything under these names.
+    head = f"{str(data.get('time') or ''):<29} {str(data.get('level', 'info')).upper():<7} "
     lines = [*message.splitlines(), *str(data.get("traceback", "")).splitlines()]
     return "".join(f"{head if number == 0 else ' ' * len(head)}{line}\n" for number, line in enumerate(lines))
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from genglossary_runs.errors import StoreError, UnknownRunError
+from genglossary_runs.errors import StoreError
 from genglossary_runs.runner import Runner
 from genglossary_runs.sse import stats as stream_stats
 
@@ -19,8 +19,8 @@ from .access import Access, Allow
 from .listing import Filter, Listing
 from .models import Cancelled, Event, Gap, Log, Page, Record, Refusal, StartRefusal, Stats, Waited
 from .records import Row
+from .refusals import STORE_FAILS, note_failure, refusing, unknown
 from .starts import Start, Starts
-from .texts import sendable
 from .waiting import Wait
 
 RunId = Annotated[str, Path(description="The id of a run")]
@@ -146,6 +146,7 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
         if store is not None:
             # Where it is, is nobody's business but the server's.
             store = {name: value for name, value in store.items() if name not in ("path", "address", "project")}
+            store["error"] = None if store["error"] is None else STORE_FAILS
         counts = Counter({"queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0})
         counts.update(run.status for run in runner.runs())
         return Stats(process=str(os.getpid()), runs=dict(counts), manager=held, streams=streams, store=store)
@@ -159,10 +160,8 @@ def _add_events(
         """Stream a run's events as they come, as server-sent events; a client that comes back sends `Last-Event-ID`."""
         await access.check(request, "read", run_id)
         options: dict[str, Any] = {"last_event_id": request.headers.get("last-event-id") or after} | stream_options
-        try:
+        with refusing(run_id):
             return runner.stream(run_id, request, **options)
-        except UnknownRunError:
-            raise _unknown(run_id) from None
 
     @routes.get("/runs/{run_id:path}/log", responses=_UNKNOWN)
     async def read_log(
@@ -175,15 +174,16 @@ def _add_events(
         await access.check(request, "read", run_id)
         await _find(listing, run_id)
         page = Log(events=[], next=after or "0", more=False, ended=False, gaps=[])
-        async for entry in log.read(runner, run_id, after or "0"):
-            if len(page.events) == limit:
-                page.more = True
-                break
-            if entry.name == "gap":
-                page.gaps.append(Gap(**entry.data["gap"]))
-            else:
-                page.events.append(Event(id=entry.id, name=entry.name, data=entry.data))
-            page.next, page.ended = entry.id, entry.ended
+        with refusing(run_id):
+            async for entry in await log.read(runner, run_id, after or "0"):
+                if len(page.events) == limit:
+                    page.more = True
+                    break
+                if entry.name == "gap":
+                    page.gaps.append(Gap(**entry.data["gap"]))
+                else:
+                    page.events.append(Event(id=entry.id, name=entry.name, data=entry.data))
+                page.next, page.ended = entry.id, entry.ended
         return page
 
     @routes.get("/runs/{run_id:path}/log.txt", response_class=_LogFile, responses=_UNKNOWN)
@@ -195,11 +195,17 @@ def _add_events(
         """Download the whole log of a run, as far as it is there."""
         await access.check(request, "read", run_id)
         await _find(listing, run_id)
+        with refusing(run_id):
+            entries = await log.read(runner, run_id, "0")
         line_of = log.as_text if format == "txt" else log.as_json
 
         async def lines() -> AsyncIterator[str]:
-            async for entry in log.read(runner, run_id, "0"):
-                yield line_of(entry)
+            try:
+                async for entry in entries:
+                    yield line_of(entry)
+            except StoreError as error:
+                note_failure(error)
+                yield line_of(log.BROKEN_OFF)
 
         name = quote(f"run-{run_id}.{'log' if format == 'txt' else 'jsonl'}", safe="")
         return StreamingResponse(
@@ -218,10 +224,8 @@ def _add_run(routes: APIRouter, runner: Runner, access: Access, listing: Listing
         """Ask a run's work to stop, in whichever process it is."""
         await access.check(request, "cancel", run_id)
         await _find(listing, run_id)
-        try:
+        with refusing(run_id):
             return Cancelled(cancelled=await runner.acancel(run_id))
-        except StoreError as error:
-            raise _no_store(error) from error
 
     @routes.get("/runs/{run_id:path}/wait", responses=_UNKNOWN)
     async def wait_for_run(
@@ -233,7 +237,9 @@ def _add_run(routes: APIRouter, runner: Runner, access: Access, listing: Listing
         await access.check(request, "read", run_id)
         row = await _find(listing, run_id)
         if row.finished_at is None and timeout > 0:
-            await Wait(await runner.asubscribe(run_id, None)).until_end(timeout)
+            with refusing(run_id):
+                subscription = await runner.asubscribe(run_id, None)
+            await Wait(subscription).until_end(timeout)
             row = await _find(listing, run_id)
         record = await listing.show(row)
         return Waited(**record.model_dump(), ended=record.finished is not None)
@@ -263,18 +269,8 @@ class _LogFile(Response):
 
 
 async def _find(listing: Listing, run_id: str, *, with_result: bool = False) -> Row:
-    try:
+    with refusing(run_id):
         row = await listing.find(run_id, with_result=with_result)
-    except StoreError as error:
-        raise _no_store(error) from error
     if row is None:
-        raise _unknown(run_id)
+        raise unknown(run_id)
     return row
-
-
-def _unknown(run_id: str) -> HTTPException:
-    return HTTPException(404, f"There is no run {run_id}")
-
-
-def _no_store(error: StoreError) -> HTTPException:
-    return HTTPException(503, sendable(str(error)), {"Retry-After": "5"})

@@ -25,11 +25,10 @@ from .access import Access, call
 from .listing import Listing
 from .models import StartRefusal
 from .records import Row
+from .refusals import RETRY_AFTER, STORE_FAILS, note_failure
 
 Start: TypeAlias = Callable[[Request, dict[str, Any]], Run | Awaitable[Run]]
 """Starts a run for a request, from its body."""
-
-_RETRY_AFTER = {"Retry-After": "5"}
 
 
 @dataclass(slots=True)
@@ -101,7 +100,8 @@ class Starts:
         except RunnerShutDownError:
             return _refused(503, "The server is stopping and starts no more runs", retry=True)
         except StoreError as error:
-            return _refused(503, str(error), retry=True)
+            note_failure(error)
+            return _refused(503, STORE_FAILS, retry=True)
 
     async def _begin_now(self, request: Request, body: dict[str, Any], attempt: _Attempt | None) -> Response:
         try:
@@ -145,4 +145,4 @@ def _started(run_id: str, content: bytes) -> Response:
 
 def _refused(status: int, why: str, *, run_id: str | None = None, retry: bool = False) -> Response:
     content = StartRefusal(detail=why, run_id=run_id).model_dump()
-    return JSONResponse(content, status, _RETRY_AFTER if retry else None)
+    return JSONResponse(content, status, RETRY_AFTER if retry else None)

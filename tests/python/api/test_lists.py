@@ -2,6 +2,7 @@
 
 import os
 import threading
+from typing import Any
 
 import pytest
 from genglossary_runs import RunManager, StoreError
@@ -131,10 +132,23 @@ async def test_a_store_that_fails_leaves_the_runs_of_this_process(
     monkeypatch.setattr(side.runner, "afind", fail)
     page = await side.client.get("/runs")
     assert [listed["id"] for listed in page["runs"]] == [run.run_id]
-    assert page["store_error"] == "the disk is full"
+    assert page["store_error"] == "The run store cannot be used"
     assert (await side.client.get(f"/runs/{run.run_id}"))["status"] == "running"
-    assert (await side.client.get("/runs/elsewhere", expected=503))["detail"] == "the disk is full"
+    assert (await side.client.get("/runs/elsewhere", expected=503))["detail"] == "The run store cannot be used"
     gate.opened.set()
+
+
+@pytest.mark.parametrize("side", ["sqlite-here"], indirect=True)
+async def test_stats_told_where_the_store_is_that_fails(side: Side) -> None:
+    class Failing(RunManager):
+        def stats(self) -> Any:
+            stats = super().stats()
+            stats["store"]["error"] = "/secret/runs.db: disk I/O error"
+            return stats
+
+    client = Client(make_app(Runner(Failing(store=side.runner.manager.store))))
+    assert (await client.get("/stats"))["store"]["error"] == "The run store cannot be used"
+    await client.http.aclose()
 
 
 async def test_stats_tell_what_is_held(side: Side, gate: Gate) -> None:

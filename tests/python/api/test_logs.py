@@ -1,13 +1,17 @@
 """A run's events as pages of JSON and as a file."""
 
+import itertools
 import json
 
+import pytest
 from genglossary_runs import RunManager
+from genglossary_runs.console import log
+from genglossary_runs.errors import StoreError, UnknownRunError
 from genglossary_runs.runner import RunContext, Runner
 from runner.support import Gate, ended
 
 from .conftest import Side
-from .support import Client, make_app, until
+from .support import DEADLINE, Client, make_app, until
 
 
 async def test_pages_have_every_event_once(side: Side) -> None:
@@ -115,3 +119,57 @@ async def test_a_stream_begins_after_the_query_or_the_header(side: Side) -> None
     assert "line 2" in stream.text
     stream = await side.client.http.get(f"/runs/{run.run_id}/events", params={"after": page["next"]})
     assert stream.status_code == 204
+
+
+@pytest.mark.parametrize("side", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreError("/secret/runs.db is away"), 503), (UnknownRunError("it has just gone"), 404)]
+)
+async def test_a_run_that_the_store_does_not_tell_of_was_an_error_of_the_server(
+    side: Side, gate: Gate, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    """And the file of its log broke off after it had begun."""
+
+    async def fail(*args: object, **options: object) -> None:
+        raise error
+
+    run = side.runner.start(gate)
+    monkeypatch.setattr(side.runner, "asubscribe", fail)
+    for part in ("log", "log.txt", "wait"):
+        answer = await side.client.http.get(f"/runs/{run.run_id}/{part}")
+        assert (answer.status_code, "secret" in answer.text) == (status, False), part
+        assert ("retry-after" in answer.headers) == (status == 503)
+    monkeypatch.undo()
+    gate.opened.set()
+
+
+async def test_a_store_that_fell_silent_cut_a_log_short_without_a_word(
+    client: Client, runner: Runner, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(context: RunContext) -> None:
+        context.log("begun")
+        gate(context)
+
+    run = runner.start(work)
+    assert gate.entered.wait(DEADLINE)
+    monkeypatch.setattr(log, "_STORE_TIMEOUT", 0.02)
+    # There are ten events, as the store says, and it gives the first.
+    seqs = itertools.cycle([10, 0, 0])
+    monkeypatch.setattr(log, "seq_of", lambda subscription: next(seqs))
+    for query in ({}, {"format": "jsonl"}):
+        answer = await client.http.get(f"/runs/{run.run_id}/log.txt", params=query)
+        begun, missing = answer.text.splitlines()
+        assert "begun" in begun
+        assert "The rest of the log is missing" in missing
+    await client.get(f"/runs/{run.run_id}/log", expected=503)
+    gate.opened.set()
+
+
+async def test_an_event_with_an_odd_time_spoiled_the_file(client: Client, runner: Runner) -> None:
+    def work(context: RunContext) -> None:
+        for time in (None, 7, {"of": "day"}):
+            runner.manager.publish(context.run_id, {"message": "odd", "time": time, "level": None})
+
+    run = ended(runner.start(work))
+    answer = await client.http.get(f"/runs/{run.run_id}/log.txt")
+    assert [line.split()[-1] for line in answer.text.splitlines()] == ["odd", "odd", "odd", "completed"]

@@ -274,7 +274,7 @@ async def test_a_server_that_stops_or_has_no_store_is_503(runner: Runner) -> Non
     runner.shutdown()
     async with serving(runner, start) as client:
         assert "stopping" in (await client.post("/runs", {}, 503))["detail"]
-        assert (await client.post("/runs", {"store": 1}, 503))["detail"] == "the disk is full"
+        assert (await client.post("/runs", {"store": 1}, 503))["detail"] == "The run store cannot be used"
 
 
 def test_numbers_out_of_their_bounds_are_refused(runner: Runner) -> None:
