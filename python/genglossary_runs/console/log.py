@@ -95,7 +95,8 @@ def as_text(entry: Entry) -> str:
     else:
         return ""
     # Applications may publish anything under these names.
-    head = f"{str(data.get('time') or ''):<29} {str(data.get('level', 'info')).upper():<7} "
+    time, level = str(data.get("time") or ""), str(data.get("level", "info")).upper()
+    head = f"{time:<29} {level:<7} "
     lines = [*message.splitlines(), *str(data.get("traceback", "")).splitlines()]
     return "".join(f"{head if number == 0 else ' ' * len(head)}{line}\n" for number, line in enumerate(lines))
 
