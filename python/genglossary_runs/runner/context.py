@@ -86,7 +86,8 @@ class RunContext:
             fields: additional keys of the message, with values that `RunManager.publish` can write.
         """
         self._check_process()
-        if not message:
+        # Of any other value, such as an array, not even the truth is asked.
+        if isinstance(message, str) and not message:
             message = fields.pop("message", message)
         mapped = level_of(level)
         if mapped is None:

@@ -17,9 +17,9 @@ _short.maxstring = _short.maxother = _LONGEST_REPR
 
 def level_of(level: str | int) -> Level | None:
     """One of the four levels that readers know, for any level of `logging`, by name or number; None if it is none."""
-    if level in _LEVELS:
-        return level  # type: ignore[return-value]
     if isinstance(level, str):
+        if level in _LEVELS:
+            return level  # type: ignore[return-value]
         known = logging.getLevelNamesMapping()
         number = known.get(level.strip().upper(), known.get(level))
     else:

@@ -176,6 +176,33 @@ def test_a_message_is_text(manager: RunManager, message: Any, shown: str) -> Non
     assert event["message"] == shown
 
 
+class NoTruth(list[int]):
+    """As arrays and tables have none."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_value_without_a_truth_ended_its_run(manager: RunManager) -> None:
+    value = NoTruth([1])
+
+    def work(context: RunContext) -> None:
+        context.log(value, level=value, message=value)  # type: ignore[arg-type]
+        context.progress(1, 2, step=value, message=value)  # type: ignore[arg-type]
+        with context.group(value):
+            context.log("", message=value)
+
+    _, (logged, progress, group, inner, _) = outcome(manager, work)
+    assert (logged["message"], logged["level"], logged["level_"], logged["message_"]) == ("[1]", "info", [1], [1])
+    assert (progress["step"], progress["message"]) == ("[1]", [1])
+    assert (group["message"], inner["message"]) == ("[1]", "[1]")
+
+
 @pytest.mark.parametrize(
     ("level", "mapped"),
     [
