@@ -93,7 +93,9 @@ def drop_frames(error: BaseException | None) -> None:
 
 def traceback_of(error: BaseException) -> str:
     """The traceback for readers: without secrets, its end if it is long."""
-    text = redact("".join(traceback.format_exception(error)))
+    text = "".join(traceback.format_exception(error))
+    # Cut before the search for secrets, which takes long in long texts, but far before what is shown.
+    text = redact(text[-4 * _LONGEST_TRACEBACK :])
     return text if len(text) <= _LONGEST_TRACEBACK else "…" + text[-_LONGEST_TRACEBACK + 1 :]
 
 

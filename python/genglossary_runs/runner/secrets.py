@@ -1,5 +1,7 @@
 """Finds credentials in texts that are shown to people who must not have them.
 
+Each search takes a time that grows with the length of the text, and no faster.
+
 They come into messages by URLs (requests, httpx and databases print them whole), by printed headers, parameters and
 settings, and by command lines. What a name says about its value decides. Where in doubt, too much is hidden.
 """
@@ -28,7 +30,7 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-
 # User info
 
 
-_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*:\\*/\\*/)(?P<rest>[^\s\"'<>]+)", re.IGNORECASE)
+_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}:\\*/\\*/)(?P<rest>[^\s\"'<>]+)", re.IGNORECASE)
 # The same inside the query of another URL.
 _ENCODED_USER_INFO = re.compile(
     r"(?P<before>%(?:25)*3a(?:%(?:25)*2f){2})[^\s\"'<>&]{0,300}(?P<at>%(?:25)*40)", re.IGNORECASE
@@ -75,6 +77,8 @@ _SECRET_NAME = re.compile(
 # Short names that mean a secret before an equals sign, and those that do so only in the query of a URL.
 _SHORT_NAMES = frozenset({"pass", "pw", "psw", "sig", "auth", "sid", "otp", "pin", "hmac", "session", "sas", "csrf"})
 _QUERY_NAMES = _SHORT_NAMES | {"key", "code", "state", "hash", "nonce"}
+# What is longer is no name but data, of which the end is looked at.
+_LONGEST_NAME = 200
 # Where the value goes on to the end of its line.
 _LONG_VALUES = re.compile(r"(?:authorization|cookies?)$")
 
@@ -90,12 +94,15 @@ _LINK = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _OPTION_LINK = re.compile(r"[ \t]+(?=[^\s-])")
+# What stands before a name in the query of a URL that is inside of another.
+_ENCODED_QUERY = re.compile(r"%(?:25)*(?:26|3f)\Z", re.IGNORECASE)
 _QUOTED = re.compile(
     r"(?P<open>[bru]?(?P<quote>\\*[\"']))(?P<value>.*?)(?:(?<!\\)(?P=quote)|\Z)", re.DOTALL | re.IGNORECASE
 )
 _REST_OF_LINE = re.compile(r"(?:(?!\\n|\\r)[^\r\n\"'])*")
 _BARE = re.compile(r"(?:(?:bearer|basic|digest|token|apikey)\s+)?[^\s&;\"'<>]*", re.IGNORECASE)
 _ENCODED = re.compile(r"(?:(?!%(?:25)*26)[^\s&\"'<>])*", re.IGNORECASE)
+_BRACKET = re.compile(r"[\[\]{}()]")
 _TAGGED = re.compile(r"[^<]*")
 _NOTHING = frozenset({"", "none", "null", "undefined", HIDDEN})
 
@@ -106,7 +113,7 @@ def _without_values(text: str) -> str:
         if word.start() < at:
             continue
         link = _LINK.match(text, word.end())
-        if link is None and text[: word.start()].endswith("-"):
+        if link is None and text.endswith("-", 0, word.start()):
             link = _OPTION_LINK.match(text, word.end())
         if link is None or not _hides(text, word, link):
             continue
@@ -121,8 +128,7 @@ def _hides(text: str, word: re.Match[str], link: re.Match[str]) -> bool:
     name = _squashed(word[0])
     if _is_secret(name):
         return True
-    before = text[: word.start()]
-    if before.endswith(("?", "&")) or re.search(r"%(?:25)*(?:26|3f)$", before, re.IGNORECASE):
+    if text.endswith(("?", "&"), 0, word.start()) or _ENCODED_QUERY.search(text, word.start() - 20, word.start()):
         return name in _QUERY_NAMES
     return name in _SHORT_NAMES and (link.groupdict()["colon"] is None or text[link.end() : link.end() + 1] in "'\"")
 
@@ -151,15 +157,15 @@ def _value(text: str, name: str, link: re.Match[str]) -> tuple[int, int]:
 
 def _closing(text: str, begin: int) -> int:
     depth = 0
-    for bracket in re.finditer(r"[\[{(]|[\]})]", text[begin:]):
+    for bracket in _BRACKET.finditer(text, begin):
         depth += 1 if bracket[0] in "[{(" else -1
         if depth == 0:
-            return begin + bracket.end()
+            return bracket.end()
     return len(text)
 
 
 def _squashed(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
+    return re.sub(r"[\W_]", "", name[-_LONGEST_NAME:]).lower()
 
 
 @lru_cache(maxsize=1024)
@@ -168,7 +174,9 @@ def _is_secret(squashed: str) -> bool:
 
 
 # pydantic: the field's name is on the line before its value.
-_VALIDATED = re.compile(r"(?P<field>[\w.-]+)\n(?P<before>[^\n]*\binput_value=)[^\n]*?(?=, input_type=|$)", re.MULTILINE)
+_VALIDATED = re.compile(
+    r"(?<![\w.-])(?P<field>[\w.-]+)\n(?P<before>[^\n]*\binput_value=)[^\n]*?(?=, input_type=|$)", re.MULTILINE
+)
 
 
 def _without_input(match: re.Match[str]) -> str:
@@ -194,7 +202,7 @@ _KNOWN_KEY = re.compile(
     \b(?: (?:sk|pk|rk)[-_][\w-]{12,} | gh[opusr]_\w{16,} | github_pat_\w{16,} | glpat-[\w-]{12,}
         | (?:hf|gsk|npm)_\w{16,}
         | xox[a-z]-[\w-]{8,} | (?:AKIA|ASIA)[A-Z0-9]{12,} | AIza[\w-]{20,} | ya29\.[\w-]{8,} | pypi-\w{20,}
-        | eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)? )
+        | eyJ[\w-]{5,}(?:\.[\w-]+){0,2} )
     | (?<=hooks\.slack\.com/services/)[\w/]+
     | (?<=/bot)\d{5,}:[\w-]{10,}
     """,
