@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeAlias
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
+from genglossary_runs.runner import Run
+
 Action: TypeAlias = Literal["list", "read", "cancel", "start"]
 """What a request would do."""
 
@@ -44,14 +46,17 @@ class Access:
         if is_async(allow):
             return [bool(await call(allow, request, "read", run_id)) for run_id in run_ids]
         answers = await run_in_threadpool(lambda: [allow(request, "read", run_id) for run_id in run_ids])
-        return [bool(await answer if inspect.iscoroutine(answer) else answer) for answer in answers]
+        return [bool(await _result(answer)) for answer in answers]
 
 
 async def call(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function of the application: a coroutine function here, any other in a thread, since it may wait."""
-    answer = function(*args) if is_async(function) else await run_in_threadpool(function, *args)
-    # Not whatever can be awaited: a run can, and that would wait for its end.
-    return await answer if inspect.iscoroutine(answer) else answer
+    return await _result(function(*args) if is_async(function) else await run_in_threadpool(function, *args))
+
+
+async def _result(answer: Any) -> Any:
+    # A run can be awaited, too, and that would wait for its end.
+    return await answer if inspect.isawaitable(answer) and not isinstance(answer, Run) else answer
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -1,7 +1,9 @@
 """Who may do what, what OpenAPI shows, and what is said where FastAPI is missing."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -47,6 +49,31 @@ async def test_every_route_asks_whether_it_may(runner: Runner, is_async: bool) -
         answer = await client.http.request(method, path.format(run.run_id))
         assert (answer.status_code, asked.pop()) == (403, (action, run.run_id if names_run else None)), path
     assert asked == []
+    await client.http.aclose()
+
+
+class Later:
+    """What can be awaited and is no coroutine, as of code that was compiled."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from asyncio.sleep(0).__await__()
+        return self._value
+
+
+async def test_an_answer_that_is_no_coroutine_allowed_everything(runner: Runner) -> None:
+    run = ended(runner.start(lambda context: None))
+    client = Client(make_app(runner, allow=lambda request, action, run_id: Later(action == "list")))
+    assert await client.ids() == []
+    await client.get(f"/runs/{run.run_id}", expected=403)
+    await client.http.aclose()
+
+
+async def test_a_start_that_is_no_coroutine_was_no_run(runner: Runner) -> None:
+    client = Client(make_app(runner, start=lambda request, body: Later(runner.start(lambda context: None))))
+    assert await client.post("/runs", {})
     await client.http.aclose()
 
 
