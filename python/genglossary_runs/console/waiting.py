@@ -18,7 +18,8 @@ class Wait:
         streams = streams_of_loop()
         if streams.draining:
             return
-        streams.add(self)
+        # Not one of its streams, which are counted, and limited by `max_streams`.
+        streams.waiting.add(self)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
@@ -26,12 +27,9 @@ class Wait:
                     async for _ in self._subscription.frames(heartbeat=None):
                         pass
         finally:
-            streams.discard(self)
+            streams.waiting.discard(self)
             self._subscription.close()
 
     def drain(self) -> None:
         """Wait no longer."""
         self._subscription.close()
-
-    def drop_if_stuck(self, timeout: float | None = None) -> None:
-        """Do nothing: there is nothing that a client would have to take."""

@@ -22,11 +22,15 @@ SWEEP_INTERVAL = 1.0
 DRAIN_GRACE = 0.2
 
 
-class Stream(Protocol):
-    """A stream that plain ASGI serves."""
+class Drains(Protocol):
+    """What keeps a server from stopping."""
 
     def drain(self) -> None:
-        """End it with a hint."""
+        """End it."""
+
+
+class Stream(Drains, Protocol):
+    """A stream that plain ASGI serves; drained, it ends with a hint."""
 
     def drop_if_stuck(self, timeout: float | None = None) -> None:
         """Drop its client if that has taken nothing for too long."""
@@ -38,6 +42,8 @@ class Streams:
     def __init__(self) -> None:
         self.draining = False
         self.lifespans = 0
+        # Requests that wait without a stream.
+        self.waiting: set[Drains] = set()
         self._open: set[Stream] = set()
         self._timer: asyncio.TimerHandle | None = None
         # Those that have been handed over, by their server.
@@ -67,8 +73,8 @@ class Streams:
     def drain(self) -> None:
         """End all of them with a hint."""
         self.draining = True
-        for stream in list(self._open):
-            stream.drain()
+        for each in [*self._open, *self.waiting]:
+            each.drain()
         for group in list(self._groups.values()):
             group.drain(DRAIN_GRACE)
 

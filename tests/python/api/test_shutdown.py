@@ -27,3 +27,17 @@ def test_a_wait_kept_the_server_from_stopping(gate: Gate) -> None:
         assert time.monotonic() - begun < DEADLINE
     gate.opened.set()
     assert runner.shutdown(DEADLINE)
+
+
+def test_waits_used_up_the_streams(gate: Gate) -> None:
+    runner = Runner(RunManager())
+    run = runner.start(gate)
+    with Site(make_app(runner, stream_options={"max_streams": 1})) as site:
+        path = f"/api/runs/{run.run_id}"
+        waiting = Background(lambda: site.client.get(f"{path}/wait", params={"timeout": 300}).json())
+        wait_until(lambda: runner.manager.stats()["subscribers"] == 1)
+        with site.client.stream("GET", f"{path}/events") as stream:
+            assert stream.status_code == 200
+            gate.opened.set()
+        assert waiting.result()["ended"]
+    assert runner.shutdown(DEADLINE)
