@@ -12,6 +12,8 @@ import pytest
         ("genglossary_runs.sse", "starlette", "web"),
         ("genglossary_runs.console", "fastapi", "console"),
         ("genglossary_runs.client", "httpx", "client"),
+        ("genglossary_runs.metrics", "prometheus_client", "metrics"),
+        ("genglossary_runs.otel", "opentelemetry", "otel"),
     ],
 )
 def test_a_missing_extra_is_one_sentence(module: str, package: str, extra: str) -> None:

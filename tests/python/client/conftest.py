@@ -1,7 +1,5 @@
 """A server with the API of a runner, a proxy before it, and clients in JavaScript."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console.conftest import CHROMIUM, FLAGS
+from console.conftest import launch_browser
 from fastapi import FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 from genglossary_runs import RunManager
 from genglossary_runs.console import router
 from genglossary_runs.runner import Runner
 from genglossary_runs.sse import run_stream
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from programs import cannot_test, need
 from streams.servers import Site
 
 from .proxy import Proxy
-from .support import DEADLINE, JS, NODE, SOON, STATIC, Calls, NodeFollower, Speaker
+from .support import DEADLINE, JS, SOON, STATIC, Calls, NodeFollower, Speaker
 
 TOKEN = "let me in"
 """Without it in the header `Authorization` nobody reads the run of the id `secret`."""
@@ -75,12 +74,8 @@ def speaker() -> Iterator[Speaker]:
 # Not of the session: tests of asyncio, elsewhere, would find Playwright's loop running.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed; make test installs it on Debian")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launch_browser() as browser:
         yield browser
-        browser.close()
 
 
 class BrowserFollower:
@@ -113,8 +108,6 @@ Follow = Callable[..., NodeFollower | BrowserFollower]
 def follow(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Follow]:
     """Follows a run through the proxy: `follow(run_id, **options)`."""
     if request.param == "node":
-        if NODE is None:
-            pytest.skip("Node is not installed, so run-stream.js is not tried in it")
         followers: list[NodeFollower] = []
 
         def follow_in_node(run_id: str, **options: Any) -> NodeFollower:
@@ -141,15 +134,13 @@ def follow(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Follow]:
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the clients from npm, which are installed there once."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, so clients in JavaScript are not tried")
+    npm = need("npm")
     folder = JS / "node_modules"
     if not (folder / ".package-lock.json").exists():
         done = subprocess.run(
             [npm, "ci", "--no-audit", "--no-fund"], cwd=JS, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            # Most likely there is no network. Where CI is set, that is a failure.
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"npm could not install clients: {done.stderr}")
+            # Most likely there is no network.
+            cannot_test(f"npm could not install clients: {done.stderr}")
     return folder

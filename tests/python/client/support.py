@@ -2,7 +2,6 @@
 
 import json
 import queue
-import shutil
 import subprocess
 import threading
 import time
@@ -12,16 +11,21 @@ from typing import Any
 
 import genglossary_runs.console
 from genglossary_runs.runner import RunContext
+from programs import need
 
 DEADLINE = 60.0
 """Seconds after which something that should have happened will not."""
 
 STATIC = Path(genglossary_runs.console.__file__).parent / "static"
 JS = Path(__file__).parents[2] / "js"
-NODE = shutil.which("node")
 
 SOON = {"minDelay": 20, "maxDelay": 100}
 """Options of run-stream.js with which it comes back soon."""
+
+
+def need_node() -> str:
+    """The command of Node."""
+    return need("nodejs", "node")
 
 
 class Speaker:
@@ -82,8 +86,7 @@ class NodeFollower:
     """run-stream.js in Node."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        assert NODE is not None
-        command = [NODE, str(JS / "follow.mjs"), str(STATIC / "run-stream.js"), url, json.dumps(SOON | options)]
+        command = [need_node(), str(JS / "follow.mjs"), str(STATIC / "run-stream.js"), url, json.dumps(SOON | options)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.calls = Calls()
         self._listener = threading.Thread(target=self._listen, daemon=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -14,9 +13,10 @@ import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.runner import Runner
 from httpx_sse import connect_sse
+from programs import need
 
 from .proxy import Proxy
-from .support import DEADLINE, JS, NODE, Calls, Speaker
+from .support import DEADLINE, JS, Calls, Speaker, need_node
 
 NAMES = ["eventsource", "eventsource-client", "eventsource-parser", "fetch-event-source"]
 
@@ -49,11 +49,10 @@ class Reader:
 def test_clients_from_npm_get_each_event_once(
     runner: Runner, proxy: Proxy, speaker: Speaker, packages: Path, name: str
 ) -> None:
-    assert NODE is not None
     run = runner.start(speaker)
     speaker.say(*(f"early {number}" for number in range(15)))
     until_published(runner.manager, 15)
-    reader = Reader(NODE, "clients.mjs", name, f"{proxy.url}/api/runs/{run.run_id}/events")
+    reader = Reader(need_node(), "clients.mjs", name, f"{proxy.url}/api/runs/{run.run_id}/events")
     try:
         said = [f"early {number}" for number in range(5, 15)]
         reader.calls.wait(lambda: reader.messages() == said)
@@ -103,9 +102,7 @@ def test_httpx_sse_gets_named_events_and_resumes(runner: Runner, proxy: Proxy) -
 
 
 def test_curl_shows_lines_as_they_come(runner: Runner, proxy: Proxy, speaker: Speaker) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("curl is not installed")
+    curl = need("curl")
     run = runner.start(speaker)
     command = [curl, "--no-buffer", "--silent", "--fail", f"{proxy.url}/api/runs/{run.run_id}/events"]
     environment: dict[str, Any] = {**os.environ, "no_proxy": "127.0.0.1"}

@@ -1,6 +1,9 @@
 """run-stream.js in Node and in Chromium, there with EventSource and with fetch."""
 
+import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from genglossary_runs import RunManager
@@ -9,7 +12,7 @@ from streams.servers import Site
 
 from .conftest import TOKEN, Follow, make_app
 from .proxy import Proxy
-from .support import JS, NODE, STATIC, NodeFollower, Speaker
+from .support import JS, STATIC, NodeFollower, Speaker, need_node
 
 
 def test_a_run_is_followed_to_its_end(runner: Runner, follow: Follow, speaker: Speaker) -> None:
@@ -176,25 +179,19 @@ def test_a_connection_that_is_silent_for_too_long_is_made_again(
 
 
 def test_node_leaves_when_the_run_has_ended(runner: Runner, proxy: Proxy) -> None:
-    if NODE is None:
-        pytest.skip("Node is not installed")
     run = runner.start(lambda context: None)
     follower = NodeFollower(f"{proxy.url}/api/runs/{run.run_id}/events")
     assert follower.leaves() == 0
 
 
 def test_streams_are_taken_apart_however_they_are_cut() -> None:
-    if NODE is None:
-        pytest.skip("Node is not installed, so run-stream.js is not tried in it")
     done = subprocess.run(
-        [NODE, str(JS / "parser.mjs"), str(STATIC / "run-stream.js")], capture_output=True, text=True, timeout=60
+        [need_node(), str(JS / "parser.mjs"), str(STATIC / "run-stream.js")], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_stream_that_was_closed_when_it_told_of_a_retry_tried_all_the_same() -> None:
-    if NODE is None:
-        pytest.skip("Node is not installed")
     script = f"""
         import {{ RunStream }} from {str(STATIC / "run-stream.js")!r};
         let tries = 0;
@@ -204,6 +201,29 @@ def test_a_stream_that_was_closed_when_it_told_of_a_retry_tried_all_the_same() -
         process.on("exit", () => console.log(tries, stream.state));
     """
     result = subprocess.run(
-        [NODE, "--input-type=module", "--eval", script], capture_output=True, text=True, timeout=30, check=True
+        [need_node(), "--input-type=module", "--eval", script], capture_output=True, text=True, timeout=30, check=True
     )
     assert result.stdout == "1 closed\n"
+
+
+def test_the_examples_of_the_guide_follow_a_run_to_its_end(runner: Runner, proxy: Proxy, tmp_path: Path) -> None:
+    run = runner.start(lambda context: context.log("read"))
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "clients.md"
+    examples = "".join(re.findall(r"```js\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL))
+    examples = examples.replace("./run-stream.js", str(STATIC / "run-stream.js"))
+    examples = examples.replace("`/api/", f"`{proxy.url}/api/")
+    names = ["show", "note", "clear", "finish", "say", "indicate", "onEvent"]
+    given = f"""
+        const tell = (name) => (value) => console.log(JSON.stringify([name, value]));
+        const [{", ".join(names)}] = {json.dumps(names)}.map(tell);
+        const id = "{run.run_id}";
+        const url = `{proxy.url}/api/runs/${{id}}/events`;
+        const token = () => "none";
+    """
+    page = tmp_path / "page.mjs"
+    page.write_text(given + examples, encoding="utf-8")
+    done = subprocess.run([need_node(), str(page)], capture_output=True, text=True, timeout=60, check=True)
+    calls = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [value["message"] for name, value in calls if name == "show"] == ["read"]
+    assert [value["data"]["message"] for name, value in calls if name == "onEvent"] == ["read"]
+    assert [value["status"] for name, value in calls if name == "finish"] == ["completed"]

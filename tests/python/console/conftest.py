@@ -1,11 +1,10 @@
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from programs import need
 
 from .support import PATIENCE, OpenPage, Served, Wire, serving
 
@@ -28,29 +27,22 @@ const hurried = (after) => (after > 1000 && after < 45000 ? after / 10 : after);
 window.setTimeout = (call, after, ...rest) => set(call, hurried(after), ...rest);
 """
 
-CHROMIUM = shutil.which("chromium")
-WITHOUT = "Chromium is not installed, so the run console is not tested; make test installs it on Debian"
 
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a browser, skip one of these tests, with the reason, for all of them. Where CI is set, they fail."""
-    ours = [item for item in items if Path(__file__).parent in item.path.parents]
-    if CHROMIUM or os.environ.get("CI") or not ours:
-        return
-    ours[0].add_marker(pytest.mark.skip(reason=WITHOUT))
-    items[:] = [item for item in items if item not in ours[1:]]
-    config.hook.pytest_deselected(items=ours[1:])
+@contextmanager
+def launch_browser() -> Iterator[Browser]:
+    """Chromium, while the block lasts."""
+    command = need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=command, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 # Not of the session: tests of asyncio, elsewhere, would find Playwright's loop running.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.fail(WITHOUT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launch_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A Redis server of the tests' own."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,18 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pytest
 from ports import held_port
-
-COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
+from programs import need
 
 
 def need_redis() -> str:
-    """The command that starts a server. Without one the test is skipped, but never where checks must be complete."""
-    if COMMAND is None:
-        assert "CI" not in os.environ, "these checks need a Redis server: install redis-server"
-        pytest.skip("no redis-server is installed; make test installs it on Debian")
-    return COMMAND
+    """The command that starts a server."""
+    return need("redis-server", "redis-server", "valkey-server")
 
 
 def ask(port: int, *words: object) -> Any:

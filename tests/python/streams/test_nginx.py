@@ -1,21 +1,23 @@
 """Streams behind nginx, with the configuration that `examples/nginx.conf` recommends."""
 
 import select
-import shutil
 import signal
+import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+import trustme
 from core.support import DEADLINE, wait_until
 from ports import held_port
+from programs import need
 
 from .commands import Command, start, start_server
 from .servers import SMALL
 from .support import EVENTS, Stream, is_hint
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CONFIGURATION = Path(__file__).parents[3] / "examples" / "nginx.conf"
 MAIN = """
 daemon off;
@@ -31,8 +33,6 @@ http {{
 }}
 """
 
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; make test installs it on Debian")
-
 
 @contextmanager
 def serving() -> Iterator[Command]:
@@ -43,20 +43,19 @@ def serving() -> Iterator[Command]:
 
 
 @contextmanager
-def proxying(folder: Path, *servers: Command, read_timeout: str = "60s") -> Iterator[Command]:
-    """nginx in front of some servers. Nothing in the configuration differs but its addresses and the timeout."""
-    assert NGINX is not None
+def proxying(folder: Path, *servers: Command, read_timeout: str = "60s", more: str = "") -> Iterator[Command]:
+    """nginx in front of some servers, with the example's configuration except for addresses, timeout and `more`."""
     with held_port() as port:
-        configure(folder, port, servers, read_timeout)
-        command = [NGINX, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
+        configure(folder, port, servers, read_timeout, more)
+        command = [need("nginx-light", "nginx"), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
         with start(command, port) as proxy:
             yield proxy
 
 
-def configure(folder: Path, port: int, servers: tuple[Command, ...], read_timeout: str) -> None:
+def configure(folder: Path, port: int, servers: tuple[Command, ...], read_timeout: str, more: str) -> None:
     replacements = {
         "    server 127.0.0.1:8000;": "".join(f"server 127.0.0.1:{server.port};" for server in servers),
-        "listen 80;": f"listen 127.0.0.1:{port};",
+        "listen 80;": f"listen 127.0.0.1:{port}; {more}",
         "proxy_read_timeout 60s;": f"proxy_read_timeout {read_timeout};",
     }
     site = CONFIGURATION.read_text(encoding="utf-8")
@@ -142,6 +141,32 @@ def test_heartbeats_keep_a_quiet_stream_from_the_read_timeout(server: Command, t
         assert not cut_off.is_whole
         count = len(kept.frames)
         kept.receive_until(lambda stream: len(stream.frames) > count + 5)
+
+
+async def test_all_streams_of_a_browser_share_one_connection_over_http_2(server: Command, tmp_path: Path) -> None:
+    """Over HTTP/1.1 each would take one of the six connections that a browser opens."""
+    authority, client_tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client_tls)
+    certificate = tmp_path / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    with held_port() as port:
+        tls = f"ssl_certificate {certificate}; ssl_certificate_key {certificate};"
+        async with AsyncExitStack() as stack:
+            stack.enter_context(proxying(tmp_path, server, more=f"listen 127.0.0.1:{port} ssl http2; {tls}"))
+            browser = httpx.AsyncClient(
+                base_url=f"https://127.0.0.1:{port}",
+                http2=True,
+                limits=httpx.Limits(max_connections=1),
+                timeout=DEADLINE,
+                trust_env=False,
+                verify=client_tls,
+            )
+            await stack.enter_async_context(browser)
+            streams = [await stack.enter_async_context(browser.stream("GET", EVENTS)) for _ in range(10)]
+            assert {stream.http_version for stream in streams} == {"HTTP/2"}
+            (await browser.post(f"{EVENTS}?count=1")).raise_for_status()
+            for stream in streams:
+                assert await anext(line async for line in stream.aiter_lines() if line.startswith("data: "))
 
 
 def test_a_server_that_stops_sends_its_clients_to_another(server: Command, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 from httpx_sse import connect_sse
+from playwright.sync_api import Page, expect
 
-PROJECT = Path(__file__).resolve().parents[2]
-TIMEOUT = 30.0
+from .support import PATIENCE
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @contextmanager
@@ -26,16 +28,16 @@ def served(page: Path, folder: Path) -> Iterator[httpx.Client]:
         command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
         server = subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + PATIENCE
         while (found := re.search(r"running on (http://\S+)", output.read_text(encoding="utf-8"))) is None:
             assert server.poll() is None, output.read_text(encoding="utf-8")
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        with httpx.Client(base_url=found[1], timeout=TIMEOUT) as client:
+        with httpx.Client(base_url=found[1], timeout=PATIENCE) as client:
             yield client
     finally:
         server.terminate()
-        server.wait(TIMEOUT)
+        server.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +47,25 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_the_page_is_a_page(client: httpx.Client) -> None:
-    answer = client.get("/")
-    assert answer.headers["content-type"].startswith("text/html")
-    assert answer.text.startswith("<!doctype html>")
+def test_the_page_of_the_tutorial_does_what_its_reader_is_told_to_try(client: httpx.Client, page: Page) -> None:
+    page.goto(str(client.base_url))
+    start, cancel = page.get_by_role("button", name="Start"), page.get_by_role("button", name="Cancel")
+    status, progress = page.locator("#status"), page.locator("#progress")
+    expect(status).to_have_text("No run yet")
+    start.click()
+    expect(status).to_have_text("Running")
+    expect(progress).to_have_js_property("max", 100)
+    start.click()
+    expect(status).to_contain_text("is still running")
+    page.reload()
+    expect(status).to_have_text("Running")
+    expect(progress).to_have_js_property("max", 100)
+    cancel.click()
+    expect(status).to_have_text("cancelled")
+    expect(cancel).to_be_disabled()
+    page.goto("about:blank")
+    page.goto(f"{client.base_url}#unknown")
+    expect(status).to_contain_text("There is no such run")
 
 
 def test_a_run_can_be_started_once_resumed_and_cancelled(client: httpx.Client) -> None:
