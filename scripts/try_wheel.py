@@ -9,6 +9,7 @@ run it with the Python of an environment in which a wheel is installed.
 import argparse
 import importlib
 import sys
+import sysconfig
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,8 @@ def main() -> None:
     web = parser.parse_args().web
 
     assert genglossary_runs.__version__ == version("genglossary-runs")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        assert not sys._is_gil_enabled(), "importing the package has turned the GIL on"
     assert run(RunManager()) == ["counted"]
     with tempfile.TemporaryDirectory() as folder:
         assert run(RunManager(store=SqliteStore(Path(folder) / "runs.db"))) == ["counted"]

@@ -1,5 +1,6 @@
 """The wheel has the package, and nothing that only this repository needs."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,22 +8,30 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+from programs import cannot_test, need
 
 PROJECT = Path(__file__).resolve().parents[2]
-MATURIN = shutil.which("maturin", path=str(Path(sys.executable).parent))
 
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> list[PurePosixPath]:
     """The names of the files in the wheel."""
-    if MATURIN is None or shutil.which("cargo") is None:
-        pytest.skip("maturin and cargo are needed to build the wheel")
+    need("cargo")
+    maturin = shutil.which("maturin", path=str(Path(sys.executable).parent))
+    if maturin is None:
+        cannot_test(f"maturin is missing: {sys.executable} -m pip install maturin")
     folder = tmp_path_factory.mktemp("wheel")
-    command = [MATURIN, "build", "--release", "--quiet", "--interpreter", sys.executable, "--out", str(folder)]
+    command = [maturin, "build", "--release", "--quiet", "--interpreter", sys.executable, "--out", str(folder)]
     built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     (wheel,) = folder.glob("*.whl")
     return [PurePosixPath(name) for name in zipfile.ZipFile(wheel).namelist()]
+
+
+def test_the_workflow_builds_with_the_locked_maturin() -> None:
+    workflow = (PROJECT / ".github/workflows/wheels.yml").read_text(encoding="utf-8")
+    lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+    assert re.findall(r"MATURIN: v([\d.]+)", workflow) == re.findall(r"^maturin==(.+)$", lock, re.MULTILINE)
 
 
 @pytest.mark.timeout(900)
