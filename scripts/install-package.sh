@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install a program for the tests that need it, which are skipped without it: from Debian's package, where that is possible.
+# Install a program that some tests need, from the package of Debian, where that is possible.
 # Usage: install-package.sh PACKAGE PROGRAM...  Any one of the programs will do.
 set -eu
 package=$1
