@@ -60,6 +60,8 @@ lint: dev
 
 docs: .venv/.group-docs
 	@mkdir -p target; NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build >target/mkdocs.log 2>&1 || { cat target/mkdocs.log; exit 1; }
+	@! grep -rnE '<(script|link|img|iframe)[^>]+(src|href)="?https?://' target/docs --include='*.html' || \
+		{ echo "These pages load something from the network"; exit 1; }
 	@echo "The documentation is in target/docs/index.html"
 
 bench: dev
