@@ -23,7 +23,7 @@ help:
 	@echo "make debug               every test with a debug build"
 	@echo "make interpreters        every test with the one wheel on CPython 3.11, 3.12 and 3.13"
 	@echo "make free-threaded       build a CPython without the GIL, then the core's tests on it"
-	@echo "make wheels              build the source distribution and the wheel, and try it on CPython 3.11, 3.12 and 3.13"
+	@echo "make wheels              build the source distribution and the wheels, and try one on CPython 3.11, 3.12 and 3.13"
 	@echo "make clean               remove everything that was built"
 
 demo: .venv/.built

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Build the source distribution of what is committed, and from it the wheel; check both, and try the wheel on every CPython that is here.
+# Build the source distribution of what is committed, and from it the wheels of this processor for Linux; check them, and
+# try what can be tried here.
 #
 #   scripts/wheels.sh [PYTHON ...]
 #
-# PYTHON is the name or path of an interpreter; by default those of python3.11, python3.12 and python3.13 that run. The
-# wheel is linked by zig against glibc 2.17, so that its tag is manylinux2014, which an index takes and every Linux of
-# today can install; without zig it would be that of this machine's glibc. Needs cargo and the package registries of
-# Python and Rust, and takes three minutes. What is built is left in target/checks/dist. Other platforms are built by
-# .github/workflows/wheels.yml.
+# PYTHON is the name or path of an interpreter on which to try the wheel for the stable ABI; by default those of
+# python3.11, python3.12 and python3.13 that run. The wheels without the GIL, for 3.14 and for the stable ABI from 3.15
+# on, are built from what maturin knows of these interpreters, which need not be here, and are not tried. zig links
+# against glibc 2.17, so that the tag is manylinux2014, which an index takes and every Linux of today can install; without
+# zig it would be that of this machine's glibc. Needs cargo and the package registries of Python and Rust, and takes eight
+# minutes. What is built is left in target/checks/dist. Other platforms are built by .github/workflows/wheels.yml.
 . "$(dirname "$0")/common.sh"
 
 [ $# -gt 0 ] || set -- python3.11 python3.12 python3.13
@@ -27,7 +29,10 @@ git archive HEAD | tar --extract --directory "$source"
 python3 scripts/absolute_links.py "$source"
 # One target folder, so that crates are not built again.
 (cd "$source" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$OLDPWD/target}" PATH="$venv/bin:$PATH" "$venv/bin/maturin" build \
-    --quiet --sdist --release --locked --zig --compatibility manylinux_2_17 --out "$dist")
+    --quiet --sdist --release --locked --zig --compatibility manylinux_2_17 --out "$dist" \
+    --features pyo3/abi3t-py315 -i "$venv/bin/python" -i python3.14t -i python3.15t)
+wheel="$(echo "$dist"/*-cp311-abi3-*.whl)"
+ls "$dist"/*-cp314-cp314t-*.whl "$dist"/*-cp315-abi3.abi3t-*.whl >/dev/null
 "$venv/bin/twine" check --strict "$dist"/*
 (cd "$dist" && wc --bytes ./*)
 
@@ -37,9 +42,9 @@ for python; do
     "$python" -c '' 2>/dev/null || { echo "$python does not run here"; continue; }
     clean="$CHECKS_DIR/clean-$(basename "$python")"
     "$python" -m venv --clear "$clean"
-    "$clean/bin/python" -m pip install --quiet --disable-pip-version-check --no-index "$dist"/*.whl
+    "$clean/bin/python" -m pip install --quiet --disable-pip-version-check --no-index "$wheel"
     "$clean/bin/python" scripts/try_wheel.py
-    "$clean/bin/python" -m pip install --quiet --disable-pip-version-check --constraint requirements.lock "$(echo "$dist"/*.whl)[web]"
+    "$clean/bin/python" -m pip install --quiet --disable-pip-version-check --constraint requirements.lock "$wheel[web]"
     "$clean/bin/python" scripts/try_wheel.py --web
     tried=$((tried + 1))
 done
