@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from .kinds import KINDS
-from .servers import RedisServer
+from .servers import RedisServer, need_redis
 from .support import Place
 
 _numbers = itertools.count(1)
@@ -35,6 +35,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     """Starts servers of the test's own."""
+    need_redis()
     servers: list[RedisServer] = []
 
     def start(*options: str) -> RedisServer:

@@ -53,7 +53,7 @@ class RedisServer:
     """A server on a port of its own, which it keeps when it is started again."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.folder, self.options = folder, options
+        self.folder, self.options, self._command = folder, options, need_redis()
         self._held = ExitStack()
         self.port = self._held.enter_context(held_port())
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -61,7 +61,7 @@ class RedisServer:
 
     def start(self) -> None:
         command = [
-            need_redis(),
+            self._command,
             "--port",
             str(self.port),
             "--bind",
