@@ -217,7 +217,7 @@ def test_what_refuses_to_be_written_was_taken_for_well_while_it_was_read(redis_s
 
 def test_two_users_of_one_project_shared_the_connection_of_the_first(redis_url: str) -> None:
     one = RedisStore(redis_url, project="users")
-    with pytest.raises(ValueError, match="another user or password"):
+    with pytest.raises(ValueError, match="another user, password"):
         RedisStore(redis_url.replace("redis://", "redis://user:secret@"), project="users")
     assert repr(one) == repr(RedisStore(redis_url, project="users"))
 
