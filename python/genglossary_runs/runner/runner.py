@@ -309,7 +309,11 @@ class Runner(Records):
         run = self.get(run_id)
         if run is None or run.terminal_event is None:
             raise UnknownRunError(f"run {run_id} is unknown")
-        self._outcomes.finish_run(run_id, run.terminal_event)
+        with self._lock:
+            recalled = self._outcomes.terminal_event(run_id)
+            if recalled is not None and recalled != run.terminal_event:
+                self._outcomes.open_run(run_id)  # an earlier life was recalled, and makes way
+            self._outcomes.finish_run(run_id, run.terminal_event)
         return self._outcomes
 
     # Start

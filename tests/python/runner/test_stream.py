@@ -86,6 +86,16 @@ def test_a_run_of_the_manager_alone_is_streamed(forgetful: Runner) -> None:
     forgetful.manager.finish_run(7, {"complete": True})
 
 
+def test_a_run_that_was_started_again_had_the_outcome_of_its_first_life() -> None:
+    runner = Runner(RunManager(retained_runs=0), finished_runs=1)
+    for work, status in ((raising(ValueError("no such page")), "failed"), (nothing, "completed")):
+        run = ended(runner.start(work, run_id="nightly"))
+        for _ in range(2):
+            assert runner.subscribe(run.run_id).get(timeout=DEADLINE)["status"] == status
+        ended(runner.start(nothing))
+        until(lambda: runner.get("nightly") is None)
+
+
 def test_records_that_went_are_unknown() -> None:
     runner = Runner(RunManager(retained_runs=0), finished_runs=1)
     first = runner.start(nothing)
