@@ -169,7 +169,8 @@ class Runner(Records):
         if starts:
             self._launch(run, raises=True)
         elif if_active == "replace":
-            for each in earlier:
+            # The newest first, as in `shutdown`.
+            for each in reversed(earlier):
                 each.cancel()
         return run
 

@@ -217,6 +217,25 @@ def test_replace_replaces_those_that_wait(runner: Runner, gate: Gate) -> None:
     assert [ended(run).status for run in (first, fourth)] == ["completed", "completed"]
 
 
+def test_a_run_that_was_replaced_began_when_the_one_before_it_ended(manager: RunManager) -> None:
+    runner = Runner(manager)
+    began: list[str] = []
+    watched = threading.Event()
+
+    def first_work(context: RunContext) -> None:
+        # In the thread that cancels, before it goes on to the next run.
+        context.cancel_event.add_callback(lambda: ended(first))
+        watched.set()
+        until_cancelled(context)
+
+    first = runner.start(first_work, key="book")
+    assert watched.wait(DEADLINE)
+    second = runner.start(lambda context: began.append("second"), key="book", if_active="wait")
+    third = runner.start(lambda context: began.append("third"), key="book", if_active="replace")
+    assert [ended(run).status for run in (first, second, third)] == ["cancelled", "cancelled", "completed"]
+    assert began == ["third"]
+
+
 def test_a_key_that_waits_holds_up_nobody_else(manager: RunManager, gate: Gate) -> None:
     runner = Runner(manager, max_active=2)
     first = runner.start(gate, key="book")
