@@ -428,7 +428,8 @@ class Runner(Records):
             if not run._context._note_cancel():
                 return
             following = self._end(run, Outcome("cancelled"), if_status=("queued",))
-        if run.terminal_event is not None:
+            ended_here = run.terminal_event is not None
+        if ended_here:
             run._thread = None  # with all that the work refers to
             self._announce(run)
         self._launch_all(following)

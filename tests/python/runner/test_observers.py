@@ -46,6 +46,36 @@ def test_a_run_that_is_cancelled_in_the_queue_ends_without_having_begun(manager:
     assert runner.shutdown(DEADLINE)
 
 
+def test_a_run_that_ended_while_it_was_cancelled_ended_twice(manager: RunManager, gate: Gate) -> None:
+    runner, notes = Runner(manager), Notes()
+    runner.observe(notes)
+    run = runner.start(gate)
+    assert gate.entered.wait(DEADLINE)
+
+    class Lock:
+        """Its thread is held up after it has let go of the lock that it took to note the cancel."""
+
+        def __init__(self, lock: Any) -> None:
+            self._lock, self._depth = lock, 0
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+            self._depth += 1
+
+        def __exit__(self, *exc: object) -> None:
+            self._depth -= 1
+            is_last = self._depth == 0
+            self._lock.release()
+            if is_last and threading.current_thread() is threading.main_thread():
+                gate.opened.set()
+                ended(run)
+
+    run._context._outlet.lock = Lock(run._context._outlet.lock)  # type: ignore[assignment]
+    run.cancel()
+    assert [moment for moment, _, _ in notes.all] == ["began", "ended"]
+    assert runner.shutdown(DEADLINE)
+
+
 def test_an_observer_that_fails_is_logged(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:
     class Failing:
         def began(self, run: Run) -> None:
