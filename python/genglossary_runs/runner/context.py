@@ -60,6 +60,8 @@ class RunContext:
         self._complaints: deque[str] = deque()
         self._last_progress: dict[str, Any] | None = None
         self._last_message: str | None = None
+        # Guarded by the outlet's lock.
+        self._cancel_told = False
         self._outlet = Outlet(self._publish, progress_interval, self._complain)
         self.run_id = run_id
         self.cancel_event = cancel_event
@@ -218,8 +220,19 @@ class RunContext:
         with self._outlet.lock:
             if self._outlet.closed:
                 return False
-            self._tell({"cancel_requested": True})
+            if not self._cancel_told:
+                self._cancel_told = True
+                self._tell({"cancel_requested": True})
             return True
+
+    def _close(self, *, cancel_requested: bool) -> None:
+        """Tell readers what they have yet to be told before the terminal event, and nothing after."""
+        try:
+            if cancel_requested:
+                # The thread that cancels may be yet to do it.
+                self._note_cancel()
+        finally:
+            self._outlet.close()
 
     def _event(self, event: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -50,5 +50,7 @@ class ManagedRun:
         with context._outlet.lock:
             requested = context.cancel_event.is_set()
             outcome = Outcome("completed") if error is None else outcome_of(error, self._run_id, requested)
-            context._outlet.close()
-            self._manager.finish_run(self._run_id, outcome.terminal_event(self._run_id, requested))
+            try:
+                context._close(cancel_requested=requested)
+            finally:
+                self._manager.finish_run(self._run_id, outcome.terminal_event(self._run_id, requested))

@@ -384,8 +384,11 @@ class Runner(Records):
         if begun_in != generation():
             return  # the work has forked, and this is the child: the run goes on in the parent
         if outcome.status == "failed" and self._tracebacks and outcome.raised is not None:
-            run.traceback = traceback_of(outcome.raised)
-            context.log(outcome.error, level="error", traceback=run.traceback)
+            try:
+                run.traceback = traceback_of(outcome.raised)
+                context.log(outcome.error, level="error", traceback=run.traceback)
+            except Exception:
+                logger.exception("The traceback of run %s could not be sent", run.run_id)
         # The run ends first: whatever a logging handler does, readers have the outcome.
         following = self._end(run, outcome)
         try:
@@ -412,11 +415,11 @@ class Runner(Records):
                 following = self._queue.remove(run)
                 for each in following:
                     each._status = "running"
-            context._outlet.close()
-            if self.manager.store is None:
-                self.manager.finish_run(run.run_id, event)
-            else:
-                self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
+            try:
+                self._finish(run, outcome, event)
+            except Exception:
+                # Those who wait for the run, and the runs after it, do not wait for what cannot be.
+                logger.exception("Run %s has ended, and its readers may not be told", run.run_id)
         with self._lock:
             self._finished.append((time.monotonic(), run))
             self._forget_finished()
@@ -424,6 +427,16 @@ class Runner(Records):
 
     def _note_cancel(self, run: Run) -> None:
         """The run's cancel was requested: its readers hear of it, and a queued run ends."""
+    def _finish(self, run: Run, outcome: Outcome, event: dict[str, Any]) -> None:
+        """Tell the readers of a run and the store that it has ended."""
+        try:
+            run._context._close(cancel_requested="cancel_requested" in event)
+        finally:
+            if self.manager.store is None:
+                self.manager.finish_run(run.run_id, event)
+            elif self.manager.is_active(run.run_id):  # or another process has ended it
+                self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
+
         with run._context._outlet.lock:
             if not run._context._note_cancel():
                 return

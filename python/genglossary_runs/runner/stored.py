@@ -159,7 +159,7 @@ def result_for_store(result: Any) -> str | None:
     """The result as JSON, lone surrogates as U+FFFD; None if it has no such form, or a very long one."""
     try:
         text = json.dumps(result, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text if len(text.encode()) <= _LARGEST_RESULT else None
+    except Exception:  # whatever the application's own types raise, and the lack of memory
         return None
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text if len(text.encode()) <= _LARGEST_RESULT else None

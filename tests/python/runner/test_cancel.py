@@ -4,9 +4,10 @@ import asyncio
 import logging
 import threading
 from datetime import datetime
+from typing import Any
 
 import pytest
-from genglossary_runs import RunManager
+from genglossary_runs import CancelEvent, RunManager
 from genglossary_runs.runner import RunCancelledError, RunContext, Runner
 
 from .support import DEADLINE, Gate, ended, events_of, nothing, raising, until, until_cancelled
@@ -176,6 +177,35 @@ def test_a_cancel_in_the_event_is_a_cancel_in_the_terminal_event(runner: Runner,
         *before, terminal = events_of(manager, ended(run))
         assert len(before) <= 1
         assert bool(before) == ("cancel_requested" in terminal)
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_an_end_told_of_a_cancel_that_readers_had_not_heard_of(managed: bool) -> None:
+    held, go_on = threading.Event(), threading.Event()
+
+    class Slow(RunManager):
+        """The thread that cancels is held up after it has set the event."""
+
+        def open_run(self, run_id: Any, *, key: str | None = None) -> CancelEvent:
+            event = super().open_run(run_id, key=key)
+            event.add_callback(lambda: (held.set(), go_on.wait(DEADLINE)))
+            return event
+
+    manager = Slow()
+    if managed:
+        with manager.run("run") as context:
+            canceller = threading.Thread(target=context.cancel_event.set)
+            canceller.start()
+            assert held.wait(DEADLINE)
+    else:
+        run = Runner(manager).start(until_cancelled, run_id="run")
+        canceller = threading.Thread(target=run.cancel)
+        canceller.start()
+        ended(run)
+    go_on.set()
+    canceller.join(DEADLINE)
+    events = list(manager.subscribe("run", "0"))
+    assert [event.get("cancel_requested") for event in events] == [True, True]
 
 
 def test_a_cancel_of_another_run_is_a_failure(runner: Runner) -> None:

@@ -85,6 +85,28 @@ def test_a_thread_that_cannot_start_ends_the_run(
     assert ended(runner.start(nothing, key="book")).status == "completed"
 
 
+def test_a_manager_that_fails_kept_those_who_wait_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(RunManager):
+        def finish_run(self, *args: Any, **options: Any) -> bool:
+            raise MemoryError
+
+    runner = Runner(Failing(), max_active=1)
+    runs = [runner.start(nothing) for _ in range(3)]
+    assert [ended(run).status for run in runs] == ["completed"] * 3
+    assert caplog.text.count("has ended, and its readers may not be told") == 3
+
+
+def test_a_traceback_that_cannot_be_told_kept_its_run_from_ending(
+    manager: RunManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: BaseException) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("genglossary_runs.runner.runner.traceback_of", fail)
+    run = ended(Runner(manager, tracebacks=True).start(raising(ValueError("no such page"))))
+    assert run.error == "ValueError: no such page"
+
+
 def test_a_run_that_somebody_else_finished_has_one_terminal_event(runner: Runner, manager: RunManager) -> None:
     run = ended(runner.start(lambda context: manager.finish_run(context.run_id, {"complete": True, "other": True})))
     assert run.status == "completed"

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from genglossary_runs import RedisStore, RunManager
@@ -37,6 +38,18 @@ def test_a_result_without_a_json_form_is_left_out_of_the_record(place: Place) ->
         found = runner.find(run.run_id)
         assert found is not None
         assert (found.status, found.result) == ("completed", None)
+
+
+def test_a_result_that_leaves_no_memory_kept_its_run_from_ending(place: Place) -> None:
+    class Vast(dict[str, int]):
+        def items(self) -> Any:
+            raise MemoryError
+
+    runner = Runner(place.manager())
+    run = ended(runner.start(lambda context: Vast(pages=3)))
+    found = runner.find(run.run_id)
+    assert found is not None
+    assert (run.status, found.status, found.result) == ("completed", "completed", None)
 
 
 def test_a_result_that_cannot_be_read_back_spoils_no_list(place: Place) -> None:
