@@ -90,7 +90,9 @@ class Listing:
             return page.model_copy(update={"store_error": STORE_FAILS})
 
     async def _page_here(self, which: Filter, after: int | None, limit: int, readable: Readable | None) -> Page:
-        rows = [run for run in reversed(self._runner.runs()) if which.takes(run)]
+        rows = [run for run in self._runner.runs() if which.takes(run)]
+        # Not as they were started: an id that was subscribed to before has an older fence, by which pages go on.
+        rows.sort(key=lambda run: run.fence, reverse=True)
         taken = _Taken(limit, readable)
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             part = rows[start : start + _ROWS_AT_A_TIME]

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from genglossary_runs._core import result_kind
 from genglossary_runs.runner import Run, Runner, StoredRun
+from genglossary_runs.runner.values import text_of
 
 from .models import Progress, Record
 from .watch import Seen
@@ -31,7 +32,7 @@ def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None
     finished = row.finished_at
     common: dict[str, Any] = {
         "id": str(row.run_id),
-        "key": None if row.key is None else str(row.key),
+        "key": _key_of(row),
         "started": row.started_at,
         "finished": finished,
         "duration": max(0.0, ((finished or datetime.now(UTC)) - row.started_at).total_seconds()),
@@ -86,16 +87,21 @@ def _amount(value: Any) -> float | None:
 
 def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:
     """Whether a list shows the run. It looks for `q` as a store does."""
-    if key is not None and (row.key is None or str(row.key) != key):
+    if key is not None and _key_of(row) != key:
         return False
     if statuses and row.status not in statuses and not _may_be_queued(row, statuses):
         return False
     if not q:
         return True
-    texts = [str(row.run_id), str(row.key or ""), row.error or ""]
+    texts = [str(row.run_id), _key_of(row) or "", row.error or ""]
     if isinstance(row, Run):
         texts += [row.name, row.message or ""]
     return _folded(q) in _folded("\0".join(texts))
+
+
+def _key_of(row: Row) -> str | None:
+    # In memory it is whatever can be hashed.
+    return None if row.key is None else text_of(row.key)
 
 
 def _folded(text: str) -> bytes:

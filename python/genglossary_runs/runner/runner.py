@@ -24,6 +24,7 @@ from .redaction import client_message
 from .refusals import already_running, run_exists
 from .run import Run
 from .stored import Records, key_for_store, result_for_store
+from .values import text_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -156,7 +157,7 @@ class Runner(Records):
                 earlier = [] if key is None else self._queue.runs_of(key)
             if earlier and if_active == "refuse":
                 raise already_running(key, earlier[0])
-            run = self._open(run_id, key, name_of(work) if name is None else name, waits_for_key=bool(earlier))
+            run = self._open(run_id, key, name_of(work) if name is None else text_of(name), waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
             with self._lock:
                 self._forget_finished()

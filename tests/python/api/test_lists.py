@@ -72,6 +72,29 @@ async def test_the_total_counts_all_pages(client: Client, runner: Runner) -> Non
     assert (await client.get("/runs", limit=1, after=page["next"]))["total"] == 4
 
 
+async def test_a_name_and_a_key_that_are_no_text_spoiled_every_list(client: Client, runner: Runner) -> None:
+    class Odd:
+        def __bool__(self) -> bool:
+            raise ValueError
+
+        __str__ = __bool__  # type: ignore[assignment]
+
+    run = ended(runner.start(lambda context: None, name=7, key=Odd()))  # type: ignore[arg-type]
+    assert await client.ids(q="odd") == await client.ids() == [run.run_id]
+    assert (await client.get(f"/runs/{run.run_id}"))["name"] == "7"
+    ended(runner.start(lambda context: None, key=0))
+    assert len(await client.ids(key="0")) == 1
+
+
+async def test_an_id_that_was_subscribed_to_before_its_run_started_hid_others(client: Client, runner: Runner) -> None:
+    with runner.manager.subscribe("early"):
+        ended(runner.start(lambda context: None, run_id="first"))
+        ended(runner.start(lambda context: None, run_id="early"))
+    page = await client.get("/runs", limit=1)
+    rest = await client.get("/runs", after=page["next"])
+    assert {run["id"] for run in page["runs"] + rest["runs"]} == {"first", "early"}
+
+
 async def test_queued_runs_have_their_position(gate: Gate) -> None:
     runner = Runner(RunManager(), max_active=1)
     client = Client(make_app(runner))
