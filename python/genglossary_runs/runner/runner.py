@@ -126,7 +126,8 @@ class Runner(Records):
                 thread.
             key: at most one run with this key is active at a time; None sets no limit. With a store it must be a str,
                 and the limit holds for all processes that use the store. However, a run that waits for its key waits
-                only for runs of this runner, and does not keep other processes from starting one.
+                only for runs of this runner, does not keep other processes from starting one, and is in the store
+                without its key, so that `history(key=...)` leaves it out.
             if_active: what to do if the key's run has not ended: refuse the start; wait for its end; or replace it,
                 that is, cancel it and all runs that wait for the key, and start after them.
             run_id: the id of the run; by default a random UUID as text.
