@@ -125,5 +125,6 @@ def _is_cross_site(headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is not None and origin not in (f"http://{headers['host']}", f"https://{headers['host']}")
+    # Over HTTP/1.0 there may be no host.
+    origin, host = headers.get("origin"), headers.get("host", "")
+    return origin is not None and origin not in (f"http://{host}", f"https://{host}")

@@ -427,8 +427,6 @@ class Runner(Records):
             self._forget_finished()
         return following
 
-    def _note_cancel(self, run: Run) -> None:
-        """The run's cancel was requested: its readers hear of it, and a queued run ends."""
     def _finish(self, run: Run, outcome: Outcome, event: dict[str, Any]) -> None:
         """Tell the readers of a run and the store that it has ended."""
         try:
@@ -439,6 +437,8 @@ class Runner(Records):
             elif self.manager.is_active(run.run_id):  # or another process has ended it
                 self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
 
+    def _note_cancel(self, run: Run) -> None:
+        """The run's cancel was requested: its readers hear of it, and a queued run ends."""
         with run._context._outlet.lock:
             if not run._context._note_cancel():
                 return

@@ -166,6 +166,31 @@ def test_its_own_page_and_other_clients_do(runner: Runner, headers: dict[str, st
     assert client.post("/api/runs", json={}, headers=headers).status_code == 201
 
 
+def test_a_request_without_a_host_was_an_error(runner: Runner) -> None:
+    app = console(runner, allow=lambda request, action, run_id: True, start=start_in(runner))
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/runs",
+        "raw_path": b"/api/runs",
+        "query_string": b"",
+        "http_version": "1.0",
+        "headers": [(b"origin", b"http://evil.example")],
+    }
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(app(scope, receive, send))).result()  # type: ignore[arg-type]
+    assert answers[0]["status"] == 403
+    assert runner.runs() == []
+
+
 @pytest.mark.parametrize("path", ["/", "/static/main.js", "/api/runs", "/nowhere", "/api/runs/0/events"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "evil.example"])
 def test_every_answer_tells_browsers_to_be_careful(runner: Runner, path: str, host: str) -> None:
