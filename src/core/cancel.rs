@@ -57,17 +57,13 @@ impl CancelEvent {
         self.set_for(None);
     }
 
-    /// Like [`CancelEvent::set`], with the reason why it is set although nobody requested it.
-    pub fn set_because(&self, reason: &'static str) {
-        self.set_for(Some(reason));
-    }
-
     /// Why it was set, if nobody requested it.
     pub fn reason(&self) -> Option<&'static str> {
         self.state.lock().reason
     }
 
-    fn set_for(&self, reason: Option<&'static str>) {
+    /// The same as [`CancelEvent::set`], for a reason if nobody asked for it.
+    pub fn set_for(&self, reason: Option<&'static str>) {
         let mut state = self.state.lock();
         if self.is_set() {
             return;

@@ -153,14 +153,23 @@ impl RunManager {
     /// A run that neither has an entry nor is retained is recorded as finished. With `unless_open`, a run that is open,
     /// here or elsewhere, is left alone.
     pub fn finish(&self, run_id: RunIdRef<'_>, payload: Payload, unless_open: bool) -> bool {
+        self.finish_if(run_id, payload, |maps| match maps.live.get(&run_id) {
+            Some(entry) => !unless_open || (entry.claim != Claim::Open && !entry.awaits_end()),
+            None => maps.retained.get(run_id).is_none(),
+        })
+    }
+
+    /// The same, if this is `allowed`, which is asked under the lock of the maps.
+    pub(super) fn finish_if(
+        &self,
+        run_id: RunIdRef<'_>,
+        payload: Payload,
+        allowed: impl FnOnce(&Maps) -> bool,
+    ) -> bool {
         let now = Instant::now();
         let mut maps = self.registry.lock();
         let mut evicted = maps.retained.expire(now);
-        let refused = match maps.live.get(&run_id) {
-            Some(entry) => unless_open && (entry.claim == Claim::Open || entry.awaits_end()),
-            None => maps.retained.get(run_id).is_some(),
-        };
-        if refused {
+        if !allowed(&maps) {
             drop(maps);
             evict_logs(&evicted);
             return false;

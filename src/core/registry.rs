@@ -72,6 +72,11 @@ impl Maps {
         self.live.entry(RunId::from(id)).or_insert_with_key(|id| Entry::new(id.clone(), last_fence, limits))
     }
 
+    /// The entry of a run that is open, if it is this life of its id.
+    pub fn open_life(&self, run: &Arc<Run>) -> Option<&Entry> {
+        self.live.get(&run.id.as_ref()).filter(|entry| entry.claim == Claim::Open && Arc::ptr_eq(&entry.run, run))
+    }
+
     /// Whether the id of an event shows that the run existed here and has ended, with nothing kept of it. Then no
     /// reader need wait for it, unless another life of it is open or reserved.
     pub fn has_forgotten(&self, id: RunIdRef<'_>, event: EventId) -> bool {

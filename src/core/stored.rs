@@ -177,6 +177,38 @@ impl RunManager {
         }
     }
 
+    /// Append an event to a run that is open here, and wake the readers; `None` if this life of it is not open any more.
+    pub fn publish_to_life(&self, run: &Arc<Run>, payload: Payload) -> Option<EventId> {
+        let maps = self.registry().lock();
+        maps.open_life(run)?;
+        self.publish_to(run, maps, payload)
+    }
+
+    /// Finish a run that is open here with its terminal event, unless this life of it is not open any more. Returns whether
+    /// this call finished it. Before anybody can see that, `note` is called with its fence, under the lock of the maps: the
+    /// locks that it takes must be leaves.
+    pub fn finish_life(&self, run: &Arc<Run>, payload: Payload, note: impl FnOnce(Fence)) -> bool {
+        self.finish_if(run.id.as_ref(), payload, |maps| {
+            let is_open = maps.open_life(run).is_some();
+            if is_open {
+                let fence = run.lock().fence;
+                note(fence);
+            }
+            is_open
+        })
+    }
+
+    /// The cancel event of a run that is open here; `None` if this life of it is not open any more.
+    pub fn cancel_event_of_life(&self, run: &Arc<Run>) -> Option<Arc<CancelEvent>> {
+        self.registry().lock().open_life(run).map(|entry| entry.cancel.clone())
+    }
+
+    /// The run of this id, if it is open here.
+    pub fn open_run(&self, run_id: RunIdRef<'_>) -> Option<Arc<Run>> {
+        let maps = self.registry().lock();
+        maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open).map(|entry| entry.run.clone())
+    }
+
     /// The unfinished run with this id, if it is open or subscribed to.
     pub fn live_run(&self, run_id: RunIdRef<'_>) -> Option<Arc<Run>> {
         self.registry().lock().live.get(&run_id).map(|entry| entry.run.clone())

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::store::{Command, Error, News};
-use super::worker::{Executed, Sent, Worker};
-use crate::core::{Fence, RunId, RunManager, fork};
+use super::worker::{Executed, Owned, Sent, Worker};
+use crate::core::run::Run;
+use crate::core::sync::Arc;
+use crate::core::{Fence, RunManager, fork};
 
 /// How long after it was executed a command may reappear in a store that is set back.
 const EXECUTED_AGE: Duration = Duration::from_secs(60);
@@ -46,17 +48,18 @@ impl Worker {
         let Some(owned) = self.owned.values().find(|owned| owned.record.fence == fence) else {
             return Some(String::new());
         };
-        let run_id = owned.run.id.as_ref();
+        // By the run and not by its id, which may be open as another life by now.
+        let Owned { manager, run, .. } = owned;
         match command {
             Command::Cancel => {
-                cancel(owned.manager.clone(), owned.run.id.clone(), None);
+                cancel(manager, run, None);
                 None
             }
             Command::Publish(payload) => {
-                Some(owned.manager.publish(run_id, payload).map_or_else(String::new, |id| id.to_string()))
+                Some(manager.publish_to_life(run, payload).map_or_else(String::new, |id| id.to_string()))
             }
             Command::Finish(payload) => {
-                let finished = owned.manager.finish(run_id, payload, false);
+                let finished = manager.finish_life(run, payload, |_| ());
                 Some(if finished { "finished".to_owned() } else { String::new() })
             }
         }
@@ -89,16 +92,11 @@ impl Worker {
     }
 }
 
-/// Cancel a run, with a reason if there is one. Runs in a thread of its own, because the application's callbacks may be
-/// slow.
-pub(super) fn cancel(manager: RunManager, run_id: RunId, reason: Option<&'static str>) {
-    let set = move || {
-        fork::detached(|| match (manager.cancel_event(run_id.as_ref()), reason) {
-            (Some(event), Some(reason)) => event.set_because(reason),
-            (Some(event), None) => event.set(),
-            (None, _) => {}
-        });
-    };
+/// Cancel a run that is open here, with a reason if there is one. The callbacks run in a thread of their own, because the
+/// application's may be slow.
+pub(super) fn cancel(manager: &RunManager, run: &Arc<Run>, reason: Option<&'static str>) {
+    let Some(event) = manager.cancel_event_of_life(run) else { return };
+    let set = move || fork::detached(|| event.set_for(reason));
     let thread = std::thread::Builder::new().name("run-cancel".to_owned()).spawn(set.clone());
     if thread.is_err() {
         // Without a thread, the callbacks hold up the engine, which is better than no cancel.

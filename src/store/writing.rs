@@ -7,7 +7,6 @@ use super::record::Outcome;
 use super::store::{Append, Error, FOLLOWED_AT_ONCE, Fate, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
 use super::worker::{Ended, Owned, WRITE_INTERVAL, Worker};
 use crate::core::log::Lookup;
-use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
 use crate::core::{Fence, Seq};
 
@@ -177,14 +176,12 @@ impl Worker {
     /// Stop storing a run that another process ended because it declared this one dead, and cancel the run.
     fn lose(&mut self, key: Key) {
         let Some(owned) = self.owned.get(&key) else { return };
-        let (manager, run_id, run) = (owned.manager.clone(), owned.run.id.clone(), owned.run.clone());
+        let (manager, run) = (owned.manager.clone(), owned.run.clone());
+        let run_id = &run.id;
         self.warn(&format!(
             "Run {run_id} was ended or replaced by another process, so its events are no longer stored and it is cancelled"
         ));
-        // It may have ended here, and another life of its id may be open.
-        if manager.live_run(run_id.as_ref()).is_some_and(|live| CoreArc::ptr_eq(&live, &run)) {
-            cancel(manager, run_id, Some(LOST));
-        }
+        cancel(&manager, &run, Some(LOST));
         drop(self.drop_owned(key));
     }
 

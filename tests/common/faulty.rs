@@ -31,6 +31,9 @@ pub struct Faults(Arc<State>);
 struct State {
     fault: Mutex<Option<Fault>>,
     refused: AtomicUsize,
+    /// Held while commands are not to be read.
+    commands: Mutex<()>,
+    waits_for_commands: AtomicBool,
     loses_answer: AtomicBool,
     is_killed: AtomicBool,
     connections: Parts<dyn Store>,
@@ -59,6 +62,16 @@ impl Faults {
     /// How many questions have failed like this.
     pub fn refused(&self) -> usize {
         self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Have no command read until this is dropped.
+    pub fn hold_commands(&self) -> MutexGuard<'_, ()> {
+        lock(&self.0.commands)
+    }
+
+    /// Whether the engine waits to read commands.
+    pub fn waits_for_commands(&self) -> bool {
+        self.0.waits_for_commands.load(Ordering::Relaxed)
     }
 
     /// Store the next events, and answer that it failed.
@@ -207,6 +220,10 @@ impl Store for FaultyStore {
     }
 
     fn commands(&mut self) -> Result<Vec<(u64, Fence, Command)>> {
+        let _held = self.faults.0.commands.try_lock().unwrap_or_else(|_| {
+            self.faults.0.waits_for_commands.store(true, Ordering::Relaxed);
+            lock(&self.faults.0.commands)
+        });
         self.look(|store| store.commands())
     }
 
