@@ -262,6 +262,49 @@ fn commands_reach_the_owner_from_elsewhere() {
 }
 
 #[test]
+fn commands_for_a_run_that_had_ended_reached_the_next_life_of_its_id() {
+    let folder = Folder::new();
+    let ((owner, faults), other) = (folder.faulty_process("a"), folder.process("b"));
+    owner.open();
+    let held = faults.hold_commands();
+    assert!(ask(&other.engine.cancel(RunId::Int(7))).unwrap().is_some());
+    let (publish, finish) = (payload("{}"), payload("{}"));
+    let replies = [other.engine.publish(RunId::Int(7), publish), other.engine.finish(RunId::Int(7), finish)];
+    // They have been sent when this is answered.
+    assert!(ask(&other.engine.find(RunId::Int(7), false)).unwrap().is_some());
+    wait_until("the owner is about to obey", || faults.waits_for_commands());
+    owner.finish();
+    let cancel = owner.manager.open(RUN).unwrap();
+    drop(held);
+    for reply in replies {
+        assert_eq!(ask(&reply).unwrap(), None);
+    }
+    assert!(owner.manager.is_open(RUN) && !cancel.is_set());
+    assert_eq!(owner.manager.open_run(RUN).unwrap().lock().log.last(), Seq::ZERO);
+}
+
+#[test]
+fn a_run_that_was_finished_from_elsewhere_had_the_outcome_of_a_finish_here_that_came_too_late() {
+    let folder = Folder::new();
+    let ((owner, faults), other) = (folder.faulty_process("a"), folder.process("b"));
+    owner.open();
+    let run = owner.manager.open_run(RUN).unwrap();
+    let held = faults.hold_commands();
+    let finished = other.engine.finish(RunId::Int(7), payload(r#"{"status":"completed"}"#));
+    wait_until("the owner is about to obey", || faults.waits_for_commands());
+    // It can store nothing yet.
+    faults.set(Some(Fault::Locked));
+    drop(held);
+    wait_until("it has obeyed", || !owner.manager.is_open(RUN));
+    assert!(!owner.engine.finish_here(&run, payload("{}"), Outcome::interrupted()));
+    faults.set(None);
+    assert!(ask(&finished).unwrap().is_some());
+    let (record, _) = ask(&other.engine.find(RunId::Int(7), false)).unwrap().unwrap();
+    assert_eq!(record.status.word(), "completed");
+    assert_eq!(record.error, None);
+}
+
+#[test]
 fn an_id_and_a_key_are_free_when_the_end_of_their_run_is_seen_elsewhere() {
     let folder = Folder::new();
     let (owner, other) = (folder.process("a"), folder.process("b"));
@@ -553,6 +596,8 @@ fn how_a_run_ended_that_is_not_stored_here_was_kept_for_ever() {
     let _reader = other.subscribe(Start::After(None));
     let outcome = Outcome { status: "watched".to_owned(), ..Outcome::interrupted() };
     let watch = Watch::of(outcome.status.as_bytes());
-    other.engine.note_outcome(&RunId::Int(7), outcome);
+    let unstored = RunIdRef::Int(8);
+    other.manager.open(unstored).unwrap();
+    assert!(other.engine.finish_here(&other.manager.open_run(unstored).unwrap(), payload("{}"), outcome));
     wait_until("it is freed", || watch.is_freed());
 }

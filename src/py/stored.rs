@@ -123,22 +123,20 @@ impl RunManager {
     ) -> PyResult<Outcome> {
         let py = event.py();
         let (run_id, payload) = (run_id.get(), self.encode(None, event)?);
-        if let Some(engine) = self.engine()? {
-            if !self.core().is_open(run_id) {
-                // Only the store knows whether it is active; if it is not, there is nothing to finish.
-                if unless_active {
-                    return Outcome::ready(py, false);
-                }
-                let answer = engine.finish(run_id.into(), payload);
-                return Ok(Outcome::Pending(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
-            }
-            if !unless_active {
+        let finished = match self.engine()? {
+            None => self.core().finish(run_id, payload, unless_active),
+            // Only the store knows whether it is active elsewhere; if it is not, there is nothing to finish.
+            Some(_) if unless_active => false,
+            Some(engine) => {
+                let Some(run) = self.core().open_run(run_id) else {
+                    let answer = engine.finish(run_id.into(), payload);
+                    return Ok(Outcome::Pending(ask(answer, |py, finished| finished.is_some().into_py_any(py))));
+                };
                 let result = result.and_then(store::RunResult::of_json);
                 let outcome = store::Outcome { result, ..store::Outcome::of_event(payload.json()) };
-                engine.note_outcome(&run_id.into(), outcome);
+                engine.finish_here(&run, payload, outcome)
             }
-        }
-        let finished = self.core().finish(run_id, payload, unless_active);
+        };
         if finished {
             log::debug!(target: TARGET, "run {run_id} finished");
         }

@@ -18,7 +18,8 @@ use super::store::{Command, Error, NewRun, Query, Result, Source};
 use super::worker::Worker;
 use crate::core::archive::Archive;
 use crate::core::fork;
-use crate::core::sync::Mutex;
+use crate::core::run::Run;
+use crate::core::sync::{Arc as CoreArc, Mutex};
 use crate::core::{Payload, RunId, RunManager, Start, Subscription};
 
 /// Maximum number of questions that wait for the engine.
@@ -122,12 +123,12 @@ impl Engine {
         &self.shared.name
     }
 
-    /// Record how a run ends, before its terminal event is published.
-    pub fn note_outcome(&self, run_id: &RunId, outcome: Outcome) {
-        if let Some(run) = self.manager.live_run(run_id.as_ref()) {
-            let fence = run.lock().fence;
+    /// Finish a run that is open in the manager, with this outcome for its record. Returns whether this call finished it.
+    /// If another process's finish came first, its outcome stays.
+    pub fn finish_here(&self, run: &CoreArc<Run>, payload: Payload, outcome: Outcome) -> bool {
+        self.manager.finish_life(run, payload, |fence| {
             self.shared.outcomes.lock().insert(fence, outcome);
-        }
+        })
     }
 
     /// Begin a run.

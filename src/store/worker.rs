@@ -446,10 +446,9 @@ impl Worker {
         for manager in left {
             for owned in self.owned.values_mut().filter(|owned| owned.manager.is_same(&manager)) {
                 let payload = Payload::new(None, &interrupted_event(&owned.run.id));
-                if manager.is_open(owned.run.id.as_ref()) {
-                    self.shared.outcomes.lock().insert(owned.record.fence, Outcome::interrupted());
-                    manager.finish(owned.run.id.as_ref(), payload, false);
-                }
+                manager.finish_life(&owned.run, payload, |fence| {
+                    self.shared.outcomes.lock().insert(fence, Outcome::interrupted());
+                });
                 owned.is_ready = true;
                 owned.is_abandoned = true;
             }
