@@ -5,7 +5,7 @@ import re
 import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.runner import RunContext, Runner
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from .conftest import IMPATIENT
 from .support import (
@@ -267,6 +267,38 @@ def test_a_run_finished_earlier_opens_with_its_log(page: Page, served: Served) -
     live.end()
     open_run(page, served.url, live.run_id, "completed")
     expect(lines_of(page)).to_have_text(["said long ago"])
+
+
+def test_a_result_that_was_refused_was_asked_for_again_and_again(page: Page, served: Served) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    live = served.live_run()
+    live.end(object())
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("tab", name="Result").click()
+    expect(page.locator("#no-result")).to_have_text(f"The result of run {live.run_id}, a object, has no JSON form")
+    for _ in range(2):
+        with page.expect_response(re.compile("/api/runs?")):
+            pass
+    assert [url for url in asked if url.endswith("/result")] == [f"{served.url}api/runs/{live.run_id}/result"]
+
+
+def test_a_result_that_took_over_ten_seconds_was_never_shown(page: Page, served: Served) -> None:
+    # A twentieth of the time in which requests have to be answered.
+    page.add_init_script(
+        "const { timeout } = AbortSignal; AbortSignal.timeout = (after) => timeout.call(AbortSignal, after / 20);"
+    )
+    routes: list[Route] = []
+    page.route("**/result", lambda route: routes.append(route))
+    live = served.live_run()
+    live.end("a text")
+    open_run(page, served.url, live.run_id, "completed")
+    page.get_by_role("tab", name="Result").click()
+    expect(page.locator("#no-result")).to_have_text("Loading…")
+    page.evaluate("() => new Promise((over) => AbortSignal.timeout(10_000).addEventListener('abort', over))")
+    (route,) = routes
+    route.continue_()
+    expect(page.locator("#result")).to_have_text("a text")
 
 
 def test_a_run_whose_log_is_no_longer_kept_opens_with_its_outcome(page: Page, served: Served) -> None:

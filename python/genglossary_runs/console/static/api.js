@@ -33,7 +33,8 @@ export function parse(json) {
 /**
  * Ask the server for JSON.
  *
- * `options` are those of `fetch`; `read` parses the answer. Throws `NoAnswer` or `Refused`.
+ * `options` are those of `fetch`, with `signal` for another time than ANSWER_WITHIN; `read` parses the answer. Throws
+ * `NoAnswer` or `Refused`, or what a caller's `signal` was aborted with.
  */
 export async function ask(path, { read = parse, ...options } = {}) {
   let response;
@@ -42,7 +43,7 @@ export async function ask(path, { read = parse, ...options } = {}) {
     response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN), ...options });
     text = await response.text();
   } catch (error) {
-    throw new NoAnswer(error.message);
+    throw error.name === "AbortError" ? error : new NoAnswer(error.message);
   }
   let body;
   try {

@@ -3,46 +3,70 @@
 import { ask, runPath } from "./api.js";
 import { attempt } from "./connection.js";
 import { $, element, setText, visible } from "./dom.js";
+import { refusalText } from "./refusals.js";
+import { isActive } from "./run-text.js";
 import { language, number, text } from "./texts.js";
 
+const LOADED_WITHIN = 600_000; // milliseconds: it may be large, and the connection slow
 const MOST_ITEMS = 200; // shown at once
 const DEEPEST_TABLE = 2;
 
 let shown = null; // { runId, kind, value }
-let asking = null;
+let refusal = null;
+let loading = null; // aborts the request that is under way
 let onPage = null; // what of `shown` is there already, and in which language
 
 export function clearResult() {
   shown = null;
-  asking = null;
+  refusal = null;
+  loading?.abort();
+  loading = null;
   showResult(null);
 }
 
-/** Fetch the result of a run that is completed, once. */
+/** Fetch the result of a run that is completed, until it is there or refused. */
 export async function fetchResult(run) {
   const { id: runId, result_kind: kind } = run;
-  if (run.status !== "completed" || !kind || shown || asking === runId) return;
-  asking = runId;
-  await attempt(async () => {
-    const read = kind === "text" ? String : kind === "json" ? JSON.parse : () => null;
-    const value = kind === "link" ? null : await ask(runPath(runId, "/result"), { read });
-    if (asking === runId) shown = { runId, kind, value };
-  });
-  if (asking === runId) asking = null;
+  if (run.status !== "completed" || !kind || shown || refusal || loading) return;
+  const mine = (loading = new AbortController());
+  const signal = AbortSignal.any([mine.signal, AbortSignal.timeout(LOADED_WITHIN)]);
+  const read = kind === "text" ? String : kind === "json" ? JSON.parse : () => null;
+  showResult(run);
+  try {
+    await attempt(
+      async () => {
+        const value = kind === "link" ? null : await ask(runPath(runId, "/result"), { read, signal });
+        if (loading === mine) shown = { runId, kind, value };
+      },
+      (error) => {
+        if (loading === mine) refusal = error;
+      },
+    );
+  } catch (error) {
+    if (!mine.signal.aborted) throw error;
+  }
+  if (loading !== mine) return;
+  loading = null;
   showResult(run);
 }
 
 /** Show what there is of a run's result. */
 export function showResult(run) {
-  const isActive = run && ["queued", "running"].includes(run.status);
   $("no-result").hidden = Boolean(shown);
-  setText($("no-result"), text(isActive ? "noResultYet" : "noResult"));
+  setText($("no-result"), wordsWithout(run));
   $("result-tools").hidden = !shown;
   $("open-result").hidden = !shown;
   // What stays the same is left alone: somebody may have unfolded or selected a part of it.
   if (onPage && onPage.shown === shown && onPage.language === language) return;
   onPage = { shown, language };
   $("result").replaceChildren(...(shown ? [resultElement(shown)] : []));
+}
+
+/** What is said where no result is shown. */
+function wordsWithout(run) {
+  if (refusal) return refusalText(refusal);
+  if (loading) return text("loadingResult");
+  return text(run && isActive(run) ? "noResultYet" : "noResult");
 }
 
 function resultElement({ runId, kind, value }) {

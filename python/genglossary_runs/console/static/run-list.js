@@ -4,6 +4,7 @@ import { addressOf, readAddress } from "./address.js";
 import { ask } from "./api.js";
 import { attempt } from "./connection.js";
 import { $, element, setText } from "./dom.js";
+import { refusalText } from "./refusals.js";
 import { lengthOf, startOf, statusOf, titleOf } from "./run-text.js";
 import { named, text } from "./texts.js";
 
@@ -69,7 +70,7 @@ export class RunList {
       },
       (refusal) => {
         $("no-runs").hidden = false;
-        setText($("no-runs"), refusal.status === 403 ? text("notAllowed") : refusal.message);
+        setText($("no-runs"), refusalText(refusal));
       },
     );
   }

@@ -2,6 +2,7 @@
 
 import { idempotencyKey, NoAnswer, post, Refused } from "./api.js";
 import { $ } from "./dom.js";
+import { refusalText } from "./refusals.js";
 import { text } from "./texts.js";
 
 const UNUSABLE = 422; // the key belongs to another request
@@ -31,18 +32,11 @@ export async function start(again = null) {
   } catch (error) {
     if (error.status === UNUSABLE) keys.delete(id);
     if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
-    refusal.textContent = wordsOf(error);
+    refusal.textContent = refusalText(error);
     refusal.hidden = false;
     return null;
   } finally {
     button.ariaDisabled = "false";
     button.textContent = text(again ? "again" : "start");
   }
-}
-
-function wordsOf(error) {
-  if (error instanceof NoAnswer) return text("noAnswer");
-  if (error.status === 403) return text("notAllowed");
-  if (error.status === 409 && error.body.run_id) return text("stillRunning", text("run", error.body.run_id));
-  return error.message;
 }

@@ -110,6 +110,7 @@ export const texts = {
   saveResult: "Save",
   openResult: "Open the result",
   noResultYet: "There is none before the run is completed.",
+  loadingResult: "Loading…",
   noResult: "This run has none.",
   nothingIn: "Empty",
   items: (count) => counted(count, "item"),

@@ -106,6 +106,7 @@ export const texts = {
   saveResult: "保存",
   openResult: "結果を開く",
   noResultYet: "実行が完了すると表示されます。",
+  loadingResult: "読み込んでいます…",
   noResult: "この実行に結果はありません。",
   nothingIn: "空",
   items: (count) => `${number(count)} 件`,
