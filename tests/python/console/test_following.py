@@ -106,6 +106,33 @@ def test_what_is_not_allowed_is_told(page: Page) -> None:
         assert not live.run.cancel_requested
 
 
+def test_each_refusal_of_a_cancel_was_told_as_a_lack_of_rights_of_all_runs(page: Page, served: Served) -> None:
+    """An answer that came late was taken for one about the run that was then shown."""
+    first, second = served.live_run("first"), served.live_run("second")
+    refused = {"detail": "The store cannot be used"}
+    routes: list[Route] = []
+    page.route("**/cancel", lambda route: route.fulfill(status=503, json=refused), times=1)
+    open_run(page, served.url, first.run_id)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#run-refusal")).to_have_text("The store cannot be used")
+    runs_of(page).filter(has_text="second").click()
+    expect(page.locator("#run-title")).to_have_text("second")
+    expect(page.locator("#run-refusal")).to_be_hidden()
+    for answer in ({"status": 503, "json": refused}, {"status": 202, "json": {"cancelled": True}}):
+        page.route("**/cancel", lambda route: routes.append(route), times=1)
+        with page.expect_request("**/cancel"):
+            page.get_by_role("button", name="Cancel").click()
+        other = first if page.locator("#run-title").text_content() == "second" else second
+        runs_of(page).filter(has_text=str(other.run.key)).click()
+        expect(page.locator("#run-title")).to_have_text(str(other.run.key))
+        with page.expect_response("**/cancel"):
+            routes.pop().fulfill(**answer)
+        with page.expect_response("**/api/runs?*"):
+            pass
+        expect(page.locator("#run-refusal")).to_be_hidden()
+        expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_enabled()
+
+
 def test_a_run_that_may_not_be_read_is_none_and_no_lost_connection(page: Page) -> None:
     with serving(allow=lambda request, action, run_id: action == "list") as served:
         live = served.live_run()

@@ -4,7 +4,7 @@ import { addressOf, readAddress } from "./address.js";
 import { ask } from "./api.js";
 import { attempt } from "./connection.js";
 import { $, element, setText } from "./dom.js";
-import { refusalText } from "./refusals.js";
+import { showRefusal } from "./refusals.js";
 import { lengthOf, startOf, statusOf, titleOf } from "./run-text.js";
 import { named, text } from "./texts.js";
 
@@ -68,10 +68,7 @@ export class RunList {
         this.#take(runs, page.next, page.total);
         this.looked(runs);
       },
-      (refusal) => {
-        $("no-runs").hidden = false;
-        setText($("no-runs"), refusalText(refusal));
-      },
+      (refusal) => showRefusal($("no-runs"), refusal),
     );
   }
 

@@ -6,6 +6,7 @@ import { $, announce, copyText, setText } from "./dom.js";
 import { RunFeed } from "./feed.js";
 import { addError, addEvents, endLog, openLog, remark, showLine } from "./log.js";
 import { clearResult, fetchResult, showResult } from "./result-view.js";
+import { showRefusal } from "./refusals.js";
 import { isActive, lengthOf, outcomeOf, startOf, statusOf, titleOf } from "./run-text.js";
 import { advance, clearSteps, isProgress, showSteps } from "./steps.js";
 import { selectTab } from "./tabs.js";
@@ -68,6 +69,7 @@ export class RunView {
     this.#feed = null;
     this.#lostAt = null;
     this.#traceback = null;
+    $("run-refusal").hidden = true;
     openLog(null);
     clearSteps();
     clearResult();
@@ -170,19 +172,16 @@ export class RunView {
   async #cancel() {
     const { run } = this;
     if (run.cancel_requested) return;
+    $("run-refusal").hidden = true;
+    const isShown = () => this.run?.id === run.id;
     await attempt(
       async () => {
         await post(runPath(run.id, "/cancel"));
-        this.#patch({ cancel_requested: true });
+        if (isShown()) this.#patch({ cancel_requested: true });
       },
-      () => this.#sayRefusal(),
+      (refusal) => isShown() && showRefusal($("run-refusal"), refusal),
     );
     await this.changed();
-  }
-
-  #sayRefusal() {
-    $("run-refusal").hidden = false;
-    $("run-refusal").textContent = text("notAllowed");
   }
 
   async #copyLink() {

@@ -1,8 +1,9 @@
 // Starting runs, where the application lets its page do that.
 
+import { readAddress } from "./address.js";
 import { idempotencyKey, NoAnswer, post, Refused } from "./api.js";
 import { $ } from "./dom.js";
-import { refusalText } from "./refusals.js";
+import { showRefusal } from "./refusals.js";
 import { text } from "./texts.js";
 
 const UNUSABLE = 422; // the key belongs to another request
@@ -32,8 +33,7 @@ export async function start(again = null) {
   } catch (error) {
     if (error.status === UNUSABLE) keys.delete(id);
     if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
-    refusal.textContent = refusalText(error);
-    refusal.hidden = false;
+    if (!again || readAddress()?.runId === id) showRefusal(refusal, error);
     return null;
   } finally {
     button.ariaDisabled = "false";
