@@ -23,6 +23,7 @@ export class RunFeed {
   #cursor = "0";
   #fence = "";
   #seq = 0;
+  #gap = null; // events that are missing after the last one that was taken
   #ended = false;
   #isFollowing = false;
 
@@ -79,7 +80,7 @@ export class RunFeed {
       this.listener.back();
       const gaps = page.gaps.map((gap) => ({ id: "", name: "gap", data: { gap } }));
       this.#take(merged(gaps, page.events));
-      if (!this.#isOver) this.#cursor = page.next;
+      if (!this.#isOver && !this.#has(page.next)) this.#cursor = page.next;
       if (!page.more) return;
     }
   }
@@ -93,9 +94,12 @@ export class RunFeed {
         signal: stop.signal,
         cursor: () => this.#cursor,
         opened: () => this.listener.back(),
-        ask: () => this.#catchUp(),
+        ask: async () => {
+          await this.#catchUp();
+          if (this.#ended) stop.abort();
+        },
         take: (after, events) => {
-          if (after !== this.#cursor) return false;
+          if (!this.#has(after)) return false;
           this.#take(events);
           if (this.#ended) stop.abort();
           return true;
@@ -104,6 +108,13 @@ export class RunFeed {
     } finally {
       forget();
     }
+  }
+
+  /** Whether everything up to the event of this id was taken. */
+  #has(id) {
+    const [fence, seq] = id.split("-");
+    const [takenFence, takenSeq] = this.#cursor.split("-");
+    return id === this.#cursor || (fence === takenFence && Number(seq) <= Number(takenSeq));
   }
 
   #take(events) {
@@ -115,15 +126,16 @@ export class RunFeed {
     for (const { id, name, data } of events) {
       if (this.#isOver) return;
       if (name === "gap") {
-        pass();
-        this.listener.gap(data.gap);
+        this.#gap = data.gap; // the next event tells of which life it is
         continue;
       }
       const [fence, seq] = id.split("-");
       if (name === "complete") {
         // That of a run whose process died has a fence of its own, and is the end of this life all the same.
         pass();
+        this.#tellGap();
         this.#ended = true;
+        this.#cursor = id;
         this.listener.complete(data, fence === this.#fence || !this.#fence ? Number(seq) : null);
         return;
       }
@@ -131,14 +143,24 @@ export class RunFeed {
         pass();
         if (this.#fence) this.listener.anew();
         this.#fence = fence;
+        this.#seq = 0;
       } else if (Number(seq) <= this.#seq) {
         continue;
+      }
+      if (this.#gap) {
+        pass();
+        this.#tellGap();
       }
       this.#seq = Number(seq);
       this.#cursor = id;
       taken.push({ number: this.#seq, data });
     }
     pass();
+  }
+
+  #tellGap() {
+    if (this.#gap && this.#gap.to > this.#seq) this.listener.gap(this.#gap);
+    this.#gap = null;
   }
 }
 

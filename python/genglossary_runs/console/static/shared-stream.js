@@ -3,7 +3,7 @@
 //
 // A tab that holds the run's lock reads the stream and passes its events on; the others listen. Where all places for
 // streams are taken by other runs, the tab asks for new events again and again instead. Browsers have locks on https and
-// loopback only; without them each tab reads a stream of its own, and gives it back while it is hidden.
+// loopback only; without them nothing is shared: each tab reads a stream of its own, and gives it back while it is hidden.
 
 import { runPath } from "./api.js";
 import { sleep } from "./dom.js";
@@ -11,35 +11,52 @@ import { RunStream } from "./run-stream.js";
 
 const PLACES = 3; // streams of one browser; the other connections are for requests
 const ASK_EVERY = 1000; // milliseconds
+const ASKS = 15; // then a stream is tried again
 const GATHER = 20; // milliseconds in which events are passed on together
 
 const here = new URL("api/", document.baseURI).href;
-const channel = new BroadcastChannel(here);
+const channel = navigator.locks ? new BroadcastChannel(here) : null;
 
 /**
  * Read the live events of a run until `signal` aborts or something breaks.
  *
  * `cursor()` gives the id of the last event that was taken; `take(after, events)` takes events that follow the one of the
- * id `after`, each with `id`, `name` and `data`, and returns whether they followed what was taken; `opened()` is
- * called when the stream is there; `ask()` asks for new events once.
+ * id `after`, each with `id`, `name` and `data`, and returns whether that one was taken; `opened()` is called when the
+ * stream is there; `ask()` asks for new events once.
  *
  * Resolves when the caller should catch up and begin again; to true if the stream broke.
  */
 export async function readLive(runId, { cursor, take, opened, ask, signal }) {
+  if (!channel) return stream(runId, { cursor, take, opened, signal });
   const stop = new AbortController();
   signal.addEventListener("abort", () => stop.abort(), { once: true });
+  const waiting = []; // what came while new events were asked for
+  let failure = null;
+  const takeAll = async () => {
+    for (; waiting.length > 0; waiting.shift()) {
+      const { after, events } = waiting[0];
+      if (take(after, events)) continue;
+      await ask(); // something came between
+      if (!take(after, events)) return stop.abort();
+    }
+    return undefined;
+  };
   const listener = ({ data }) => {
     if (data.runId !== runId || stop.signal.aborted) return;
     opened();
-    if (!take(data.after, data.events)) stop.abort(); // something came between: catch up
+    if (waiting.push(data) > 1) return;
+    takeAll().catch((error) => {
+      failure = error;
+      stop.abort();
+    });
   };
   channel.addEventListener("message", listener);
   const hold = () => streamOrAsk(runId, { cursor, take, opened, ask, signal: stop.signal });
   try {
-    if (!navigator.locks) return await stream(runId, { cursor, take, opened, signal: stop.signal });
     return await navigator.locks.request(`${here} run ${runId}`, { signal: stop.signal }, hold);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
+    if (failure) throw failure;
     return false;
   } finally {
     channel.removeEventListener("message", listener);
@@ -54,9 +71,11 @@ async function streamOrAsk(runId, reader) {
     if (broke !== null) return broke;
   }
   reader.opened();
-  while (!reader.signal.aborted) {
+  for (let count = 0; count < ASKS && !reader.signal.aborted; count += 1) {
     await sleep(ASK_EVERY);
-    if (!reader.signal.aborted) await reader.ask();
+    if (reader.signal.aborted) break;
+    await reader.ask();
+    channel.postMessage({ runId, after: reader.cursor(), events: [] });
   }
   return false;
 }
@@ -72,7 +91,7 @@ function stream(runId, { cursor, take, opened, signal }) {
       if (gathered.length === 0) return;
       const [after, events] = [cursor(), gathered];
       gathered = [];
-      channel.postMessage({ runId, after, events });
+      channel?.postMessage({ runId, after, events });
       take(after, events);
     };
     const end = (broke) => {
