@@ -120,6 +120,22 @@ def test_a_proxys_refusal_was_taken_for_the_end_of_the_run(page: Page, served: S
     expect(status_of(page)).to_have_text("running")
 
 
+def test_a_refused_stream_was_a_lost_connection_every_few_seconds(page: Page) -> None:
+    """Each time the log got a line that told so, until these had taken the place of the run's own."""
+    with serving(stream_options={"max_streams": 0}) as served:
+        live = served.live_run()
+        refusals: list[int] = []
+        page.on("response", lambda response: refusals.append(response.status) if response.status == 503 else None)
+        open_run(page, served.url, live.run_id)
+        for n in range(3):
+            live.log(f"line {n}")
+            expect(lines_of(page)).to_have_text([f"line {m}" for m in range(n + 1)])
+        live.end()
+        expect(status_of(page)).to_have_text("completed")
+        expect(page.locator(".line.remark")).to_have_count(0)
+        assert 0 < len(refusals) < 4
+
+
 @pytest.fixture
 def loose_wire() -> Iterator[Wire]:
     """A wire that leads nowhere yet, and so outlives a server."""

@@ -37,7 +37,10 @@ export interface RunStreamOptions {
   onEnd?(outcome: RunOutcome | null): void;
   /** There is no such run (404, 410), or it is refused (401, 403, another 4xx). */
   onGone?(answer: { status: number }): void;
-  /** `retrying` comes with the reason and, unless the browser decides it, the delay in milliseconds. */
+  /**
+   * `retrying` comes with the reason and, unless the browser decides it, the delay in milliseconds; `status` is that of
+   * an answer that was no stream.
+   */
   onState?(state: RunStreamState, detail: { reason?: string; delay?: number; status?: number }): void;
 
   /** Headers of each request, or what gives them: then fetch is used. */

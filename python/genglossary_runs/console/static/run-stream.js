@@ -198,17 +198,18 @@ export class RunStream {
         return this.#tell("onGone", { status: response.status });
       default: {
         const seconds = Number(response.headers.get("Retry-After"));
-        return this.#retry(`the answer was ${response.status}`, seconds > 0 ? seconds * 1000 : 0);
+        const { status } = response;
+        return this.#retry(`the answer was ${status}`, { atLeast: seconds > 0 ? seconds * 1000 : 0, status });
       }
     }
   }
 
-  #retry(reason, atLeast = 0) {
+  #retry(reason, { atLeast = 0, status } = {}) {
     const { maxDelay } = this.#options;
     const longest = Math.min(maxDelay, this.#delay * 2 ** this.#failures++);
     // Spread, so that clients which lost a server at once do not come back at once.
     const delay = Math.max(longest * (0.5 + Math.random() / 2), Math.min(atLeast, maxDelay));
-    this.#stop("retrying", { reason, delay });
+    this.#stop("retrying", { reason, delay, status });
     // Who is told of it may have closed the stream, or resumed it already.
     if (this.state === "retrying") this.#timer = setTimeout(() => this.#connect(), delay);
   }

@@ -2,8 +2,9 @@
 // to a server, for all tabs together, and a stream keeps one.
 //
 // A tab that holds the run's lock reads the stream and passes its events on; the others listen. Where all places for
-// streams are taken by other runs, the tab asks for new events again and again instead. Browsers have locks on https and
-// loopback only; without them nothing is shared: each tab reads a stream of its own, and gives it back while it is hidden.
+// streams are taken by other runs, or the server refuses one more, the tab asks for new events again and again instead.
+// Browsers have locks on https and loopback only; without them nothing is shared: each tab reads a stream of its own, and
+// gives it back while it is hidden.
 
 import { runPath } from "./api.js";
 import { sleep } from "./dom.js";
@@ -13,6 +14,8 @@ const PLACES = 3; // streams of one browser; the other connections are for reque
 const ASK_EVERY = 1000; // milliseconds
 const ASKS = 15; // then a stream is tried again
 const GATHER = 20; // milliseconds in which events are passed on together
+
+const [ENDED, BROKE, REFUSED] = ["ended", "broke", "refused"];
 
 const here = new URL("api/", document.baseURI).href;
 const channel = navigator.locks ? new BroadcastChannel(here) : null;
@@ -27,7 +30,7 @@ const channel = navigator.locks ? new BroadcastChannel(here) : null;
  * Resolves when the caller should catch up and begin again; to true if the stream broke.
  */
 export async function readLive(runId, { cursor, take, opened, ask, signal }) {
-  if (!channel) return stream(runId, { cursor, take, opened, signal });
+  if (!channel) return streamOrAsk(runId, { cursor, take, opened, ask, signal });
   const stop = new AbortController();
   signal.addEventListener("abort", () => stop.abort(), { once: true });
   const waiting = []; // what came while new events were asked for
@@ -65,22 +68,29 @@ export async function readLive(runId, { cursor, take, opened, ask, signal }) {
 }
 
 async function streamOrAsk(runId, reader) {
-  for (let place = 0; place < PLACES; place += 1) {
-    const name = `${here} stream ${place}`;
-    const broke = await navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && stream(runId, reader));
-    if (broke !== null) return broke;
-  }
+  const outcome = await (channel ? streamInPlace(runId, reader) : stream(runId, reader));
+  if (outcome !== REFUSED) return outcome === BROKE;
   reader.opened();
   for (let count = 0; count < ASKS && !reader.signal.aborted; count += 1) {
     await sleep(ASK_EVERY);
     if (reader.signal.aborted) break;
     await reader.ask();
-    channel.postMessage({ runId, after: reader.cursor(), events: [] });
+    channel?.postMessage({ runId, after: reader.cursor(), events: [] });
   }
   return false;
 }
 
-/** Read the stream itself. Resolves to whether it broke. */
+/** Read the stream if there is a place for it. Resolves as `stream` does. */
+async function streamInPlace(runId, reader) {
+  for (let place = 0; place < PLACES; place += 1) {
+    const name = `${here} stream ${place}`;
+    const outcome = await navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && stream(runId, reader));
+    if (outcome) return outcome;
+  }
+  return REFUSED;
+}
+
+/** Read the stream itself. Resolves to `ENDED`, also where the reader has ended it, `BROKE` or `REFUSED`. */
 function stream(runId, { cursor, take, opened, signal }) {
   return new Promise((resolve) => {
     let gathered = [];
@@ -94,10 +104,10 @@ function stream(runId, { cursor, take, opened, signal }) {
       channel?.postMessage({ runId, after, events });
       take(after, events);
     };
-    const end = (broke) => {
+    const end = (outcome) => {
       source.close();
       pass();
-      resolve(broke);
+      resolve(outcome);
     };
     const gather = (event) => {
       gathered.push(event);
@@ -108,15 +118,18 @@ function stream(runId, { cursor, take, opened, signal }) {
       lastEventId: cursor(),
       onEvent: gather,
       onGap: (gap) => gather({ id: "", name: "gap", data: { gap } }),
-      onEnd: (outcome) => {
-        if (outcome) gather({ id: source.lastEventId, name: "complete", data: outcome });
-        end(false);
+      onEnd: (data) => {
+        if (data) gather({ id: source.lastEventId, name: "complete", data });
+        end(data ? ENDED : REFUSED);
       },
-      onGone: () => end(false),
-      // Whatever it was, a restart of the server or a proxy's refusal: what the run has now is asked for.
-      onState: (state) => (state === "open" ? opened() : state === "retrying" && end(true)),
+      onGone: () => end(REFUSED),
+      // Whatever it was, a restart of the server or a limit on streams: what the run has now is asked for.
+      onState: (state, { status }) => {
+        if (state === "open") opened();
+        else if (state === "retrying") end(status ? REFUSED : BROKE);
+      },
     });
-    signal.addEventListener("abort", () => end(false), { once: true });
-    if (signal.aborted) end(false);
+    signal.addEventListener("abort", () => end(ENDED), { once: true });
+    if (signal.aborted) end(ENDED);
   });
 }
