@@ -39,7 +39,6 @@ async function follow(first) {
     ...listener,
     events: (taken) => calls.push(...taken.map(({ number }) => number)),
     back: () => (heard += 1),
-    caughtUp() {},
   });
   await until(() => requests.length === 1);
   requests.pop().answer(first);
@@ -113,7 +112,7 @@ const tests = {
       calls += 1;
       if (calls === 1) throw new Error("odd");
     };
-    const listener = { back() {}, caughtUp() {}, lost() {}, events };
+    const listener = { back() {}, lost() {}, events };
     const feed = new RunFeed("odd", listener);
     await until(() => requests.length === 1);
     requests.pop().answer(page("0", event(1)));

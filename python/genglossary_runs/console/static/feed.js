@@ -16,7 +16,7 @@ const HIDDEN_FOR = 1000;
  * Follows a run until it ends or `close` is called.
  *
  * The listener has `events([{number, data}])`; `gap({from, to, missed})`; `complete(data, number)`; `anew()` before the
- * events of another life; `lost()` and `back()`; `vanish()` when the server has no such run, or does not show it; and `caughtUp()`.
+ * events of another life; `lost()` and `back()`; and `vanish()` when the server has no such run, or does not show it.
  */
 export class RunFeed {
   #closing = new AbortController();
@@ -58,7 +58,6 @@ export class RunFeed {
       try {
         await this.#catchUp();
         if (this.#isOver) return;
-        this.listener.caughtUp();
         if (await this.#readLive()) throw new NoAnswer("The stream broke");
       } catch (error) {
         if (this.#isOver) return;

@@ -119,7 +119,6 @@ export class RunView {
         if (this.#traceback) this.#showTraceback();
       },
       gap: (gap) => remark("gap", () => text("gap", gap.missed, gap.from, gap.to)),
-      caughtUp: () => {},
       complete: (data, place) => {
         release("stream");
         if (data.status === "failed" && data.error) addError(place, String(data.error));

@@ -7,8 +7,6 @@ import { $, element, setText } from "./dom.js";
 import { named, number, size, text } from "./texts.js";
 
 const SECTIONS = ["manager", "store", "streams"];
-// The readers have a chart; where a store is, is nobody's business but the server's.
-const LEFT_OUT = new Set(["subscribers", "path", "url"]);
 
 const eventChart = new Chart("event");
 const readerChart = new Chart("reader");
@@ -35,7 +33,7 @@ export function showStats() {
   readerChart.show();
   if (!stats) return;
   for (const name of SECTIONS) {
-    const values = Object.entries(stats[name] ?? {}).filter(([, value]) => value !== null && typeof value !== "object");
+    const values = Object.entries(stats[name] ?? {}).filter(isShown);
     let section = $("stats").querySelector(`[data-section="${name}"]`);
     if (!section && values.length > 0) {
       section = element("section", {}, element("h3"), element("dl", { className: "stats" }));
@@ -45,9 +43,12 @@ export function showStats() {
     if (!section) continue;
     section.hidden = values.length === 0;
     setText(section.firstChild, named("sections", name));
-    for (const [each, value] of values) if (!LEFT_OUT.has(each)) showValue(section.lastChild, each, value);
+    for (const [each, value] of values) showValue(section.lastChild, each, value);
   }
 }
+
+/** Whether it is one value, and not the number of readers, which has a chart. */
+const isShown = ([name, value]) => name !== "subscribers" && value !== null && typeof value !== "object";
 
 function showValue(list, name, value) {
   let row = list.querySelector(`[data-name="${name}"]`);
