@@ -171,7 +171,8 @@ def test_a_refusal_at_first_left_the_log_of_a_run_empty(page: Page, served: Serv
     open_console(page, served.url + "#run/nowhere")
     page.route("**/api/runs?*", lambda route: route.fulfill(json={"runs": [], "next": None, "total": 0}))
     page.route(f"**/api/runs/{live.run_id}{path}", lambda route: route.fulfill(status=status, json={}), times=1)
-    page.evaluate("id => location.hash = `#run/${id}`", live.run_id)
+    with page.expect_response(lambda response: response.status == status):
+        page.evaluate("id => location.hash = `#run/${id}`", live.run_id)
     expect(status_of(page)).to_have_text("running")
     expect(lines_of(page)).to_have_text(["a line"])
 

@@ -100,7 +100,7 @@ export class RunView {
   /** Ask the server for the run that is shown. */
   async look() {
     const id = this.run?.id ?? this.missing;
-    if (id === null || this.#gone) return;
+    if (id === null) return;
     await attempt(async () => this.update(await ask(runPath(id))));
   }
 
