@@ -303,7 +303,7 @@ def test_a_result_that_was_refused_was_asked_for_again_and_again(page: Page, ser
     live.end(object())
     open_run(page, served.url, live.run_id, "completed")
     page.get_by_role("tab", name="Result").click()
-    expect(page.locator("#no-result")).to_have_text(f"The result of run {live.run_id}, a object, has no JSON form")
+    expect(page.locator("#no-result")).to_have_text("The result has no JSON form, so it cannot be shown here.")
     for _ in range(2):
         with page.expect_response(re.compile("/api/runs?")):
             pass
@@ -335,7 +335,7 @@ def test_a_run_whose_log_is_no_longer_kept_opens_with_its_outcome(page: Page, se
     for other in range(1 << 40, (1 << 40) + 300):
         served.manager.finish_run(other, {"complete": True})
     open_run(page, served.url, live.run_id, "completed")
-    expect(page.locator("#nothing")).to_have_text("No lines of this run are kept.")
+    expect(page.locator("#nothing")).to_have_text("The run said nothing, or its lines are no longer kept.")
     expect(page.locator("#outcome")).to_contain_text("Completed in")
 
 

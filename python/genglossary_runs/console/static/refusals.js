@@ -8,6 +8,7 @@ import { text } from "./texts.js";
 export function refusalText(error) {
   if (error instanceof NoAnswer) return text("noAnswer");
   if (error.status === 403) return text("notAllowed");
+  if (error.status === 406) return text("noJson");
   if (error.status === 409 && error.body.run_id) return text("stillRunning", text("run", error.body.run_id));
   return error.message;
 }
