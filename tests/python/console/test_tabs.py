@@ -2,8 +2,7 @@
 
 import subprocess
 
-import pytest
-from client.support import JS, NODE, STATIC
+from client.support import JS, STATIC, need_node
 from core.support import wait_until
 from genglossary_runs.sse import stats
 from playwright.sync_api import BrowserContext, Page, expect
@@ -114,9 +113,7 @@ def test_windows_of_different_browsers_share_nothing(open_page: OpenPage, served
 
 
 def test_what_other_tabs_pass_on() -> None:
-    if NODE is None:
-        pytest.skip("Node is not installed, so the feed is not tried in it")
-    done = subprocess.run([NODE, str(JS / "feed.mjs"), str(STATIC)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([need_node(), str(JS / "feed.mjs"), str(STATIC)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
