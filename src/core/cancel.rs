@@ -62,7 +62,7 @@ impl CancelEvent {
         self.state.lock().reason
     }
 
-    /// The same as [`CancelEvent::set`], for a reason if nobody asked for it.
+    /// Like [`CancelEvent::set`], with a reason if nobody requested it.
     pub fn set_for(&self, reason: Option<&'static str>) {
         let mut state = self.state.lock();
         if self.is_set() {

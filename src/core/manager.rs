@@ -159,7 +159,7 @@ impl RunManager {
         })
     }
 
-    /// The same, if this is `allowed`, which is asked under the lock of the maps.
+    /// Like [`Self::finish`], but only if `allowed` returns true, which is called under the lock of the maps.
     pub(super) fn finish_if(
         &self,
         run_id: RunIdRef<'_>,

@@ -10,8 +10,8 @@
 //! - A critical section runs no callback, sends no wake-up, logs nothing and drops no caller's object: take out what is
 //!   needed, drop the guard, then use it.
 //! - Lock order: `Registry.maps`, then `Subscription.cursor`, then `Run.state`. The locks of a [`cancel::CancelEvent`],
-//!   a [`wake::Port`], an [`archive::Backlog`] and a [`sync::Bell`] are leaves: no lock is taken while one is held.
-//!   So is the one that `note` of [`RunManager::finish_life`] takes.
+//!   a [`wake::Port`], an [`archive::Backlog`] and a [`sync::Bell`] are leaves: no lock is taken while one is held. So
+//!   are locks that the `note` of [`RunManager::finish_life`] takes.
 //! - A thread without the GIL needs a share of the gate of [`fork`] to take a lock; the lock types take it.
 //! - A reader unsubscribes in its `Drop`.
 //! - Finishing a run is one step for everyone else: it happens under `Registry.maps`.

@@ -72,7 +72,7 @@ impl Maps {
         self.live.entry(RunId::from(id)).or_insert_with_key(|id| Entry::new(id.clone(), last_fence, limits))
     }
 
-    /// The entry of a run that is open, if it is this life of its id.
+    /// The entry of this life of a run, if it is open.
     pub fn open_life(&self, run: &Arc<Run>) -> Option<&Entry> {
         self.live.get(&run.id.as_ref()).filter(|entry| entry.claim == Claim::Open && Arc::ptr_eq(&entry.run, run))
     }

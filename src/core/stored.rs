@@ -177,16 +177,16 @@ impl RunManager {
         }
     }
 
-    /// Append an event to a run that is open here, and wake the readers; `None` if this life of it is not open any more.
+    /// Append an event to this life of a run and wake the readers; `None` if it is no longer open here.
     pub fn publish_to_life(&self, run: &Arc<Run>, payload: Payload) -> Option<EventId> {
         let maps = self.registry().lock();
         maps.open_life(run)?;
         self.publish_to(run, maps, payload)
     }
 
-    /// Finish a run that is open here with its terminal event, unless this life of it is not open any more. Returns whether
-    /// this call finished it. Before anybody can see that, `note` is called with its fence, under the lock of the maps: the
-    /// locks that it takes must be leaves.
+    /// Finish this life of a run with its terminal event, if it is still open here. Returns whether this call finished it.
+    /// Before anybody can see the end, `note` is called with the fence, under the lock of the maps: the locks that it
+    /// takes must be leaves.
     pub fn finish_life(&self, run: &Arc<Run>, payload: Payload, note: impl FnOnce(Fence)) -> bool {
         self.finish_if(run.id.as_ref(), payload, |maps| {
             let is_open = maps.open_life(run).is_some();
@@ -198,12 +198,12 @@ impl RunManager {
         })
     }
 
-    /// The cancel event of a run that is open here; `None` if this life of it is not open any more.
+    /// The cancel event of this life of a run; `None` if it is no longer open here.
     pub fn cancel_event_of_life(&self, run: &Arc<Run>) -> Option<Arc<CancelEvent>> {
         self.registry().lock().open_life(run).map(|entry| entry.cancel.clone())
     }
 
-    /// The run of this id, if it is open here.
+    /// The run with this id, if it is open here.
     pub fn open_run(&self, run_id: RunIdRef<'_>) -> Option<Arc<Run>> {
         let maps = self.registry().lock();
         maps.live.get(&run_id).filter(|entry| entry.claim == Claim::Open).map(|entry| entry.run.clone())

@@ -48,7 +48,7 @@ impl Worker {
         let Some(owned) = self.owned.values().find(|owned| owned.record.fence == fence) else {
             return Some(String::new());
         };
-        // By the run and not by its id, which may be open as another life by now.
+        // By the run rather than its id, because another life of the id may be open by now.
         let Owned { manager, run, .. } = owned;
         match command {
             Command::Cancel => {
@@ -92,8 +92,8 @@ impl Worker {
     }
 }
 
-/// Cancel a run that is open here, with a reason if there is one. The callbacks run in a thread of their own, because the
-/// application's may be slow.
+/// Cancel a run that is open here, with a reason if there is one. The callbacks run in a thread of their own, because an
+/// application's callbacks may be slow.
 pub(super) fn cancel(manager: &RunManager, run: &Arc<Run>, reason: Option<&'static str>) {
     let Some(event) = manager.cancel_event_of_life(run) else { return };
     let set = move || fork::detached(|| event.set_for(reason));

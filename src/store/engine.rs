@@ -123,8 +123,8 @@ impl Engine {
         &self.shared.name
     }
 
-    /// Finish a run that is open in the manager, with this outcome for its record. Returns whether this call finished it.
-    /// If another process's finish came first, its outcome stays.
+    /// Finish a run that is open in the manager, with this outcome for its record. Returns whether this call finished it;
+    /// an earlier finish by another process keeps its outcome.
     pub fn finish_here(&self, run: &CoreArc<Run>, payload: Payload, outcome: Outcome) -> bool {
         self.manager.finish_life(run, payload, |fence| {
             self.shared.outcomes.lock().insert(fence, outcome);
