@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from genglossary_runs.lines import told
+
 from .following import Event
 
 if TYPE_CHECKING:
@@ -52,25 +54,13 @@ def _visible(character: str) -> str:
 
 def lines_of(event: Event) -> list[tuple[str, str]]:
     """The lines in which an event is told, each with its level; none for mere progress."""
-    data = event.data
-    level = str(data.get("level", "info"))
-    if event.is_end:
-        status = str(data.get("status", "finished"))
-        text = f"Run {status}" + (f": {data['error']}" if data.get("error") else "")
-        level = "error" if status == "failed" else "info"
-    elif "message" in data:
-        text = str(data["message"])
-    elif data.get("cancel_requested"):
-        text = "Cancel requested"
-    elif data.get("status") in ("queued", "running"):
-        text = f"Run {data['status']}"
-    else:
+    found = told(event.data, is_end=event.is_end)
+    if found is None:
         return []
-    text += "\n" + str(data["traceback"]) if "traceback" in data else ""
-    lines = [printable(line) for line in text.splitlines()] or [""]
+    level, lines = found
     if event.is_new_life:
         lines.insert(0, "The run was started anew")
-    return [(line, level) for line in lines]
+    return [(printable(line), level) for line in lines]
 
 
 def time_of(event: Event) -> str:

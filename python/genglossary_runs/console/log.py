@@ -9,6 +9,7 @@ from typing import Any
 
 from genglossary_runs import Subscription
 from genglossary_runs.errors import StoreError, SubscriptionEnded
+from genglossary_runs.lines import told
 from genglossary_runs.runner import Runner
 
 from .watch import seq_of
@@ -83,21 +84,12 @@ async def _entries(subscription: Subscription, end: int) -> AsyncIterator[Entry]
 
 def as_text(entry: Entry) -> str:
     """The lines of an entry in a log for people; nothing for mere progress."""
-    data = entry.data
-    if entry.name == "complete":
-        message = f"Run {data.get('status', 'finished')}" + (f": {data['error']}" if data.get("error") else "")
-    elif "message" in data:
-        message = str(data["message"])
-    elif data.get("cancel_requested"):
-        message = "Cancel requested"
-    elif "status" in data:
-        message = f"Run {data['status']}"
-    else:
+    found = told(entry.data, is_end=entry.name == "complete")
+    if found is None:
         return ""
-    # Applications may publish anything under these names.
-    time, level = str(data.get("time") or ""), str(data.get("level", "info")).upper()
-    head = f"{time:<29} {level:<7} "
-    lines = [*message.splitlines(), *str(data.get("traceback", "")).splitlines()]
+    level, lines = found
+    time = str(entry.data.get("time") or "")
+    head = f"{time:<29} {level.upper():<7} "
     return "".join(f"{head if number == 0 else ' ' * len(head)}{line}\n" for number, line in enumerate(lines))
 
 
