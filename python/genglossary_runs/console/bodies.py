@@ -1,6 +1,5 @@
 """The body of a start, read only once the request is allowed, and never more of it than the limit."""
 
-from email.message import Message as Headers
 from typing import Any
 
 from fastapi import HTTPException, Request
@@ -54,9 +53,8 @@ async def read_object(request: Request, limit: int) -> tuple[Request, dict[str, 
 
 def _parsed(request: Request, content: bytes) -> Any:
     # A browser asks before it sends JSON to another site, and does not before it sends what is not called JSON.
-    headers = Headers()
-    headers["Content-Type"] = request.headers.get("content-type", "")
-    if headers.get_content_maintype() != "application" or not headers.get_content_subtype().endswith("json"):
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not (kind.startswith("application/") and kind.endswith("json")):
         return None
     try:
         return from_json(content)

@@ -7,7 +7,7 @@ from genglossary_runs.errors import StoreError
 from genglossary_runs.runner import Run, Runner, StoredRun
 
 from .models import Page, Record
-from .records import Row, matches, queue_positions, record_of
+from .records import Row, key_of, queue_positions, record_of
 from .refusals import STORE_FAILS, note_failure
 from .watch import Watch
 
@@ -36,8 +36,26 @@ class Filter:
     q: str
 
     def takes(self, row: Row) -> bool:
-        """Whether it shows the run."""
-        return matches(row, self.key, self.statuses, self.q)
+        """Whether it shows the run. It looks for `q` as a store does."""
+        if self.key is not None and key_of(row) != self.key:
+            return False
+        if self.statuses and row.status not in self.statuses and not self._takes_as_queued(row):
+            return False
+        if not self.q:
+            return True
+        texts = [str(row.run_id), key_of(row) or "", row.error or ""]
+        if isinstance(row, Run):
+            texts += [row.name, row.message or ""]
+        return _folded(self.q) in _folded("\0".join(texts))
+
+    def _takes_as_queued(self, row: Row) -> bool:
+        # To a store a queued run is a running one.
+        return "queued" in self.statuses and isinstance(row, StoredRun) and row.status == "running"
+
+
+def _folded(text: str) -> bytes:
+    # Of bytes only ASCII letters have a lower case.
+    return text.encode("utf-8", "surrogatepass").lower()
 
 
 class Listing:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -32,7 +31,7 @@ def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None
     finished = row.finished_at
     common: dict[str, Any] = {
         "id": str(row.run_id),
-        "key": _key_of(row),
+        "key": key_of(row),
         "started": row.started_at,
         "finished": finished,
         "duration": max(0.0, ((finished or datetime.now(UTC)) - row.started_at).total_seconds()),
@@ -85,30 +84,7 @@ def _amount(value: Any) -> float | None:
     return float(max(-sys.float_info.max, min(value, sys.float_info.max)))
 
 
-def matches(row: Row, key: str | None, statuses: Set[str], q: str) -> bool:
-    """Whether a list shows the run. It looks for `q` as a store does."""
-    if key is not None and _key_of(row) != key:
-        return False
-    if statuses and row.status not in statuses and not _may_be_queued(row, statuses):
-        return False
-    if not q:
-        return True
-    texts = [str(row.run_id), _key_of(row) or "", row.error or ""]
-    if isinstance(row, Run):
-        texts += [row.name, row.message or ""]
-    return _folded(q) in _folded("\0".join(texts))
-
-
-def _key_of(row: Row) -> str | None:
+def key_of(row: Row) -> str | None:
+    """The key of a run as text."""
     # In memory it is whatever can be hashed.
     return None if row.key is None else text_of(row.key)
-
-
-def _folded(text: str) -> bytes:
-    # Of bytes only ASCII letters have a lower case.
-    return text.encode("utf-8", "surrogatepass").lower()
-
-
-def _may_be_queued(row: Row, statuses: Set[str]) -> bool:
-    # To a store a queued run is a running one.
-    return "queued" in statuses and isinstance(row, StoredRun) and row.status == "running"

@@ -77,20 +77,23 @@ class Starts:
         self._forget_old()
         fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
         earlier = self._attempts.get(key)
-        if earlier is not None and earlier.fingerprint != fingerprint:
-            return _refused(422, "This Idempotency-Key was used for another request; use a new one for each")
-        if earlier is not None and earlier.content is None:
-            return _refused(409, "The first request with this Idempotency-Key is still being answered", retry=True)
-        if earlier is not None and earlier.content is not None:
-            # Keys are no secrets: another client may have sent this one, or this client may have lost its rights since.
-            if not await self._access.allows(request, "read", earlier.run_id):
-                return _refused(403, "You may not read the run that this Idempotency-Key started")
-            return _started(earlier.run_id, earlier.content)
+        if earlier is not None:
+            return await self._repeat(request, earlier, fingerprint)
         attempt = self._attempts[key] = _Attempt(fingerprint, time.monotonic())
         # A client that goes away stops its request, and not the start: its next try is to get the answer of this one.
         begun = asyncio.create_task(self._begin(request, body, attempt))
         begun.add_done_callback(lambda begun: self._settle(begun, key, attempt))
         return await asyncio.shield(begun)
+
+    async def _repeat(self, request: Request, earlier: _Attempt, fingerprint: bytes) -> Response:
+        if earlier.fingerprint != fingerprint:
+            return _refused(422, "This Idempotency-Key was used for another request; use a new one for each")
+        if earlier.content is None:
+            return _refused(409, "The first request with this Idempotency-Key is still being answered", retry=True)
+        # Keys are no secrets: another client may have sent this one, or this client may have lost its rights since.
+        if not await self._access.allows(request, "read", earlier.run_id):
+            return _refused(403, "You may not read the run that this Idempotency-Key started")
+        return _started(earlier.run_id, earlier.content)
 
     async def _begin(self, request: Request, body: dict[str, Any], attempt: _Attempt | None) -> Response:
         if self._max_queued is not None and len(self._runner.queued()) >= self._max_queued:
