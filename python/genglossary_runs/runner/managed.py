@@ -53,4 +53,5 @@ class ManagedRun:
             try:
                 context._close(cancel_requested=requested)
             finally:
-                self._manager.finish_run(self._run_id, outcome.terminal_event(self._run_id, requested))
+                if self._manager.is_active(self._run_id):  # or somebody else has finished it
+                    self._manager.finish_run(self._run_id, outcome.terminal_event(self._run_id, requested))

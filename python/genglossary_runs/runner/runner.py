@@ -432,10 +432,9 @@ class Runner(Records):
         try:
             run._context._close(cancel_requested="cancel_requested" in event)
         finally:
-            if self.manager.store is None:
-                self.manager.finish_run(run.run_id, event)
-            elif self.manager.is_active(run.run_id):  # or another process has ended it
-                self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
+            if self.manager.is_active(run.run_id):  # or somebody else has finished it
+                result = None if self.manager.store is None else result_for_store(outcome.result)
+                self.manager.finish_run(run.run_id, event, result=result)
 
     def _note_cancel(self, run: Run) -> None:
         """The run's cancel was requested: its readers hear of it, and a queued run ends."""

@@ -34,6 +34,13 @@ def test_the_block_opens_and_finishes_the_run(manager: RunManager) -> None:
     assert manager.stats()["active_runs"] == 0
 
 
+def test_a_run_that_others_had_finished_was_finished_again() -> None:
+    manager = RunManager(retained_runs=0)
+    with manager.run("import 7"):
+        manager.finish_run("import 7", {"complete": True})
+    assert manager.stats()["events_published"] == 1
+
+
 def test_a_job_of_a_pool_that_raises_ends_its_run(manager: RunManager) -> None:
     """Readers waited for ever, and the id was taken for ever."""
 

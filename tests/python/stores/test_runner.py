@@ -221,6 +221,13 @@ def test_an_odd_value_and_a_late_message_waited_for_the_store(away: Away) -> Non
     assert terminal["status"] == "completed"
 
 
+def test_the_end_of_a_run_that_others_had_finished_waited_for_the_store(away: Away) -> None:
+    away.runner.manager.finish_run(away.run.run_id, {"complete": True})
+    away.gate.opened.set()
+    assert ended(away.run).status == "completed"
+    assert away.runner.shutdown(0)
+
+
 def test_a_cancel_of_a_run_that_has_ended_asked_the_store(away: Away) -> None:
     """In a shutdown it kept the other runs from being cancelled, and on an event loop it blocked that."""
     away.gate.opened.set()
