@@ -268,6 +268,7 @@ def test_a_queued_run_tells_its_place(page: Page) -> None:
         queued = [served.runner.start(work, name=f"number {n}") for n in range(2)]
         open_console(page, f"{served.url}#run/{queued[1].run_id}")
         expect(status_of(page)).to_have_text("queued, number 2 in the queue")
+        expect(page.locator("#step")).to_have_text("Waiting for its turn")
         served.release()
         expect(status_of(page)).to_have_text("completed")
 
@@ -279,6 +280,8 @@ def test_a_cancel_is_requested_and_then_done(page: Page, served: Served) -> None
     expect(status_of(page)).to_have_text("stopping")
     button = page.get_by_role("button", name="Cancel requested")
     expect(button).to_be_disabled()
+    # It looked like one that can be pressed.
+    expect(button).to_have_css("color", page.locator("#copy-link").evaluate("link => getComputedStyle(link).color"))
     assert live.run.cancel_requested
     live.end()
     expect(status_of(page)).to_have_text("cancelled")

@@ -54,7 +54,7 @@ export const texts = {
   again: "Start again",
   copyLink: "Copy link",
   copied: "Copied",
-  waiting: "Starting",
+  inQueue: "Waiting for its turn",
   noStep: "Progress",
   amount: (done, total) => (total ? `${number(done)} of ${number(total)} (${percent(done / total)})` : number(done)),
   earlierSteps: (count) => counted(count, "earlier step"),

@@ -52,7 +52,7 @@ export const texts = {
   again: "もう一度開始",
   copyLink: "リンクをコピー",
   copied: "コピーしました",
-  waiting: "開始処理",
+  inQueue: "順番待ち",
   noStep: "進み具合",
   amount: (done, total) => (total ? `${number(done)} / ${number(total)}（${percent(done / total)}）` : number(done)),
   earlierSteps: (count) => `これまでの ${number(count)} 段階`,
