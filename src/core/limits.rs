@@ -32,7 +32,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1,000 events and 8 MiB a run; 256 finished runs and 64 MiB for five minutes.
+    /// 1,000 events and 8 MiB per run; 256 finished runs and 64 MiB for five minutes.
     fn default() -> Self {
         Self {
             log: LogLimits { events: 1000, bytes: 8 << 20 },
