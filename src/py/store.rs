@@ -15,7 +15,7 @@ use super::redis_store::RedisStore;
 use super::sqlite_store::SqliteStore;
 use super::{TARGET, gate, json, run_id};
 use crate::core::sync::{Mutex, is_past};
-use crate::core::{self, Epoch, Key, Payload, Port, RunId, fork};
+use crate::core::{self, Epoch, Key, Port, RunId, fork};
 use crate::store::record::interrupted_event;
 use crate::store::{Answer, Engine, Error, Found, Level, Opened, Record, ResultKind, engine};
 
@@ -156,7 +156,7 @@ pub fn ask_to_open(
     let manager = manager.clone();
     let undo = move |opened| {
         if let Opened::Run(run_id, _) = opened {
-            manager.finish(run_id.as_ref(), Payload::new(None, &interrupted_event(&run_id)), false);
+            manager.finish(run_id.as_ref(), interrupted_event(&run_id), false);
         }
     };
     let convert = move |py: Python<'_>, opened| match opened {

@@ -179,7 +179,7 @@ impl Worker {
             return;
         }
         for mirror in self.followed.take_lost(is_lost) {
-            let payload = Payload::new(None, &interrupted_event(&mirror.run.id));
+            let payload = interrupted_event(&mirror.run.id);
             // An id that the owner never assigns, because this event is created here alone.
             let fence = mirror.fence.map(|fence| Fence(fence.0 + 1));
             mirror.manager.finish_stored(&mirror.run, &Terminal { fence, payload });

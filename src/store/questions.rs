@@ -44,7 +44,7 @@ impl Worker {
                 let opened = self.begin(&manager, &run);
                 let again = |answer| Question::Begin(manager.clone(), run, answer);
                 if let Some(Opened::Run(run_id, _)) = self.give(asked, opened, answer, again) {
-                    manager.finish(run_id.as_ref(), Payload::new(None, &interrupted_event(&run_id)), false);
+                    manager.finish(run_id.as_ref(), interrupted_event(&run_id), false);
                 }
             }
             Question::Keep(manager, run_id, answer) => {
@@ -182,7 +182,7 @@ impl Worker {
 
     /// End a run in the store that was never opened here.
     fn abandon(&mut self, record: &Record) {
-        let payload = Payload::new(None, &interrupted_event(&record.run_id));
+        let payload = interrupted_event(&record.run_id);
         let run = Append {
             fence: record.fence,
             events: vec![StoredEvent { seq: Seq::FIRST, payload }],

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::de::IgnoredAny;
 
-use crate::core::id::{Fence, RunId, Seq};
+use crate::core::{Fence, Payload, RunId, Seq};
 
 /// The error of a run whose process died.
 pub const INTERRUPTED: &str = "Interrupted: the process that ran it ended";
@@ -59,11 +59,6 @@ impl Record {
         json.push(b',');
         json.extend_from_slice(rest.strip_prefix('{').unwrap_or("}").as_bytes());
         json
-    }
-
-    /// The fence in the id of its terminal event.
-    pub fn terminal_fence(&self) -> Fence {
-        self.end_fence.unwrap_or(self.fence)
     }
 }
 
@@ -196,12 +191,12 @@ impl Outcome {
 }
 
 /// The terminal event of a run whose process died.
-pub fn interrupted_event(run_id: &RunId) -> Vec<u8> {
+pub fn interrupted_event(run_id: &RunId) -> Payload {
     let (head, tail) = interrupted_parts();
     let mut json = head.as_bytes().to_vec();
     run_id.write_json(&mut json);
     json.extend_from_slice(tail.as_bytes());
-    json
+    Payload::new(None, &json)
 }
 
 /// The parts of that event before and after the run's id.

@@ -158,8 +158,8 @@ impl SqliteStore {
                 // keeps the two ids apart.
                 let end_fence = next_fence(tx)?;
                 let Outcome { status, error, finished, .. } = Outcome::interrupted();
-                let json = interrupted_event(run_id);
-                tx.prepare_cached(INSERT_EVENT)?.execute(params![fence, last + 1, None::<&str>, Text(&json)])?;
+                let event = interrupted_event(run_id);
+                tx.prepare_cached(INSERT_EVENT)?.execute(params![fence, last + 1, None::<&str>, Text(event.json())])?;
                 tx.prepare_cached(
                     "UPDATE runs SET status = ?2, error = ?3, finished = ?4, last = ?5, end_fence = ?6 WHERE fence = ?1",
                 )?

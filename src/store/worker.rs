@@ -17,7 +17,7 @@ use crate::core::archive::Archive;
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
 use crate::core::wake::Key;
-use crate::core::{Fence, Payload, Port, RunManager, Seq};
+use crate::core::{Fence, Port, RunManager, Seq};
 
 /// Minimum time between the beginnings of two writes, unless much is waiting.
 pub(super) const WRITE_INTERVAL: Duration = Duration::from_millis(4);
@@ -445,7 +445,7 @@ impl Worker {
         let left = std::mem::take(&mut *self.shared.dropped_managers.lock());
         for manager in left {
             for owned in self.owned.values_mut().filter(|owned| owned.manager.is_same(&manager)) {
-                let payload = Payload::new(None, &interrupted_event(&owned.run.id));
+                let payload = interrupted_event(&owned.run.id);
                 manager.finish_life(&owned.run, payload, |fence| {
                     self.shared.outcomes.lock().insert(fence, Outcome::interrupted());
                 });

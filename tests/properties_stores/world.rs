@@ -46,7 +46,7 @@ pub struct World {
 }
 
 fn interrupted(run: i64) -> String {
-    String::from_utf8(interrupted_event(&RunId::Int(run))).unwrap()
+    String::from_utf8(interrupted_event(&RunId::Int(run)).json().to_vec()).unwrap()
 }
 
 impl World {

@@ -74,9 +74,9 @@ fn excess(db: &Connection, limits: Limits) -> rusqlite::Result<Option<Excess>> {
 
 fn remove(tx: &Connection, excess: &Excess) -> rusqlite::Result<()> {
     let (Excess::Run(fence) | Excess::Events(fence)) = excess;
-    let (step, kept) = match excess {
-        Excess::Run(_) => (STEP, "0"),
-        Excess::Events(_) => (STEP, "(SELECT max(seq) FROM events WHERE fence = ?1)"),
+    let kept = match excess {
+        Excess::Run(_) => "0",
+        Excess::Events(_) => "(SELECT max(seq) FROM events WHERE fence = ?1)",
     };
     // The terminal event of a finished run is removed last, with its record.
     let removed = tx
@@ -84,8 +84,8 @@ fn remove(tx: &Connection, excess: &Excess) -> rusqlite::Result<()> {
             "DELETE FROM events WHERE fence = ?1 AND seq <> {kept} AND seq <= \
              (SELECT max(seq) FROM (SELECT seq FROM events WHERE fence = ?1 ORDER BY seq LIMIT ?2))"
         ))?
-        .execute(params![fence, step])?;
-    if matches!(excess, Excess::Run(_)) && i64::try_from(removed).is_ok_and(|removed| removed < step) {
+        .execute(params![fence, STEP])?;
+    if matches!(excess, Excess::Run(_)) && i64::try_from(removed).is_ok_and(|removed| removed < STEP) {
         tx.prepare_cached("DELETE FROM results WHERE fence = ?1")?.execute([fence])?;
         tx.prepare_cached("DELETE FROM runs WHERE fence = ?1")?.execute([fence])?;
     }
