@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::owned::Owned;
 use super::store::{Command, Error, News};
-use super::worker::{Executed, Owned, Sent, Worker};
+use super::worker::{Executed, Sent, Worker};
 use crate::core::run::Run;
 use crate::core::sync::Arc;
 use crate::core::{Fence, RunManager, fork};
@@ -45,7 +46,7 @@ impl Worker {
     }
 
     fn execute(&self, fence: Fence, command: Command) -> Option<String> {
-        let Some(owned) = self.owned.values().find(|owned| owned.record.fence == fence) else {
+        let Some(owned) = self.owned.of_fence(fence) else {
             return Some(String::new());
         };
         // By the run rather than its id, because another life of the id may be open by now.

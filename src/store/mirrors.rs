@@ -20,7 +20,7 @@ impl Worker {
         let mut all = std::mem::take(&mut *self.shared.delayed.lock());
         all.extend(std::mem::take(&mut *self.shared.wanted.lock()).into_iter().map(|wanted| (now, wanted)));
         for (since, wanted) in all {
-            if self.owned.get(&wanted.key).is_some_and(|owned| owned.is_ready) {
+            if self.owned.is_ready(wanted.key) {
                 self.write();
             }
             let (fence, gap) = (wanted.fence, wanted.gap);
@@ -50,7 +50,7 @@ impl Worker {
         for mirrors in [&mut begun, &mut waiting] {
             mirrors.retain(|mirror| {
                 let is_open_here =
-                    owned.contains_key(&mirror.run.key) && mirror.manager.is_open(mirror.run.id.as_ref());
+                    owned.get(mirror.run.key).is_some() && mirror.manager.is_open(mirror.run.id.as_ref());
                 // It may have been finished here, by somebody who learned of its end elsewhere.
                 mirror.is_read() && !is_open_here && !mirror.run.lock().log.is_finished()
             });

@@ -2,8 +2,8 @@
 //!
 //! [`store`] is the interface; [`sqlite`] implements it for the processes of one host, [`redis`] for those of many. The
 //! [`engine`] is the one thread of a process that talks to a store: [`worker`] is its loop, [`questions`] handles what
-//! it is asked, [`asking`] calls the store and deals with failures, [`writing`] writes events to the store, [`mirrors`]
-//! reads them from it into the logs that [`followed`] lists, and [`commands`] handles what processes ask of each
+//! it is asked, [`asking`] calls the store and deals with failures, [`writing`] writes the events of the runs in
+//! [`owned`] to the store, [`mirrors`] reads events from it into the logs that [`followed`] lists, and [`commands`] handles what processes ask of each
 //! other's runs.
 
 pub mod answer;
@@ -13,6 +13,7 @@ pub mod connection;
 pub mod engine;
 mod followed;
 mod mirrors;
+mod owned;
 mod questions;
 pub mod record;
 #[cfg(feature = "redis")]

@@ -5,10 +5,11 @@ use std::time::Instant;
 use super::answer::Promise;
 use super::asking::LOCKED_TIMEOUT;
 use super::followed::Followed;
+use super::owned::Owned;
 use super::record::{Found, Outcome, Record, interrupted_event};
 use super::shared::{Opened, Question, wait_for_fork};
 use super::store::{Append, Begun, Command, Error, NewRun, Result, StoredEvent};
-use super::worker::{Owned, REPLY_TIMEOUT, Sent, Worker};
+use super::worker::{REPLY_TIMEOUT, Sent, Worker};
 use crate::core::archive::{Life, Terminal};
 use crate::core::run::Run;
 use crate::core::sync::Arc as CoreArc;
@@ -152,17 +153,14 @@ impl Worker {
     /// Whether a record is that of the run to begin: an earlier attempt began it, but its answer was lost.
     fn is_unacknowledged(&mut self, new: &NewRun, record: &Record) -> Result<bool> {
         let is_same = record.key == new.key && new.run_id.as_ref().is_none_or(|run_id| *run_id == record.run_id);
-        let is_known = record.last > Seq::ZERO || self.owned.values().any(|owned| owned.record.fence == record.fence);
+        let is_known = record.last > Seq::ZERO || self.owned.of_fence(record.fence).is_some();
         Ok(is_same && !is_known && self.ask(|store| store.owns(record.fence))?)
     }
 
     /// Start to store a run.
     fn own(&mut self, manager: &RunManager, run: CoreArc<Run>, record: Record) {
         self.followed.retain(|followed| !CoreArc::ptr_eq(&followed.run, &run));
-        let key = run.key;
-        let owned =
-            Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_ready: true, is_abandoned: false };
-        self.owned.insert(key, owned);
+        self.owned.insert(Owned { manager: manager.clone(), run, record, next: Seq::FIRST, is_abandoned: false });
         // Another manager of this process may be waiting for it.
         self.check_all |= self.followed.has_waiting();
         self.tidy_soon();
@@ -195,7 +193,7 @@ impl Worker {
 
     fn owns(&mut self, manager: &RunManager, run_id: &RunId) -> Result<bool> {
         let open = manager.live_run(run_id.as_ref());
-        let Some(owned) = open.and_then(|run| self.owned.get(&run.key)) else { return Ok(false) };
+        let Some(owned) = open.and_then(|run| self.owned.get(run.key)) else { return Ok(false) };
         let fence = owned.record.fence;
         self.ask(|store| store.owns(fence))
     }

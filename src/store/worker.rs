@@ -10,14 +10,12 @@ use crossbeam_channel::{Receiver, select_biased};
 use super::answer::Promise;
 use super::connection::Connection;
 use super::followed::Mirrors;
-use super::record::{Outcome, Record, interrupted_event};
+use super::owned::{Ended, OwnedRuns};
+use super::record::{Outcome, interrupted_event};
 use super::shared::{Question, Report, Shared, port, wake};
 use super::store::{News, Source, Wake};
 use crate::core::archive::Archive;
-use crate::core::run::Run;
-use crate::core::sync::Arc as CoreArc;
-use crate::core::wake::Key;
-use crate::core::{Fence, Port, RunManager, Seq};
+use crate::core::{Fence, Port};
 
 /// Minimum time between the beginnings of two writes, unless much is waiting.
 pub(super) const WRITE_INTERVAL: Duration = Duration::from_millis(4);
@@ -54,34 +52,6 @@ const QUESTIONS_A_TURN: usize = 64;
 /// other belongs to a manager, or to a run that somebody reads.
 const OWN_REFERENCES: usize = 5;
 
-/// A run that is open here.
-pub(super) struct Owned {
-    pub manager: RunManager,
-    pub run: CoreArc<Run>,
-    /// What to restore if the store loses it.
-    pub record: Record,
-    /// The first event that is not stored.
-    pub next: Seq,
-    /// It may have events that are not stored.
-    pub is_ready: bool,
-    /// Its manager has dropped the engine.
-    pub is_abandoned: bool,
-}
-
-impl Owned {
-    /// Store again what its log holds after `last`, the newest event that the store has.
-    pub fn store_after(&mut self, last: Seq) {
-        (self.next, self.record.last, self.is_ready) = (last.next(), last, true);
-    }
-}
-
-/// A run whose end is stored. A server that is killed, or replaced by one that lags behind, may lose it.
-pub(super) struct Ended {
-    pub at: Instant,
-    pub owned: Owned,
-    pub outcome: Outcome,
-}
-
 /// A command that waits for its reply.
 pub(super) struct Sent {
     pub number: u64,
@@ -104,7 +74,7 @@ pub(super) struct Worker {
     pub store: Option<Connection>,
     pub shared: Arc<Shared>,
     pub archive: Arc<dyn Archive>,
-    pub owned: HashMap<Key, Owned>,
+    pub owned: OwnedRuns,
     /// Runs whose end was stored recently, newest last.
     pub ended: Vec<Ended>,
     /// When the end of a run was last stored.
@@ -160,7 +130,7 @@ impl Worker {
             source,
             store: None,
             archive,
-            owned: HashMap::new(),
+            owned: OwnedRuns::default(),
             ended: Vec::new(),
             last_owned: None,
             followed: Mirrors::default(),
@@ -290,7 +260,7 @@ impl Worker {
 
     /// Whether a run of this process may have something that is not stored, or no longer stored.
     pub fn has_unstored(&self) -> bool {
-        !self.is_reconciled || self.owned.values().any(|owned| owned.is_ready)
+        !self.is_reconciled || self.owned.has_ready()
     }
 
     /// Whether news of other processes matters.
@@ -411,7 +381,7 @@ impl Worker {
 
     fn tidy(&mut self, now: Instant) {
         // Outcomes may have been noted for runs that are no longer stored, or that ended elsewhere first.
-        let stored: HashSet<Fence> = self.owned.values().map(|owned| owned.record.fence).collect();
+        let stored: HashSet<Fence> = self.owned.iter().map(|owned| owned.record.fence).collect();
         self.shared.outcomes.lock().retain(|fence, _| stored.contains(fence));
         if let Ok(ended @ 1..) = self.ask(|store| store.disown(&stored)) {
             self.check_now();
@@ -444,12 +414,11 @@ impl Worker {
     fn finish_runs_of_dropped_managers(&mut self) {
         let left = std::mem::take(&mut *self.shared.dropped_managers.lock());
         for manager in left {
-            for owned in self.owned.values_mut().filter(|owned| owned.manager.is_same(&manager)) {
+            for owned in self.owned.iter_mut().filter(|owned| owned.manager.is_same(&manager)) {
                 let payload = interrupted_event(&owned.run.id);
                 manager.finish_life(&owned.run, payload, |fence| {
                     self.shared.outcomes.lock().insert(fence, Outcome::interrupted());
                 });
-                owned.is_ready = true;
                 owned.is_abandoned = true;
             }
             let ended = self.ended.iter_mut().map(|ended| &mut ended.owned);

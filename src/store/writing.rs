@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::commands::cancel;
+use super::owned::{Ended, Owned};
 use super::record::Outcome;
 use super::store::{Append, Error, FOLLOWED_AT_ONCE, Fate, PAGE, PAGE_BYTES, Progress, Result, StoredEvent};
-use super::worker::{Ended, Owned, WRITE_INTERVAL, Worker};
+use super::worker::{WRITE_INTERVAL, Worker};
 use crate::core::log::Lookup;
 use crate::core::wake::Key;
 use crate::core::{Fence, Seq};
@@ -32,40 +33,43 @@ struct Batch {
     append: Append,
     /// Events that were evicted before they could be stored.
     lost: u64,
-    /// There may be more.
-    more: bool,
 }
 
 impl Worker {
     /// Note which open runs have something new.
     pub(super) fn note_ready(&mut self) {
         for key in self.port.take_ready() {
-            if let Some(owned) = self.owned.get_mut(&key) {
-                owned.is_ready = true;
-            }
+            self.owned.set_ready(key);
         }
     }
 
     /// Store what is new in the open runs, after comparing the store with them if necessary.
     pub(super) fn write(&mut self) {
-        if !self.connect() || self.reconcile().is_err() {
+        if !self.can_write() {
             return;
         }
         let began = Instant::now();
         self.note_ready();
-        let ready: Vec<Key> = self.owned.iter().filter(|(_, owned)| owned.is_ready).map(|(key, _)| *key).collect();
         let mut written = 0;
-        for some in ready.chunks(WRITTEN_AT_ONCE) {
+        for some in self.owned.ready().chunks(WRITTEN_AT_ONCE) {
             match self.write_some(some) {
                 Ok(events) => written += events,
                 Err(_) => break,
             }
             // After an outage, there may be so much to write that others would miss the sign of life.
             self.keep_alive();
+            if !self.can_write() {
+                break;
+            }
         }
         let now = Instant::now();
         let next = (began + WRITE_INTERVAL).max(now + WRITE_PAUSE);
         self.next_write = if written >= BUSY_WRITE { now } else { next };
+    }
+
+    /// Whether there is a connection, and it is known what the store has of the runs of this process.
+    fn can_write(&mut self) -> bool {
+        self.connect() && self.reconcile().is_ok()
     }
 
     /// Store what is new in these runs. Returns the number of events.
@@ -76,23 +80,21 @@ impl Worker {
         }
         let written: usize = batches.iter().map(|batch| batch.append.events.len()).sum();
         let (appends, rest): (Vec<_>, Vec<_>) =
-            batches.into_iter().map(|batch| (batch.append, (batch.key, batch.lost, batch.more))).unzip();
+            batches.into_iter().map(|batch| (batch.append, (batch.key, batch.lost))).unzip();
         match self.ask(|store| store.append(&appends)) {
             Ok(fates) => {
                 self.wrote.extend(appends.iter().map(|append| append.fence));
                 self.recovered();
-                for ((append, (key, lost, more)), fate) in appends.iter().zip(rest).zip(fates) {
+                for ((append, (key, lost)), fate) in appends.iter().zip(rest).zip(fates) {
                     if fate == Fate::Stored {
                         self.shared.health.lock().events_stored += append.events.len() as u64;
                     }
-                    self.settle(key, append, lost, more, fate);
+                    self.settle(key, append, lost, fate);
                 }
                 Ok(written)
             }
             Err(error) => {
-                for (key, ..) in rest {
-                    self.owned.entry(key).and_modify(|owned| owned.is_ready = true);
-                }
+                rest.into_iter().for_each(|(key, _)| self.owned.set_ready(key));
                 Err(error)
             }
         }
@@ -100,7 +102,7 @@ impl Worker {
 
     /// What is new in one run. If this is all, its log wakes the engine at the next event.
     fn batch(&mut self, key: Key) -> Option<Batch> {
-        let owned = self.owned.get_mut(&key)?;
+        let owned = self.owned.get(key)?;
         let (mut events, mut bytes, mut lost, mut next) = (Vec::new(), 0, 0, owned.next);
         let mut ended = false;
         let state = owned.run.lock();
@@ -124,28 +126,29 @@ impl Worker {
         };
         let epoch = state.epoch();
         drop(state);
-        let armed = more || owned.run.arm(epoch, &self.port);
-        owned.is_ready = more || !armed;
-        if next == owned.next {
+        let is_waiting = !more && owned.run.arm(epoch, &self.port);
+        let (fence, is_new) = (owned.record.fence, next != owned.next);
+        if is_waiting {
+            self.owned.set_waiting(key);
+        }
+        if !is_new {
             return None;
         }
         let end = ended.then(|| {
-            let noted = self.shared.outcomes.lock().get(&owned.record.fence).cloned();
+            let noted = self.shared.outcomes.lock().get(&fence).cloned();
             let json = events.last().map(|event| event.payload.json()).unwrap_or_default();
             noted.unwrap_or_else(|| Outcome::of_event(json))
         });
-        let append = Append { fence: owned.record.fence, events, last: next.previous(), end };
-        Some(Batch { key, append, lost, more: more || !armed })
+        let append = Append { fence, events, last: next.previous(), end };
+        Some(Batch { key, append, lost })
     }
 
     /// Record the fate of a run's batch.
-    fn settle(&mut self, key: Key, append: &Append, lost: u64, more: bool, fate: Fate) {
-        let Some(owned) = self.owned.get_mut(&key) else { return };
+    fn settle(&mut self, key: Key, append: &Append, lost: u64, fate: Fate) {
+        let Some(owned) = self.owned.get_mut(key) else { return };
         match fate {
             Fate::Stored => {
-                owned.next = append.last.next();
-                owned.record.last = append.last;
-                owned.is_ready |= more;
+                owned.set_stored(append.last);
                 self.shared.health.lock().events_lost += lost;
                 if let Some(outcome) = append.end.clone() {
                     let owned = self.drop_owned(key);
@@ -164,8 +167,7 @@ impl Worker {
 
     /// Store a run again of which the store has no record; if another process has ended it, it is lost.
     fn restore(&mut self, key: Key) -> Result<()> {
-        let Some(owned) = self.owned.get_mut(&key) else { return Ok(()) };
-        owned.store_after(Seq::ZERO);
+        let Some(owned) = self.owned.store_after(key, Seq::ZERO) else { return Ok(()) };
         let record = owned.record.clone();
         if !self.ask(|store| store.restore(&record))? {
             self.lose(key);
@@ -175,7 +177,7 @@ impl Worker {
 
     /// Stop storing a run that another process ended because it declared this one dead, and cancel the run.
     fn lose(&mut self, key: Key) {
-        let Some(owned) = self.owned.get(&key) else { return };
+        let Some(owned) = self.owned.get(key) else { return };
         let (manager, run) = (owned.manager.clone(), owned.run.clone());
         let run_id = &run.id;
         self.warn(&format!(
@@ -216,13 +218,15 @@ impl Worker {
     /// Store again what the store has lost of the open runs. Runs that others have ended are lost here.
     fn reconcile_owned(&mut self) -> Result<()> {
         let (keys, fences): (Vec<Key>, Vec<Fence>) =
-            self.owned.iter().map(|(key, owned)| (*key, owned.record.fence)).unzip();
+            self.owned.iter().map(|owned| (owned.run.key, owned.record.fence)).unzip();
         let found = self.records_of(&fences)?;
         for (key, progress) in keys.into_iter().zip(found) {
-            let Some(owned) = self.owned.get_mut(&key) else { continue };
+            let Some(owned) = self.owned.get(key) else { continue };
             match progress {
                 Progress::Missing => self.restore(key)?,
-                Progress::Running(last, _) if last < owned.next.previous() => owned.store_after(last),
+                Progress::Running(last, _) if last < owned.next.previous() => {
+                    self.owned.store_after(key, last);
+                }
                 Progress::Ended(record, _) if record.end_fence.is_some() => self.lose(key),
                 Progress::Running(..) | Progress::Ended(..) => {}
             }
@@ -231,7 +235,7 @@ impl Worker {
     }
 
     fn drop_owned(&mut self, key: Key) -> Option<Owned> {
-        let owned = self.owned.remove(&key)?;
+        let owned = self.owned.remove(key)?;
         self.last_owned = Some(Instant::now());
         self.shared.outcomes.lock().remove(&owned.record.fence);
         Some(owned)
@@ -253,13 +257,13 @@ impl Worker {
                 }
             };
             let Ended { mut owned, outcome, .. } = ended;
-            owned.store_after(last);
+            owned.set_stored(last);
             self.shared.outcomes.lock().insert(owned.record.fence, outcome);
             lost.push(owned.run.key);
-            self.owned.insert(owned.run.key, owned);
+            self.owned.insert(owned);
         }
         for key in lost {
-            while self.owned.get(&key).is_some_and(|owned| owned.is_ready) {
+            while self.owned.is_ready(key) {
                 self.write_some(&[key])?;
             }
         }
