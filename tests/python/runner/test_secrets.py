@@ -191,10 +191,10 @@ def test_the_terminal_event_has_no_secret(runner: Runner) -> None:
 
 def test_a_long_traceback_kept_its_run_from_ending_for_minutes() -> None:
     words = "name: value " * 160_000
+    begun = time.process_time()
     run = Runner(RunManager(), tracebacks=True).start(raising(ValueError(f"{words}the password=hunter2 is wrong")))
-    begun = time.monotonic()
     ended(run)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert run.traceback is not None
     assert len(run.traceback) == 20_000
     assert run.traceback.endswith("name: value the password=… is wrong\n")
