@@ -388,6 +388,7 @@ impl Store for RedisStore {
     }
 
     fn tidy(&mut self) -> Result<bool> {
+        self.server.note_nodes();
         let Limits { runs, bytes, .. } = self.settings.limits;
         let more: bool = self.server.call(|scripts| &scripts.evict, (self.age(), runs, bytes, EVICT_STEP))?;
         Ok(self.keep_runs()? || more)

@@ -1,20 +1,25 @@
 //! The server: its address, connections to it, and its errors.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult,
-    Script,
+    Script, Value, from_redis_value,
 };
 use redis::{ServerErrorKind, ToRedisArgs};
 
 use super::scripts::Scripts;
 use super::sentinels::{Named, Sentinels};
 use crate::core::Fence;
+use crate::core::sync::Mutex;
 use crate::store::store::{Error, Result};
 
 /// How long connecting, and any answer, may take. The engine waits meanwhile; publishers do not.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the nodes of a cluster are looked up.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many redirections of a cluster are followed.
 const REDIRECTIONS: usize = 5;
@@ -29,6 +34,8 @@ pub struct Address {
     name: String,
     /// If set, they know the current address instead of the client.
     sentinels: Option<Sentinels>,
+    /// The nodes of its cluster, `host:port`, in the order to try. A leaf.
+    nodes: Arc<Mutex<Vec<String>>>,
 }
 
 impl Address {
@@ -43,14 +50,15 @@ impl Address {
         if let Some(rest) = url.strip_prefix(SENTINEL_SCHEME) {
             let Named { sentinels, template, name } = Sentinels::parse(rest).map_err(|error| refused(&error))?;
             let client = Client::open(template).map_err(|error| refused(&error))?;
-            return Ok(Self { client, name, sentinels: Some(sentinels) });
+            return Ok(Self { client, name, sentinels: Some(sentinels), nodes: Arc::default() });
         }
         if url.contains("+sentinel://") {
             return Err(refused(&"Sentinels are supported without TLS only, as redis+sentinel://"));
         }
         let info: ConnectionInfo = url.into_connection_info().map_err(|error| refused(&error))?;
         let name = format!("{}/{}", info.addr(), info.redis_settings().db());
-        Ok(Self { client: Client::open(info).map_err(|error| refused(&error))?, name, sentinels: None })
+        let client = Client::open(info).map_err(|error| refused(&error))?;
+        Ok(Self { client, name, sentinels: None, nodes: Arc::default() })
     }
 
     /// The current address. A server that is no longer a master refuses to be used.
@@ -100,7 +108,20 @@ impl Address {
             }
             _ => return None,
         };
-        Some(Self { client: Client::open(info.set_addr(addr)).ok()?, name: self.name.clone(), sentinels: None })
+        let (client, name) = (Client::open(info.set_addr(addr)).ok()?, self.name.clone());
+        Some(Self { client, name, sentinels: None, nodes: self.nodes.clone() })
+    }
+
+    /// The known nodes of its cluster.
+    fn known(&self) -> Vec<Self> {
+        self.nodes.lock().iter().filter_map(|node| self.at(node)).collect()
+    }
+
+    /// Move the first node of the cluster to the end of the order to try.
+    fn demote(&self) {
+        let mut nodes = self.nodes.lock();
+        let first = nodes.len().min(1);
+        nodes.rotate_left(first);
     }
 
     fn failure(&self, error: &RedisError) -> Error {
@@ -111,6 +132,14 @@ impl Address {
     }
 }
 
+/// A node, from the answer to CLUSTER SLOTS. A node that does not know its own host leaves it out.
+fn node_name(node: Value) -> Option<String> {
+    let mut parts = from_redis_value::<Vec<Value>>(node).ok()?.into_iter();
+    let host: Option<String> = from_redis_value(parts.next()?).ok()?;
+    let port: u16 = from_redis_value(parts.next()?).ok()?;
+    Some(format!("{}:{port}", host.unwrap_or_default()))
+}
+
 /// A connection with the scripts, for one project.
 pub(super) struct Server {
     address: Address,
@@ -119,19 +148,35 @@ pub(super) struct Server {
     connection: Connection,
     /// The connection may be out of step with its answers, or leads to a server that cannot be used.
     is_broken: bool,
+    /// If it is a node of a cluster: when to look up the others.
+    next_look: Option<Instant>,
 }
 
 impl Server {
-    /// Connect. In a cluster, all keys of a project are in one slot, and any node tells which node has it.
+    /// Connect; in a cluster by any known node, since the node of the URL may have died.
     pub fn connect(address: &Address, prefix: &str) -> Result<Self> {
-        let mut address = address.found()?;
+        let (address, began) = (address.found()?, Instant::now());
+        for node in address.known() {
+            if let Ok(server) = Self::connect_by(node, prefix) {
+                return Ok(server);
+            }
+            address.demote();
+            if began.elapsed() >= TIMEOUT {
+                break;
+            }
+        }
+        Self::connect_by(address, prefix)
+    }
+
+    /// Connect. In a cluster, all keys of a project are in one slot, and any node tells which node has it.
+    fn connect_by(mut address: Address, prefix: &str) -> Result<Self> {
         for _ in 0..REDIRECTIONS {
             let mut connection = address.connect()?;
             let asked: RedisResult<()> = redis::cmd("EXISTS").arg(format!("{prefix}:clock")).exec(&mut connection);
             match asked {
                 Ok(()) => {
                     let (prefix, scripts) = (prefix.to_owned(), Scripts::new());
-                    return Ok(Self { address, prefix, scripts, connection, is_broken: false });
+                    return Ok(Self { address, prefix, scripts, connection, is_broken: false, next_look: None });
                 }
                 Err(error) => match error.redirect_node().and_then(|(node, _)| address.at(node)) {
                     Some(node) => address = node,
@@ -169,6 +214,8 @@ impl Server {
         let (scripts, connection) = (&self.scripts, &mut self.connection);
         let loaded = scripts.load(connection);
         self.check(loaded)?;
+        self.next_look = (field("cluster_enabled") == "1").then(Instant::now);
+        self.note_nodes();
         let (limit, policy) = (field("maxmemory"), field("maxmemory_policy"));
         let may_evict = limit != "0" && !limit.is_empty() && policy != "noeviction" && !policy.is_empty();
         Ok(may_evict.then(|| {
@@ -178,6 +225,23 @@ impl Server {
                 self.address.name
             )
         }))
+    }
+
+    /// Look up the nodes of the cluster from time to time, in case this one dies.
+    pub fn note_nodes(&mut self) {
+        let now = Instant::now();
+        let Some(due) = self.next_look.as_mut().filter(|at| **at <= now) else { return };
+        *due = now + LOOK_INTERVAL;
+        // The user may lack the permission; then only the URL is known.
+        let slots: Result<Vec<Vec<Value>>> =
+            self.query(|connection| redis::cmd("CLUSTER").arg("SLOTS").query(connection));
+        let Ok(slots) = slots else { return };
+        // For each range of slots: the first, the last, then the nodes with host, port, and more.
+        let nodes = slots.into_iter().flat_map(|range| range.into_iter().skip(2));
+        let mut nodes: Vec<String> = nodes.filter_map(node_name).collect();
+        nodes.sort();
+        nodes.dedup();
+        *self.address.nodes.lock() = nodes;
     }
 
     /// Fail if the connection cannot be used.

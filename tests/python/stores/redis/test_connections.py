@@ -1,4 +1,4 @@
-"""The ways to a server: TLS, users and passwords, databases, sockets of Unix, and nodes of a cluster."""
+"""The ways to a server: TLS, users and passwords, databases, and sockets of Unix."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,37 +72,6 @@ def test_databases_are_apart(redis_server: Start) -> None:
 def test_a_socket_of_unix(redis_server: Start, tmp_path: Path) -> None:
     redis_server("--unixsocket", str(tmp_path / "redis.sock"))
     check(RedisStore(f"unix://{tmp_path}/redis.sock"))
-
-
-@pytest.fixture
-def buses() -> Iterator[list[int]]:
-    """Ports for the buses of two nodes: the usual one, 10,000 higher, may not exist."""
-    with held_port() as one, held_port() as two:
-        yield [one, two]
-
-
-def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_project(
-    redis_server: Start, buses: list[int], tmp_path: Path
-) -> None:
-    nodes = []
-    for number, bus in enumerate(buses):
-        (tmp_path / str(number)).mkdir()
-        options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
-        nodes.append(redis_server(*options, "--dir", str(tmp_path / str(number))))
-    nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
-    nodes[1].ask("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-    nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, buses[1])
-    wait_until(lambda: all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes))
-    projects = [f"project-{number}" for number in range(6)]
-    for project in projects:
-        for node in nodes:
-            store = RedisStore(node.url, project=f"{project}")
-            if node is nodes[0]:
-                check(store)
-            else:
-                assert RunManager(store=store).run_record(7) is not None
-    # Both nodes have some.
-    assert all(node.ask("DBSIZE") > 0 for node in nodes)
 
 
 def test_a_server_that_is_not_there_is_named_within_seconds(port: int) -> None:
