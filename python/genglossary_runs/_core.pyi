@@ -425,7 +425,8 @@ class RedisStore:
     Args:
         url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`, or
             `redis+sentinel://[user:password@]host[:port],.../master[/database]`, where the hosts are Sentinels, and
-            user and password those of the master. TLS trusts the system's certificates; SSL_CERT_FILE names others.
+            user and password those of the master; `rediss+sentinel://` if both use TLS. TLS trusts the system's
+            certificates; SSL_CERT_FILE names others.
         project: processes with the same project see each other's runs; 1 to 100 bytes, without braces, spaces and
             control characters.
         retention: seconds a finished run is kept, 0 to 1e9.

@@ -27,12 +27,13 @@ pub struct Named {
 }
 
 impl Sentinels {
-    /// Parse what follows the scheme of a URL: `[USER:PASSWORD@]HOST[:PORT][,…]/MASTER[/DATABASE]`.
+    /// Parse what follows the scheme of a URL: `[USER:PASSWORD@]HOST[:PORT][,…]/MASTER[/DATABASE]`. The Sentinels and the
+    /// master are used with `scheme`: `redis`, or `rediss` for TLS.
     ///
     /// # Errors
     ///
     /// A description of what is wrong with it.
-    pub fn parse(rest: &str) -> Result<Named, String> {
+    pub fn parse(scheme: &str, rest: &str) -> Result<Named, String> {
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (master, database) = path.split_once('/').unwrap_or((path, "0"));
@@ -42,8 +43,8 @@ impl Sentinels {
         let hosts: Vec<String> = hosts.split(',').map(with_port).collect();
         let at = if user.is_empty() { "" } else { "@" };
         let first = hosts.first().map_or("", String::as_str);
-        let template = format!("redis://{user}{at}{first}/{database}");
-        let open = |host: &String| Client::open(format!("redis://{host}").into_connection_info()?);
+        let template = format!("{scheme}://{user}{at}{first}/{database}");
+        let open = |host: &String| Client::open(format!("{scheme}://{host}").into_connection_info()?);
         let clients = hosts.iter().map(open).collect::<RedisResult<_>>().map_err(|error| error.to_string())?;
         let name = format!("{}/{master}/{database}", hosts.join(","));
         Ok(Named { sentinels: Self { clients, master: master.to_owned() }, template, name })

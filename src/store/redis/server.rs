@@ -24,8 +24,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// How many redirections of a cluster are followed.
 const REDIRECTIONS: usize = 5;
 
-/// The prefix of a URL of Sentinels.
-const SENTINEL_SCHEME: &str = "redis+sentinel://";
+/// What follows the scheme in a URL of Sentinels.
+const SENTINELS: &str = "+sentinel://";
 
 /// The address of a server.
 #[derive(Debug, Clone)]
@@ -47,13 +47,11 @@ impl Address {
     pub fn of_url(url: &str) -> Result<Self> {
         let refused =
             |error: &dyn std::fmt::Display| Error::Refused(format!("this is not the URL of a Redis server: {error}"));
-        if let Some(rest) = url.strip_prefix(SENTINEL_SCHEME) {
-            let Named { sentinels, template, name } = Sentinels::parse(rest).map_err(|error| refused(&error))?;
+        if let Some((scheme @ ("redis" | "rediss"), rest)) = url.split_once(SENTINELS) {
+            let Named { sentinels, template, name } =
+                Sentinels::parse(scheme, rest).map_err(|error| refused(&error))?;
             let client = Client::open(template).map_err(|error| refused(&error))?;
             return Ok(Self { client, name, sentinels: Some(sentinels), nodes: Arc::default() });
-        }
-        if url.contains("+sentinel://") {
-            return Err(refused(&"Sentinels are supported without TLS only, as redis+sentinel://"));
         }
         let info: ConnectionInfo = url.into_connection_info().map_err(|error| refused(&error))?;
         let name = format!("{}/{}", info.addr(), info.redis_settings().db());

@@ -26,6 +26,23 @@ def check(store: RedisStore) -> None:
     assert here.stats()["store"]["error"] is None
 
 
+def tls(folder: Path, port: int) -> dict[str, str]:
+    """Settings of a server that also speaks TLS, at a port. In the folder, `ca.pem` is its certificate's authority."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    files = {"cert": "cert.pem", "key": "key.pem", "ca-cert": "ca.pem"}
+    settings = {f"tls-{name}-file": str(folder / file) for name, file in files.items()}
+    return {"tls-port": str(port), "tls-auth-clients": "no", "tls-replication": "yes", **settings}
+
+
+def options(settings: dict[str, str]) -> list[str]:
+    """Settings as a server's command line has them."""
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     """A port besides a server's usual one, or without one."""
@@ -34,15 +51,7 @@ def port() -> Iterator[int]:
 
 
 def test_tls(redis_server: Start, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    options: list[str] = []
-    for name, file in (("cert", "cert.pem"), ("key", "key.pem"), ("ca-cert", "ca.pem")):
-        options += [f"--tls-{name}-file", str(tmp_path / file)]
-    redis_server("--tls-port", str(port), *options, "--tls-auth-clients", "no")
+    redis_server(*options(tls(tmp_path, port)))
     with pytest.raises(StoreError, match="certificate"):
         RunManager(store=RedisStore(f"rediss://127.0.0.1:{port}", project="stranger")).run_record(7)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))

@@ -11,25 +11,27 @@ from ports import held_port
 
 from ..servers import RedisServer, ask, need_redis
 from ..support import Place, check_complete, wait_until
+from .test_connections import check, options, tls
 from .test_failover import Pair
 
 
 class Sentinel:
-    """A Sentinel that watches a pair."""
+    """A Sentinel that watches the master at a port, which it calls `pair`."""
 
-    def __init__(self, folder: Path, pair: Pair, port: int) -> None:
+    def __init__(self, folder: Path, master: int, port: int, more: dict[str, str] | None = None) -> None:
         self.port = port
         settings = [
             f"port {self.port}",
             f"dir {folder}",
-            f"sentinel monitor pair 127.0.0.1 {pair.master.port} 1",
+            *(f"{name} {value}" for name, value in (more or {}).items()),
+            f"sentinel monitor pair 127.0.0.1 {master} 1",
             "sentinel down-after-milliseconds pair 300",
             "sentinel failover-timeout pair 2000",
         ]
         file = folder / "sentinel.conf"
         file.write_text("\n".join(settings))
         self.process = subprocess.Popen([need_redis(), str(file), "--sentinel"], stdout=subprocess.DEVNULL)
-        wait_until(lambda: len(self.ask("SENTINEL", "REPLICAS", "pair") or []) == 1)
+        wait_until(lambda: self.ask("PING") == "PONG")
 
     def ask(self, *words: object) -> Any:
         try:
@@ -53,7 +55,8 @@ def port() -> Iterator[int]:
 def sentinel(redis_server: Callable[..., RedisServer], tmp_path: Path) -> Iterator[tuple[Sentinel, Pair]]:
     pair = Pair(redis_server, tmp_path, proxied=False)
     with held_port() as port:
-        sentinel = Sentinel(tmp_path, pair, port)
+        sentinel = Sentinel(tmp_path, pair.master.port, port)
+        wait_until(lambda: len(sentinel.ask("SENTINEL", "REPLICAS", "pair") or []) == 1)
         yield sentinel, pair
         sentinel.close()
     pair.close()
@@ -82,13 +85,27 @@ def test_sentinels_lead_to_the_replica_that_took_over(sentinel: tuple[Sentinel, 
     place.close()
 
 
+def test_sentinels_and_their_master_speak_tls(
+    redis_server: Callable[..., RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held_port() as port, held_port() as plain, held_port() as secret:
+        settings = tls(tmp_path, port)
+        redis_server(*options(settings))
+        sentinel = Sentinel(tmp_path, port, plain, settings | {"tls-port": str(secret)})
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        check(RedisStore(f"rediss+sentinel://localhost:{secret}/pair"))
+        with pytest.raises(StoreError, match=f"the Sentinel at 127.0.0.1:{plain}"):
+            RunManager(store=RedisStore(f"rediss+sentinel://127.0.0.1:{plain}/pair")).run_record(7)
+        sentinel.close()
+
+
 def test_urls_of_sentinels_that_name_no_master(sentinel: tuple[Sentinel, Pair]) -> None:
     watcher, _ = sentinel
     for url in ("redis+sentinel://127.0.0.1", f"redis+sentinel://127.0.0.1:{watcher.port}/"):
         with pytest.raises(ValueError, match="master's name is missing"):
             RedisStore(url)
-    with pytest.raises(ValueError, match="without TLS"):
-        RedisStore("rediss+sentinel://127.0.0.1/pair")
+    with pytest.raises(ValueError, match="not the URL"):
+        RedisStore("http+sentinel://127.0.0.1/pair")
     with pytest.raises(StoreError, match="no Sentinel knows the master nobody"):
         RunManager(store=RedisStore(f"redis+sentinel://127.0.0.1:{watcher.port}/nobody")).run_record(7)
     secret = RedisStore(f"redis+sentinel://me:secret@[::1],127.0.0.1:{watcher.port}/pair")
