@@ -175,6 +175,8 @@ def test_a_refusal_at_first_left_the_log_of_a_run_empty(page: Page, served: Serv
         page.evaluate("id => location.hash = `#run/${id}`", live.run_id)
     expect(status_of(page)).to_have_text("running")
     expect(lines_of(page)).to_have_text(["a line"])
+    # The page still asks for the runs, and must not be closed in the middle of an answer.
+    page.unroute_all(behavior="wait")
 
 
 def test_with_a_store_a_restart_loses_nothing(page: Page, loose_wire: Wire, tmp_path: Path) -> None:
