@@ -27,10 +27,14 @@ rm -rf "$source"
 mkdir -p "$source"
 git archive HEAD | tar --extract --directory "$source"
 python3 scripts/absolute_links.py "$source"
-# One target folder, so that crates are not built again.
-(cd "$source" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$OLDPWD/target}" PATH="$venv/bin:$PATH" "$venv/bin/maturin" build \
-    --quiet --sdist --release --locked --zig --compatibility manylinux_2_17 --out "$dist" \
-    --features pyo3/abi3t-py315 -i "$venv/bin/python" -i python3.14t -i python3.15t)
+# build ARGUMENT ...: in one target folder, so that crates are not built again.
+build() {
+    (cd "$source" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$OLDPWD/target}" PATH="$venv/bin:$PATH" "$venv/bin/maturin" build \
+        --quiet --release --locked --zig --compatibility manylinux_2_17 --out "$dist" "$@")
+}
+build --sdist -i "$venv/bin/python" -i python3.14t
+# By itself: with this feature, the wheel of an earlier interpreter would be for that one alone.
+build --features pyo3/abi3t-py315 -i python3.15t
 wheel="$(echo "$dist"/*-cp311-abi3-*.whl)"
 ls "$dist"/*-cp314-cp314t-*.whl "$dist"/*-cp315-abi3.abi3t-*.whl >/dev/null
 "$venv/bin/twine" check --strict "$dist"/*
