@@ -39,8 +39,9 @@ test-python: dev
 	@sh scripts/install-package.sh chromium chromium
 	@sh scripts/install-package.sh redis-server redis-server valkey-server
 	@sh scripts/install-package.sh nginx-light nginx
-	@# Most tests wait for servers, browsers and processes. Those of a file share them, so a file stays in one process.
-	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+	@# Tests wait for servers, browsers and processes for more than half of their time, so two cores have time for three.
+	@# Those of a file share what they start, and the blocks of a page their names, so a file stays in one process.
+	$(BIN)/python -m pytest --quiet --numprocesses 3 --dist loadfile
 
 lint: dev
 	cargo fmt --check
