@@ -411,6 +411,23 @@ fn what_was_asked_while_another_process_wrote_was_refused() {
 }
 
 #[test]
+fn a_run_that_had_ended_here_was_in_the_way_of_its_next_life_until_all_of_it_was_stored() {
+    let folder = Folder::new();
+    let faults = Faults::default();
+    let owner = folder.process_on("a", 20_000, |source| faults.before(source));
+    owner.open();
+    // More than is stored at once.
+    faults.set(Some(Fault::Locked));
+    owner.publish(0..10_000);
+    owner.finish();
+    let begun = owner.engine.begin(NewRun { run_id: Some(RunId::Int(7)), key: None });
+    let refused = faults.refused();
+    wait_until("it was tried", || faults.refused() >= refused + 3);
+    faults.set(None);
+    assert!(matches!(ask(&begun), Ok(Opened::Run(..))));
+}
+
+#[test]
 fn a_mirror_was_not_filled_whose_fence_was_the_one_that_its_process_would_have_given() {
     let folder = Folder::new();
     let (owner, other) = (folder.process("a"), folder.process("b"));

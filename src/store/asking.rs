@@ -46,12 +46,22 @@ impl Worker {
         }
     }
 
+    /// Connect, if there is no connection.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be reached.
+    pub fn require_connection(&mut self) -> Result<()> {
+        if self.connect() {
+            return Ok(());
+        }
+        let health = self.shared.health.lock();
+        Err(Error::Failed(health.error.clone().unwrap_or_else(|| "the store is locked".to_owned())))
+    }
+
     /// Call the store, and record whether it works.
     pub fn ask<T>(&mut self, question: impl FnOnce(&mut dyn Store) -> Result<T>) -> Result<T> {
-        if !self.connect() {
-            let health = self.shared.health.lock();
-            return Err(Error::Failed(health.error.clone().unwrap_or_else(|| "the store is locked".to_owned())));
-        }
+        self.require_connection()?;
         let Some(store) = self.store.as_mut() else { return Err(Error::Busy) };
         match question(&mut **store) {
             Ok(answer) => {

@@ -29,7 +29,9 @@ impl Worker {
             self.executed.insert(number, Executed { reply, at, is_answered: false });
         }
         // What was published on behalf of others is stored before they get the reply.
-        self.write();
+        if self.write().is_err() {
+            return;
+        }
         let unanswered = self.executed.iter().filter(|(_, executed)| !executed.is_answered);
         let unanswered: Vec<(u64, Option<String>)> =
             unanswered.map(|(number, executed)| (*number, executed.reply.clone())).collect();

@@ -23,7 +23,7 @@ use crate::core::sync::{Arc as CoreArc, Mutex};
 use crate::core::{Payload, RunId, RunManager, Start, Subscription};
 
 /// Maximum number of questions that wait for the engine.
-const QUESTIONS: usize = 1024;
+pub(super) const QUESTIONS: usize = 1024;
 /// How long a fork waits for the engine to close its connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -21,7 +21,7 @@ impl Worker {
         all.extend(std::mem::take(&mut *self.shared.wanted.lock()).into_iter().map(|wanted| (now, wanted)));
         for (since, wanted) in all {
             if self.owned.is_ready(wanted.key) {
-                self.write();
+                let _ = self.write();
             }
             let (fence, gap) = (wanted.fence, wanted.gap);
             let found = match self.ask(|store| store.read(fence, gap.from, PAGE, PAGE_BYTES)) {

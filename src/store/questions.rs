@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::answer::Promise;
 use super::asking::LOCKED_TIMEOUT;
+use super::engine::QUESTIONS;
 use super::followed::Followed;
 use super::owned::Owned;
 use super::record::{Found, Outcome, Record, interrupted_event};
@@ -20,18 +21,23 @@ impl Worker {
     pub(super) fn answer(&mut self, question: Question) {
         let now = Instant::now();
         let writes = matches!(question, Question::Begin(..) | Question::Keep(..) | Question::Command(..));
-        if writes && !self.postponed.is_empty() {
+        if !writes || self.postponed.is_empty() {
+            self.try_answer(now, question);
+        } else if self.postponed.len() < QUESTIONS {
             // Postponed questions are answered in order, and one at a time, because each would wait for the lock.
             self.postponed.push((now, question));
         } else {
-            self.try_answer(now, question);
+            question.refuse();
         }
     }
 
-    /// Answer the postponed questions, until one finds the store locked again.
+    /// Answer the postponed questions, until one finds the store locked again. Those that have waited too long are
+    /// refused: who asked may have given up, and would not expect it to be done any more.
     pub(super) fn answer_postponed(&mut self) {
         for (asked, question) in std::mem::take(&mut self.postponed) {
-            if self.postponed.is_empty() {
+            if asked.elapsed() >= LOCKED_TIMEOUT {
+                question.refuse();
+            } else if self.postponed.is_empty() {
                 self.try_answer(asked, question);
             } else {
                 self.postponed.push((asked, question));
@@ -74,7 +80,7 @@ impl Worker {
                 self.give(asked, found, answer, |answer| Question::Find(run_id, with_result, answer));
             }
             Question::List(query, with_results, answer) => {
-                self.write();
+                let _ = self.write();
                 let records = self.ask_twice(|store| store.list(&query));
                 drop(answer.give(records.and_then(|records| self.add_results(records, with_results))));
             }
@@ -93,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Give an answer, or postpone the question made by `again` if the store has been locked for a short time only.
+    /// Give an answer, or postpone the question made by `again` if the store is locked.
     /// Returns the answer if nobody waits for it any more.
     fn give<T>(
         &mut self,
@@ -102,7 +108,7 @@ impl Worker {
         answer: Promise<T>,
         again: impl FnOnce(Promise<T>) -> Question,
     ) -> Option<T> {
-        if matches!(result, Err(Error::Busy)) && asked.elapsed() < LOCKED_TIMEOUT {
+        if matches!(result, Err(Error::Busy)) {
             self.postponed.push((asked, again(answer)));
             return None;
         }
@@ -137,9 +143,12 @@ impl Worker {
     }
 
     fn begin_or_find(&mut self, new: &NewRun) -> Result<Begun> {
-        // The end of a run with this id or key may not be stored yet.
-        self.write();
+        let written = self.write();
         match self.ask_twice(|store| store.begin(new))? {
+            // It has ended, but that is not stored yet.
+            Begun::RunActive(record) | Begun::KeyActive(record) if self.is_ending(&record) => {
+                written.and(Err(Error::Busy))
+            }
             Begun::RunActive(record) | Begun::KeyActive(record) if self.is_unacknowledged(new, &record)? => {
                 Ok(Begun::Started(record))
             }
@@ -148,6 +157,11 @@ impl Worker {
             }
             begun => Ok(begun),
         }
+    }
+
+    /// Whether a run of this process has ended since its record was stored.
+    fn is_ending(&self, record: &Record) -> bool {
+        self.owned.of_fence(record.fence).is_some_and(|owned| owned.run.lock().log.is_finished())
     }
 
     /// Whether a record is that of the run to begin: an earlier attempt began it, but its answer was lost.
@@ -199,7 +213,7 @@ impl Worker {
     }
 
     fn find(&mut self, run_id: &RunId) -> Result<Option<Record>> {
-        self.write();
+        let _ = self.write();
         match self.ask_twice(|store| store.find(run_id))? {
             Some(record) if record.is_running() && self.reap_run(record.fence)? => self.ask(|store| store.find(run_id)),
             found => Ok(found),

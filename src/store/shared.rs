@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::answer::Promise;
 use super::record::{Found, Outcome, Record};
-use super::store::{Command, NewRun, Query, Usage, Wake};
+use super::store::{Command, Error, NewRun, Query, Usage, Wake};
 use crate::core::archive::{Archive, Wanted};
 use crate::core::fork;
 use crate::core::sync::{Arc as CoreArc, Mutex};
@@ -53,6 +53,25 @@ pub enum Question {
     Flush(Promise<()>),
     /// Close the connection until the fork is over.
     Close(Promise<()>, Receiver<()>),
+}
+
+impl Question {
+    /// Answer that the store is locked.
+    pub fn refuse(self) {
+        fn refuse<T>(answer: &Promise<T>) {
+            // If nobody waits any more, nobody is told.
+            let _ = answer.give(Err(Error::Busy));
+        }
+        match self {
+            Self::Begin(.., answer) => refuse(&answer),
+            Self::Keep(.., answer) | Self::Owns(.., answer) => refuse(&answer),
+            Self::Subscribe(.., answer) => refuse(&answer),
+            Self::Command(.., answer) => refuse(&answer),
+            Self::Find(.., answer) => refuse(&answer),
+            Self::List(.., answer) => refuse(&answer),
+            Self::Flush(answer) | Self::Close(answer, _) => refuse(&answer),
+        }
+    }
 }
 
 /// The outcome of beginning a run.

@@ -295,7 +295,7 @@ impl Worker {
         }
         self.note_ready();
         if now >= self.next_write {
-            self.write();
+            let _ = self.write();
         }
         self.serve_wanted();
         let has_news = self.shared.has_news.swap(false, Ordering::Acquire);

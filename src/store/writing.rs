@@ -44,32 +44,35 @@ impl Worker {
     }
 
     /// Store what is new in the open runs, after comparing the store with them if necessary.
-    pub(super) fn write(&mut self) {
-        if !self.can_write() {
-            return;
-        }
+    ///
+    /// # Errors
+    ///
+    /// Some of it could not be stored; this is retried.
+    pub(super) fn write(&mut self) -> Result<()> {
+        self.prepare_write()?;
         let began = Instant::now();
         self.note_ready();
-        let mut written = 0;
+        let (mut written, mut result) = (0, Ok(()));
         for some in self.owned.ready().chunks(WRITTEN_AT_ONCE) {
-            match self.write_some(some) {
-                Ok(events) => written += events,
-                Err(_) => break,
-            }
-            // After an outage, there may be so much to write that others would miss the sign of life.
-            self.keep_alive();
-            if !self.can_write() {
+            result = self.write_some(some).map(|events| written += events).and_then(|()| {
+                // After an outage, there may be so much to write that others would miss the sign of life.
+                self.keep_alive();
+                self.prepare_write()
+            });
+            if result.is_err() {
                 break;
             }
         }
         let now = Instant::now();
         let next = (began + WRITE_INTERVAL).max(now + WRITE_PAUSE);
         self.next_write = if written >= BUSY_WRITE { now } else { next };
+        result
     }
 
-    /// Whether there is a connection, and it is known what the store has of the runs of this process.
-    fn can_write(&mut self) -> bool {
-        self.connect() && self.reconcile().is_ok()
+    /// Have a connection, and know what the store has of the runs of this process.
+    fn prepare_write(&mut self) -> Result<()> {
+        self.require_connection()?;
+        self.reconcile()
     }
 
     /// Store what is new in these runs. Returns the number of events.
@@ -84,14 +87,19 @@ impl Worker {
         match self.ask(|store| store.append(&appends)) {
             Ok(fates) => {
                 self.wrote.extend(appends.iter().map(|append| append.fence));
-                self.recovered();
+                let mut result = Ok(written);
                 for ((append, (key, lost)), fate) in appends.iter().zip(rest).zip(fates) {
                     if fate == Fate::Stored {
                         self.shared.health.lock().events_stored += append.events.len() as u64;
                     }
-                    self.settle(key, append, lost, fate);
+                    if let Err(error) = self.settle(key, append, lost, fate) {
+                        result = Err(error);
+                    }
                 }
-                Ok(written)
+                if result.is_ok() {
+                    self.recovered();
+                }
+                result
             }
             Err(error) => {
                 rest.into_iter().for_each(|(key, _)| self.owned.set_ready(key));
@@ -144,8 +152,8 @@ impl Worker {
     }
 
     /// Record the fate of a run's batch.
-    fn settle(&mut self, key: Key, append: &Append, lost: u64, fate: Fate) {
-        let Some(owned) = self.owned.get_mut(key) else { return };
+    fn settle(&mut self, key: Key, append: &Append, lost: u64, fate: Fate) -> Result<()> {
+        let Some(owned) = self.owned.get_mut(key) else { return Ok(()) };
         match fate {
             Fate::Stored => {
                 owned.set_stored(append.last);
@@ -157,12 +165,10 @@ impl Worker {
                     self.ended.drain(..excess);
                 }
             }
-            Fate::Unknown => {
-                // If this fails, so does the next write, and it is tried again.
-                let _ = self.restore(key);
-            }
+            Fate::Unknown => self.restore(key)?,
             Fate::Refused => self.lose(key),
         }
+        Ok(())
     }
 
     /// Store a run again of which the store has no record; if another process has ended it, it is lost.
@@ -283,7 +289,8 @@ impl Worker {
     pub(super) fn flush(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(2);
         loop {
-            self.write();
+            // What fails is told below.
+            let _ = self.write();
             if !self.has_unstored() {
                 return Ok(());
             }
