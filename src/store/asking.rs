@@ -40,8 +40,10 @@ impl Worker {
                 self.store.is_some()
             }
             Err(error) => {
+                let is_lost = matches!(error, Error::Lost(_));
                 self.failed(error);
-                false
+                // The one that is there instead can be used.
+                is_lost && self.connect()
             }
         }
     }

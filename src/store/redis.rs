@@ -14,6 +14,7 @@ mod server;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::bell::{Bell, Heard};
@@ -26,6 +27,7 @@ use super::store::{
     Append, Begun, Command, Error, Fate, Limits, NewRun, News, Progress, Query, Result, Source, Store, StoredEvent,
     Usage, Wake,
 };
+use crate::core::sync::Mutex;
 use crate::core::{Fence, RunId, Seq};
 
 /// Milliseconds that a command waits for its owner, unless it is a cancel, and a reply for its asker.
@@ -63,7 +65,11 @@ pub struct Settings {
 pub struct RedisServer {
     settings: Settings,
     owner: String,
+    known_epoch: KnownEpoch,
 }
+
+/// The epoch of the server's data when it was last seen, unless [`Error::Lost`] has reported since that it is gone.
+type KnownEpoch = Arc<Mutex<Option<String>>>;
 
 impl RedisServer {
     /// The project of `settings`, with this process as a new owner.
@@ -72,13 +78,19 @@ impl RedisServer {
         let unique = RandomState::new().hash_one(0);
         // The bell's messages are words separated by spaces.
         let host = host.trim().replace(' ', "_");
-        Self { settings, owner: format!("{host}-{}-{:x}-{unique:x}", std::process::id(), now()) }
+        let owner = format!("{host}-{}-{:x}-{unique:x}", std::process::id(), now());
+        Self { settings, owner, known_epoch: KnownEpoch::default() }
     }
 }
 
 impl Source for RedisServer {
     fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>> {
-        Ok(Box::new(RedisStore::open(&self.settings, &self.owner, wake)?))
+        let store = RedisStore::open(&self.settings, &self.owner, self.known_epoch.clone(), wake)?;
+        let known = self.known_epoch.lock().replace(store.epoch.clone());
+        if known.is_some_and(|known| known != store.epoch) {
+            return Err(store.lost());
+        }
+        Ok(Box::new(store))
     }
 
     fn survives_fork(&self) -> bool {
@@ -95,6 +107,7 @@ pub struct RedisStore {
     bell: Bell,
     /// Names the data that the server holds; another name means that it was emptied.
     epoch: String,
+    known_epoch: KnownEpoch,
     warning: Option<String>,
     next_check: Instant,
     /// The number of changes at the last check.
@@ -114,7 +127,7 @@ impl RedisStore {
     /// # Errors
     ///
     /// [`Error::Refused`] for a server that is too old; [`Error::Failed`] for one that cannot be used.
-    pub fn open(settings: &Settings, owner: &str, wake: &Wake) -> Result<Self> {
+    fn open(settings: &Settings, owner: &str, known_epoch: KnownEpoch, wake: &Wake) -> Result<Self> {
         let mut server = Server::connect(&settings.address, &format!("runs:{{{}}}", settings.project))?;
         let warning = server.prepare()?;
         let name = format!("{:x}", RandomState::new().hash_one(now()));
@@ -128,6 +141,7 @@ impl RedisStore {
             owner,
             bell,
             epoch,
+            known_epoch,
             warning,
             next_check: now,
             counted: 0,
@@ -137,6 +151,11 @@ impl RedisStore {
             kept: DONE.to_owned(),
             reading: Reading::default(),
         })
+    }
+
+    /// The error of a server that holds other data than before.
+    fn lost(&self) -> Error {
+        Error::Lost(self.settings.address.name().to_owned())
     }
 
     fn lease(&self) -> u64 {
@@ -158,7 +177,8 @@ impl RedisStore {
         let (epoch, number): (Option<String>, Option<u64>) =
             self.server.query(|server| redis::cmd("HMGET").arg(&clock).arg("epoch").arg("changes").query(server))?;
         if epoch.as_ref() != Some(&self.epoch) {
-            return Err(Error::Lost(self.settings.address.name().to_owned()));
+            *self.known_epoch.lock() = None;
+            return Err(self.lost());
         }
         let number = number.unwrap_or(0);
         // While the bell listens, messages may be on their way: those that have not arrived at the next check were

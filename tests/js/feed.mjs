@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 
 // What a page has and Node has not. Another tab has the run's lock for good.
-const wait = (name, { signal }) =>
-  new Promise((_, refuse) => signal.addEventListener("abort", () => refuse(signal.reason), { once: true }));
+const wait = async (name, { ifAvailable, signal }, call) =>
+  ifAvailable
+    ? call(null)
+    : new Promise((_, refuse) => signal.addEventListener("abort", () => refuse(signal.reason), { once: true }));
 Object.defineProperty(globalThis, "navigator", { value: { locks: { request: wait } } });
 globalThis.document = { baseURI: "http://host/", hidden: false, addEventListener() {}, removeEventListener() {} };
 const set = setTimeout;
@@ -28,8 +30,11 @@ async function until(condition) {
 const otherTab = new BroadcastChannel("http://host/api/");
 let runs = 0;
 
-/** A feed that has caught up with these events; its calls, and what passes a batch of the other tab on to it. */
-async function follow(first) {
+/**
+ * A feed that has caught up with these events, and then with what came before it listened; its calls, and what passes a
+ * batch of the other tab on to it.
+ */
+async function follow(first, second = page(first.next)) {
   const runId = `run ${++runs}`;
   const calls = [];
   const names = ["gap", "complete", "anew", "lost", "vanish"];
@@ -42,7 +47,9 @@ async function follow(first) {
   });
   await until(() => requests.length === 1);
   requests.pop().answer(first);
-  await until(() => heard === 1);
+  await until(() => requests.length === 1);
+  requests.pop().answer(second);
+  await until(() => heard === 2);
   const pass = async (after, ...batch) => {
     otherTab.postMessage({ runId, after, events: batch });
     const before = heard;
@@ -52,6 +59,12 @@ async function follow(first) {
 }
 
 const tests = {
+  async "what another tab passed on before this one listened was lost until the next event"() {
+    const { feed, calls } = await follow(page("0", event(1)), page("1-1", event(2)));
+    assert.deepEqual(calls, [1, 2]);
+    feed.close();
+  },
+
   async "a tab that was ahead of the one that reads the stream caught up again and again"() {
     const { feed, calls, pass } = await follow(page("0", ...events(1, 2, 3)));
     await pass("1-1", ...events(2, 3));

@@ -43,7 +43,7 @@ BROKEN_OFF = Entry(
 
 
 async def read(runner: Runner, run_id: str, after: str) -> AsyncIterator[Entry]:
-    """Return the events of a run that are there now, without those that are published meanwhile.
+    """Return the events of a run that are there now, perhaps with some that are published meanwhile.
 
     Args:
         runner: knows the run.

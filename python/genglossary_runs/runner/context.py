@@ -54,7 +54,7 @@ class RunContext:
     ) -> None:
         self._manager = manager
         # The run is open here or has ended, so a store has nothing to say about its messages, nor about `_NOWHERE`.
-        self._here = manager.without_store()
+        self._here = manager if manager.store is None else manager.without_store()
         self._generation = generation()
         self._noted: set[str] = set()
         self._complaints: deque[str] = deque()

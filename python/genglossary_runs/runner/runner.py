@@ -249,17 +249,22 @@ class Runner(Records):
         Raises:
             StoreError: the store cannot be used.
         """
-        run = self.get(run_id)
-        if run is not None and run.cancel():
+        if self._cancel_here(run_id):
             return True
         return self.manager.store is not None and self.manager.cancel_run(run_id)
 
     async def acancel(self, run_id: RunId) -> bool:
         """Do the same as `cancel`, on an event loop."""
-        run = self.get(run_id)
-        if run is not None and run.cancel():
+        if self._cancel_here(run_id):
             return True
         return self.manager.store is not None and await self.manager.acancel_run(run_id)
+
+    def _cancel_here(self, run_id: RunId) -> bool:
+        """Cancel this runner's run. Returns whether that was the newest life of the id, and it had not ended yet."""
+        run = self.get(run_id)
+        # Otherwise others have ended it, and may have begun another.
+        is_newest = self.manager.store is None or self.manager.is_active(run_id)
+        return run is not None and run.cancel() and is_newest
 
     def observe(self, observer: Observer) -> None:
         """Tell an observer of each run that begins or ends from now on."""
@@ -433,8 +438,10 @@ class Runner(Records):
             run._context._close(cancel_requested="cancel_requested" in event)
         finally:
             if self.manager.is_active(run.run_id):  # or somebody else has finished it
-                result = None if self.manager.store is None else result_for_store(outcome.result)
-                self.manager.finish_run(run.run_id, event, result=result)
+                if self.manager.store is None:
+                    self.manager.finish_run(run.run_id, event)
+                else:
+                    self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
 
     def _note_cancel(self, run: Run) -> None:
         """The run's cancel was requested: its readers hear of it, and a queued run ends."""

@@ -50,7 +50,7 @@ def test_tabs_of_many_runs_leave_connections_for_requests(page: Page, served: Se
             live.log(f"line {n}")
         for tab in tabs:
             expect(lines_of(tab)).to_have_text([f"line {m}" for m in range(n + 1)])
-    assert stats()["handed_over"] + stats()["asgi"] == 3
+    wait_until(lambda: stats()["handed_over"] + stats()["asgi"] == 3)
     last.end(ValueError("no more"))
     for tab in tabs[4:]:
         expect(lines_of(tab)).to_have_text(["line 0", "line 1", "ValueError: no more"])

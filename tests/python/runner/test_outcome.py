@@ -96,6 +96,23 @@ def test_a_manager_that_fails_kept_those_who_wait_waiting(caplog: pytest.LogCapt
     assert caplog.text.count("has ended, and its readers may not be told") == 3
 
 
+def test_what_a_run_says_passed_by_a_manager_that_publishes_in_its_own_way() -> None:
+    said: list[Any] = []
+
+    class Telling(RunManager):
+        def publish(self, run_id: Any, event: Any, **options: Any) -> str | None:
+            said.append(event)
+            return super().publish(run_id, event, **options)
+
+        def finish_run(self, run_id: Any, event: Any) -> bool:  # type: ignore[override]
+            said.append(event)
+            return super().finish_run(run_id, event)
+
+    run = ended(Runner(Telling()).start(lambda context: context.log("a page")))
+    assert run.status == "completed"
+    assert (said[0]["message"], said[1]["status"]) == ("a page", "completed")
+
+
 def test_a_traceback_that_cannot_be_told_kept_its_run_from_ending(
     manager: RunManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

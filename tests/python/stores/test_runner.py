@@ -168,6 +168,19 @@ async def test_a_run_of_another_process_is_found_and_cancelled(place: Place) -> 
     assert not runner.cancel(8)
 
 
+def test_a_cancel_reached_only_the_old_work_of_an_id_that_runs_again_elsewhere(place: Place) -> None:
+    runner, other, gate = Runner(place.manager()), place.worker(), Gate()
+    run = runner.start(gate, run_id=7)
+    assert gate.entered.wait(DEADLINE)
+    other.ask("finish", 7, {})
+    other.ask("open", 7, None)
+    wait_until(lambda: not runner.manager.is_active(7))
+    assert runner.cancel(7)
+    assert other.ask("cancelled", 30.0)[0]
+    gate.opened.set()
+    assert ended(run).cancel_requested
+
+
 def test_a_run_whose_process_was_killed_has_failed(place: Place) -> None:
     other = place.worker()
     other.ask("open", 7, None)

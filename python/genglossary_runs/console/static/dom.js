@@ -26,6 +26,9 @@ export function visible(text) {
   return text.replace(UNSEEN, (character) => `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`);
 }
 
+/** What an application published where a text belongs. `String` throws for an object with a `toString` of its own. */
+export const textOf = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
 /** Have screen readers say something: what matters now, and not every line. */
 export function announce(words) {
   $("news").textContent = words;

@@ -2,7 +2,7 @@
 
 import { plain } from "./ansi.js";
 import { addressOf } from "./address.js";
-import { $, announce, copyText, setText } from "./dom.js";
+import { $, announce, copyText, setText, textOf } from "./dom.js";
 import { LEVELS, Lines } from "./lines.js";
 import { LogView } from "./log-view.js";
 import { keep, kept } from "./settings.js";
@@ -92,7 +92,7 @@ export function speakLog() {
 function linesOf(place, data) {
   const level = LEVELS.includes(data.level) ? data.level : "info";
   const time = Number.isNaN(Date.parse(data.time)) ? null : data.time;
-  const line = { number: place, time, level, text: String(data.message), group: data.group };
+  const line = { number: place, time, level, text: textOf(data.message), group: data.group };
   if (typeof data.traceback !== "string") return [line];
   return [{ ...line, text: `${line.text}\n${data.traceback.trimEnd()}` }];
 }

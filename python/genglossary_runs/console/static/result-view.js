@@ -39,7 +39,7 @@ export async function fetchResult(run) {
         if (loading === mine) shown = { runId, kind, value };
       },
       (error) => {
-        if (loading === mine) refusal = error;
+        if (loading === mine && error.isFinal) refusal = error;
       },
     );
   } catch (error) {

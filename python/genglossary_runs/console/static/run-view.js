@@ -2,7 +2,7 @@
 
 import { ask, post, runPath } from "./api.js";
 import { attempt, back, lost, release } from "./connection.js";
-import { $, announce, copyText, setText } from "./dom.js";
+import { $, announce, copyText, setText, textOf } from "./dom.js";
 import { RunFeed } from "./feed.js";
 import { addError, addEvents, endLog, openLog, remark, showLine } from "./log.js";
 import { clearResult, fetchResult, showResult } from "./result-view.js";
@@ -121,7 +121,7 @@ export class RunView {
       gap: (gap) => remark("gap", () => text("gap", gap.missed, gap.from, gap.to)),
       complete: (data, place) => {
         release("stream");
-        if (data.status === "failed" && data.error) addError(place, String(data.error));
+        if (data.status === "failed" && data.error) addError(place, textOf(data.error));
         endLog();
         this.#patch({ status: data.status, error: data.error ?? null });
         this.look().then(this.changed);

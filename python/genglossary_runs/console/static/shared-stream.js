@@ -54,9 +54,13 @@ export async function readLive(runId, { cursor, take, opened, ask, signal }) {
     });
   };
   channel.addEventListener("message", listener);
+  const name = `${here} run ${runId}`;
   const hold = () => streamOrAsk(runId, { cursor, take, opened, ask, signal: stop.signal });
   try {
-    return await navigator.locks.request(`${here} run ${runId}`, { signal: stop.signal }, hold);
+    const outcome = await navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && hold());
+    if (outcome !== null) return outcome;
+    await ask(); // what the other tab passed on before this one listened
+    return await navigator.locks.request(name, { signal: stop.signal }, hold);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
     if (failure) throw failure;
@@ -106,8 +110,11 @@ function stream(runId, { cursor, take, opened, signal }) {
     };
     const end = (outcome) => {
       source.close();
-      pass();
-      resolve(outcome);
+      try {
+        pass();
+      } finally {
+        resolve(outcome); // also if the listener makes a mistake, since locks are held until then
+      }
     };
     const gather = (event) => {
       gathered.push(event);

@@ -1,6 +1,6 @@
 // How far a run is, step by step. It stays when the run has ended: how far did it come?
 
-import { $, announce, element, setText, visible } from "./dom.js";
+import { $, announce, element, setText, textOf, visible } from "./dom.js";
 import { text } from "./texts.js";
 
 const NEWS_EVERY = 15_000; // milliseconds between two announcements of progress
@@ -20,7 +20,7 @@ export const isProgress = (data) => Number.isFinite(data.progress_current);
 
 /** Take an event of progress. Returns whether it is to be announced. */
 export function advance(data) {
-  const name = visible(String(data.step ?? ""));
+  const name = visible(textOf(data.step ?? ""));
   const isNew = name !== current?.name;
   steps.delete(name);
   current = { name, done: data.progress_current, total: Number.isFinite(data.progress_total) ? data.progress_total : null };

@@ -123,6 +123,24 @@ def test_everything_is_deleted_while_a_run_goes_on(redis_server: Start, caplog: 
     place.close()
 
 
+def test_a_server_that_was_emptied_while_it_could_not_be_reached_was_taken_for_the_same(
+    redis_server: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = redis_server()
+    place = place_on(server)
+    here = place.manager()
+    here.open_run(7)
+    here.publish(7, {"n": 0})
+    wait_until(lambda: here.stats()["store"]["events_stored"] == 1)
+    server.ask("FLUSHALL")
+    # Before the next look, four times a second.
+    server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    wait_until(lambda: "deleted or replaced" in caplog.text)
+    wait_until(lambda: here.run_record(7) is not None)
+    assert caplog.text.count("deleted or replaced") == 1
+    place.close()
+
+
 def test_connections_are_killed_in_a_loop(redis_server: Start) -> None:
     server = redis_server()
     place = place_on(server)
