@@ -65,11 +65,12 @@ pub struct Settings {
 pub struct RedisServer {
     settings: Settings,
     owner: String,
-    known_epoch: KnownEpoch,
+    epoch: Epoch,
 }
 
-/// The epoch of the server's data when it was last seen, unless [`Error::Lost`] has reported since that it is gone.
-type KnownEpoch = Arc<Mutex<Option<String>>>;
+/// The name of the data that the server held when it was last seen: another name means that it was emptied. `None` before
+/// the first connection, and once [`Error::Lost`] has reported that the data is gone.
+type Epoch = Arc<Mutex<Option<String>>>;
 
 impl RedisServer {
     /// The project of `settings`, with this process as a new owner.
@@ -79,18 +80,13 @@ impl RedisServer {
         // The bell's messages are words separated by spaces.
         let host = host.trim().replace(' ', "_");
         let owner = format!("{host}-{}-{:x}-{unique:x}", std::process::id(), now());
-        Self { settings, owner, known_epoch: KnownEpoch::default() }
+        Self { settings, owner, epoch: Epoch::default() }
     }
 }
 
 impl Source for RedisServer {
     fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>> {
-        let store = RedisStore::open(&self.settings, &self.owner, self.known_epoch.clone(), wake)?;
-        let known = self.known_epoch.lock().replace(store.epoch.clone());
-        if known.is_some_and(|known| known != store.epoch) {
-            return Err(store.lost());
-        }
-        Ok(Box::new(store))
+        Ok(Box::new(RedisStore::open(&self.settings, &self.owner, self.epoch.clone(), wake)?))
     }
 
     fn survives_fork(&self) -> bool {
@@ -105,9 +101,7 @@ pub struct RedisStore {
     settings: Settings,
     owner: String,
     bell: Bell,
-    /// Names the data that the server holds; another name means that it was emptied.
-    epoch: String,
-    known_epoch: KnownEpoch,
+    epoch: Epoch,
     warning: Option<String>,
     next_check: Instant,
     /// The number of changes at the last check.
@@ -127,11 +121,15 @@ impl RedisStore {
     /// # Errors
     ///
     /// [`Error::Refused`] for a server that is too old; [`Error::Failed`] for one that cannot be used.
-    fn open(settings: &Settings, owner: &str, known_epoch: KnownEpoch, wake: &Wake) -> Result<Self> {
+    fn open(settings: &Settings, owner: &str, epoch: Epoch, wake: &Wake) -> Result<Self> {
         let mut server = Server::connect(&settings.address, &format!("runs:{{{}}}", settings.project))?;
         let warning = server.prepare()?;
         let name = format!("{:x}", RandomState::new().hash_one(now()));
-        let (epoch, number): (String, Option<u64>) = server.call(|scripts| &scripts.open, name)?;
+        let (found, number): (String, Option<u64>) = server.call(|scripts| &scripts.open, name)?;
+        let known = epoch.lock().replace(found.clone());
+        if known.is_some_and(|known| known != found) {
+            return Err(Error::Lost(settings.address.name().to_owned()));
+        }
         let (address, channel) = (server.address().clone(), server.key(&["bell"]));
         let bell = Bell::new(address, channel, owner, number.unwrap_or(0), wake.clone());
         let (settings, owner, now) = (settings.clone(), owner.to_owned(), Instant::now());
@@ -141,7 +139,6 @@ impl RedisStore {
             owner,
             bell,
             epoch,
-            known_epoch,
             warning,
             next_check: now,
             counted: 0,
@@ -151,11 +148,6 @@ impl RedisStore {
             kept: DONE.to_owned(),
             reading: Reading::default(),
         })
-    }
-
-    /// The error of a server that holds other data than before.
-    fn lost(&self) -> Error {
-        Error::Lost(self.settings.address.name().to_owned())
     }
 
     fn lease(&self) -> u64 {
@@ -174,12 +166,14 @@ impl RedisStore {
     /// Check that the server holds the same data. Returns whether something has changed that the bell did not report.
     fn check(&mut self, heard: &Heard) -> Result<bool> {
         let clock = self.server.key(&["clock"]);
-        let (epoch, number): (Option<String>, Option<u64>) =
+        let (found, number): (Option<String>, Option<u64>) =
             self.server.query(|server| redis::cmd("HMGET").arg(&clock).arg("epoch").arg("changes").query(server))?;
-        if epoch.as_ref() != Some(&self.epoch) {
-            *self.known_epoch.lock() = None;
-            return Err(self.lost());
+        let mut epoch = self.epoch.lock();
+        if found != *epoch {
+            *epoch = None;
+            return Err(Error::Lost(self.settings.address.name().to_owned()));
         }
+        drop(epoch);
         let number = number.unwrap_or(0);
         // While the bell listens, messages may be on their way: those that have not arrived at the next check were
         // missed.
