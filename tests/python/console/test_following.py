@@ -5,7 +5,7 @@ import re
 import pytest
 from genglossary_runs import RunManager
 from genglossary_runs.runner import RunContext, Runner
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from .conftest import IMPATIENT
 from .support import (
@@ -59,13 +59,19 @@ def test_a_start_that_is_refused_says_why(page: Page, served: Served) -> None:
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
 
 
-def test_an_answer_that_is_lost_starts_no_second_run(page: Page, served: Served) -> None:
-    open_console(page, served.url)
+def start_without_an_answer(page: Page) -> Locator:
+    """Press "Start" once while the server's answer is lost. Returns the button."""
     answers = []
     page.route("**/api/runs", lambda route: answers.append(route.fetch()) or route.abort(), times=1)
     button = page.get_by_role("button", name="Start", exact=True)
     button.click()
     expect(page.locator("#refusal")).to_have_text("The server does not answer. Try again when it is back.")
+    return button
+
+
+def test_an_answer_that_is_lost_starts_no_second_run(page: Page, served: Served) -> None:
+    open_console(page, served.url)
+    button = start_without_an_answer(page)
     button.click()
     expect(status_of(page)).to_have_text("completed")
     assert len(served.runner.runs()) == 1
@@ -74,11 +80,7 @@ def test_an_answer_that_is_lost_starts_no_second_run(page: Page, served: Served)
 def test_a_start_that_took_long_started_a_second_run_at_the_third_try(page: Page, served: Served) -> None:
     """The second try was told that the first was still being answered, and its key was then thrown away."""
     open_console(page, served.url)
-    answers = []
-    page.route("**/api/runs", lambda route: answers.append(route.fetch()) or route.abort(), times=1)
-    button = page.get_by_role("button", name="Start", exact=True)
-    button.click()
-    expect(page.locator("#refusal")).to_have_text("The server does not answer. Try again when it is back.")
+    button = start_without_an_answer(page)
     page.route("**/api/runs", lambda route: route.fulfill(status=409, json={"detail": "Still going on"}), times=1)
     button.click()
     expect(page.locator("#refusal")).to_have_text("Still going on")
