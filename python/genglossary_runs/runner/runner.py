@@ -3,19 +3,19 @@
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from genglossary_runs._core import RunManager, Subscription
-from genglossary_runs.errors import AlreadyRunningError, RunActiveError, RunnerShutDownError, UnknownRunError
+from genglossary_runs._core import RunManager
+from genglossary_runs.errors import AlreadyRunningError, RunActiveError, RunnerShutDownError
 from genglossary_runs.types import RunId
 
 from .context import RunContext, current
 from .coroutines import check_work, name_of, run_work
 from .forks import generation, start_over_in_child
 from .gevent import warn_of_gevent
+from .handles import Handles
 from .ids import canonical, new_id
 from .observers import Observer, Observers
 from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of, without_own_frames
@@ -23,22 +23,15 @@ from .queue import Queue
 from .redaction import client_message
 from .refusals import already_running, run_exists
 from .run import Run
-from .stored import Records, key_for_store, result_for_store
+from .stored import key_for_store, result_for_store
 from .values import text_of
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 logger = logging.getLogger(__package__)
 
-T = TypeVar("T")
-
 _LONGEST_INTERVAL = 3600.0
-_FOREVER = 1e9
 
 
-class Runner(Records):
+class Runner(Handles):
     """Starts runs under a manager and keeps their handles. Every method may be called from any thread.
 
     In a forked child it is empty and can be used; runs of the parent stay in the parent.
@@ -81,27 +74,20 @@ class Runner(Records):
         warn_of_gevent()
         self.manager = manager
         self._max_active = max_active
-        self._finished_limit = finished_runs
-        self._finished_age = finished_age
         self._progress_interval = progress_interval
         self._tracebacks = tracebacks
         self._observers = Observers()
+        self._keep_finished(finished_runs, finished_age)
         self._start_over()
         start_over_in_child(self)
 
     def _start_over(self) -> None:
-        # One start at a time, for which a store may have to be asked. Taken before all other locks.
+        super()._start_over()
+        # One start at a time, for which a store may have to be asked. Taken before all other locks. Reentrant, since a
+        # signal handler may start a run.
         self._starting = threading.RLock()
-        # Guards what follows, never while a store is asked: event loops take it. Taken after the lock of a run's
-        # outlet, never before it. Both are reentrant, since a signal handler may start a run.
-        self._lock = threading.RLock()
-        self._runs: dict[int | str, Run] = {}
+        # Guarded by `_lock`, as the handles are; so is the next.
         self._queue = Queue(self._max_active)
-        # The terminal events of runs that the manager has evicted, once a page has asked for them. As long as the
-        # handles are kept: the records' bound is theirs.
-        self._outcomes = RunManager(retained_runs=self._finished_limit + 1, retention=_FOREVER)
-        # The ended runs, and when they ended.
-        self._finished: deque[tuple[float, Run]] = deque()
         self._shut_down = False
 
     def __repr__(self) -> str:
@@ -161,8 +147,7 @@ class Runner(Records):
             run = self._open(run_id, key, name_of(work) if name is None else text_of(name), waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
             with self._lock:
-                self._forget_finished()
-                self._runs[run.run_id] = run
+                self._add(run)
                 starts = self._queue.add(run)
                 if not starts:
                     run._status = "queued"
@@ -176,70 +161,10 @@ class Runner(Records):
                 each.cancel()
         return run
 
-    def get(self, run_id: RunId) -> Run | None:
-        """Return the run with this id, if it has not ended or is among the last finished ones.
-
-        It knows only runs of this runner; use `find` for those of other processes.
-        """
-        with self._lock:
-            self._forget_finished()
-            return self._runs.get(canonical(run_id))
-
-    def runs(self) -> list[Run]:
-        """Return the runs that have not ended and the last finished ones, in the order of their start."""
-        with self._lock:
-            self._forget_finished()
-            return list(self._runs.values())
-
     def queued(self) -> list[Run]:
         """Return the runs that wait for their key or for other runs, in the order of their start."""
         with self._lock:
             return self._queue.waiting()
-
-    def subscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
-        """Make a reader of a run; if the manager has evicted it, a reader of its terminal event.
-
-        With a store this waits for the store if the run is not open in this process.
-
-        Args:
-            run_id: the run.
-            after: as for `RunManager.subscribe`; by default, start with the oldest event held.
-
-        Raises:
-            UnknownRunError: the run is neither the runner's nor the manager's.
-            StoreError: the store cannot be used.
-        """
-        return self._ask(run_id, lambda manager: manager.subscribe(run_id, after, must_exist=True))
-
-    async def asubscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
-        """Do the same as `subscribe`, on an event loop."""
-        if self.manager.store is None:
-            return self.subscribe(run_id, after)
-        try:
-            return await self.manager.asubscribe(run_id, after, must_exist=True)
-        except UnknownRunError:
-            return self._recalled(run_id).subscribe(run_id, after)
-
-    def stream(
-        self, run_id: RunId, request: "Request | None" = None, *, replay: bool = True, **options: Any
-    ) -> "Response":
-        """Return a response that streams the events of a run, as `genglossary_runs.sse.run_stream` does.
-
-        For a finished run that the manager has evicted, the response comes from the runner's records: its terminal
-        event, or 204 if the client has received that.
-
-        Args:
-            run_id: the run.
-            request, replay, options: as for `run_stream`; by default the stream starts with the oldest event held.
-
-        Raises:
-            UnknownRunError: the run is neither the runner's nor the manager's; best answered with 404.
-            ImportError: starlette is not installed.
-        """
-        from genglossary_runs.sse import run_stream
-
-        options = {"replay": replay, "must_exist": True} | options
-        return self._ask(run_id, lambda manager: run_stream(manager, run_id, request, **options))
 
     def cancel(self, run_id: RunId) -> bool:
         """Ask the run's work to stop. Returns whether there is such a run and it had not ended yet.
@@ -293,36 +218,6 @@ class Runner(Records):
         for run in late:
             logger.warning("Run %s did not stop within %s seconds of its cancel", run.run_id, timeout)
         return not late
-
-    # Reading
-
-    def _ask(self, run_id: RunId, ask: Callable[[RunManager], T]) -> T:
-        """Ask the manager about a run, or the records where the manager has evicted it."""
-        run = self.get(run_id)
-        kept = run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None
-        if kept or self.manager.store is not None:
-            try:
-                return ask(self.manager)
-            except UnknownRunError:
-                # It may have ended and been evicted this very moment.
-                return ask(self._recalled(run_id))
-        return ask(self._recalled(run_id))
-
-    def _recalled(self, run_id: RunId) -> RunManager:
-        """A manager that has the terminal event of a run which ended, from its handle.
-
-        Raises:
-            UnknownRunError: there is no such handle.
-        """
-        run = self.get(run_id)
-        if run is None or run.terminal_event is None:
-            raise UnknownRunError(f"run {run_id} is unknown")
-        with self._lock:
-            recalled = self._outcomes.terminal_event(run_id)
-            if recalled is not None and recalled != run.terminal_event:
-                self._outcomes.open_run(run_id)  # an earlier life was recalled, and makes way
-            self._outcomes.finish_run(run_id, run.terminal_event)
-        return self._outcomes
 
     # Start
 
@@ -427,9 +322,7 @@ class Runner(Records):
             except Exception:
                 # Those who wait for the run, and the runs after it, do not wait for what cannot be.
                 logger.exception("Run %s has ended, and its readers may not be told", run.run_id)
-        with self._lock:
-            self._finished.append((time.monotonic(), run))
-            self._forget_finished()
+        self._note_end(run)
         return following
 
     def _finish(self, run: Run, outcome: Outcome, event: dict[str, Any]) -> None:
@@ -459,10 +352,3 @@ class Runner(Records):
         """Tell observers of the end, then those who wait for it."""
         self._observers.tell("ended", run)
         run._announce()
-
-    def _forget_finished(self) -> None:
-        oldest = time.monotonic() - self._finished_age
-        while self._finished and (len(self._finished) > self._finished_limit or self._finished[0][0] < oldest):
-            _, run = self._finished.popleft()
-            if self._runs.get(run.run_id) is run:
-                del self._runs[run.run_id]

@@ -1,0 +1,147 @@
+"""The handles of a runner's runs, and how its runs are read."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from genglossary_runs._core import RunManager, Subscription
+from genglossary_runs.errors import UnknownRunError
+from genglossary_runs.types import RunId
+
+from .ids import canonical
+from .run import Run
+from .stored import Records
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+T = TypeVar("T")
+
+_FOREVER = 1e9
+
+
+class Handles(Records):
+    """The runs of a `Runner` that have not ended, and the last finished ones: the half of it that executes nothing."""
+
+    def _keep_finished(self, limit: int, age: float) -> None:
+        """Keep so many finished runs, for so many seconds."""
+        self._finished_limit, self._finished_age = limit, age
+
+    def _start_over(self) -> None:
+        # Never held while a store is asked, since event loops take it, and taken after the lock of a run's outlet.
+        # Reentrant, since a signal handler may start a run.
+        self._lock = threading.RLock()
+        self._runs: dict[int | str, Run] = {}
+        # The ended runs, and when they ended.
+        self._finished: deque[tuple[float, Run]] = deque()
+        # The terminal events of runs that the manager has evicted, once a page has asked for them. As long as the
+        # handles are kept: the records' bound is theirs.
+        self._outcomes = RunManager(retained_runs=self._finished_limit + 1, retention=_FOREVER)
+
+    def get(self, run_id: RunId) -> Run | None:
+        """Return the run with this id, if it has not ended or is among the last finished ones.
+
+        It knows only runs of this runner; use `find` for those of other processes.
+        """
+        with self._lock:
+            self._forget_finished()
+            return self._runs.get(canonical(run_id))
+
+    def runs(self) -> list[Run]:
+        """Return the runs that have not ended and the last finished ones, in the order of their start."""
+        with self._lock:
+            self._forget_finished()
+            return list(self._runs.values())
+
+    def subscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
+        """Make a reader of a run; if the manager has evicted it, a reader of its terminal event.
+
+        With a store this waits for the store if the run is not open in this process.
+
+        Args:
+            run_id: the run.
+            after: as for `RunManager.subscribe`; by default, start with the oldest event held.
+
+        Raises:
+            UnknownRunError: the run is neither the runner's nor the manager's.
+            StoreError: the store cannot be used.
+        """
+        return self._ask(run_id, lambda manager: manager.subscribe(run_id, after, must_exist=True))
+
+    async def asubscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
+        """Do the same as `subscribe`, on an event loop."""
+        if self.manager.store is None:
+            return self.subscribe(run_id, after)
+        try:
+            return await self.manager.asubscribe(run_id, after, must_exist=True)
+        except UnknownRunError:
+            return self._recalled(run_id).subscribe(run_id, after)
+
+    def stream(
+        self, run_id: RunId, request: "Request | None" = None, *, replay: bool = True, **options: Any
+    ) -> "Response":
+        """Return a response that streams the events of a run, as `genglossary_runs.sse.run_stream` does.
+
+        For a finished run that the manager has evicted, the response comes from the runner's records: its terminal
+        event, or 204 if the client has received that.
+
+        Args:
+            run_id: the run.
+            request, replay, options: as for `run_stream`; by default the stream starts with the oldest event held.
+
+        Raises:
+            UnknownRunError: the run is neither the runner's nor the manager's; best answered with 404.
+            ImportError: starlette is not installed.
+        """
+        from genglossary_runs.sse import run_stream
+
+        options = {"replay": replay, "must_exist": True} | options
+        return self._ask(run_id, lambda manager: run_stream(manager, run_id, request, **options))
+
+    def _add(self, run: Run) -> None:
+        with self._lock:
+            self._forget_finished()
+            self._runs[run.run_id] = run
+
+    def _note_end(self, run: Run) -> None:
+        with self._lock:
+            self._finished.append((time.monotonic(), run))
+            self._forget_finished()
+
+    def _forget_finished(self) -> None:
+        oldest = time.monotonic() - self._finished_age
+        while self._finished and (len(self._finished) > self._finished_limit or self._finished[0][0] < oldest):
+            _, run = self._finished.popleft()
+            if self._runs.get(run.run_id) is run:
+                del self._runs[run.run_id]
+
+    def _ask(self, run_id: RunId, ask: Callable[[RunManager], T]) -> T:
+        """Ask the manager about a run, or the records where the manager has evicted it."""
+        run = self.get(run_id)
+        kept = run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None
+        if kept or self.manager.store is not None:
+            try:
+                return ask(self.manager)
+            except UnknownRunError:
+                # It may have ended and been evicted this very moment.
+                return ask(self._recalled(run_id))
+        return ask(self._recalled(run_id))
+
+    def _recalled(self, run_id: RunId) -> RunManager:
+        """A manager that has the terminal event of a run which ended, from its handle.
+
+        Raises:
+            UnknownRunError: there is no such handle.
+        """
+        run = self.get(run_id)
+        if run is None or run.terminal_event is None:
+            raise UnknownRunError(f"run {run_id} is unknown")
+        with self._lock:
+            recalled = self._outcomes.terminal_event(run_id)
+            if recalled is not None and recalled != run.terminal_event:
+                self._outcomes.open_run(run_id)  # an earlier life was recalled, and makes way
+            self._outcomes.finish_run(run_id, run.terminal_event)
+        return self._outcomes
