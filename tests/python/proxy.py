@@ -63,13 +63,16 @@ class Proxy:
 
     def _run(self) -> None:
         loop = self._loop
-        server = loop.run_until_complete(asyncio.start_server(self.serve, sock=self._listener))
+        starting = loop.create_task(asyncio.start_server(self.serve, sock=self._listener))
         loop.run_forever()
+        server = loop.run_until_complete(starting)
+        # What has been accepted must be among the open before asyncio's server closes: it leaves open what is not.
+        loop.remove_reader(self._listener)
+        self._is_cut = True
+        loop.run_until_complete(self._drop())
         server.close()
-        self._abort()
-        # Their connections are lost, so they end.
-        for task in asyncio.all_tasks(loop):
-            loop.run_until_complete(asyncio.wait([task]))
+        while tasks := asyncio.all_tasks(loop):
+            loop.run_until_complete(asyncio.wait(tasks))
         loop.close()
 
     async def _drop(self) -> None:
