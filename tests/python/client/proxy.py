@@ -41,8 +41,9 @@ class Proxy(proxy.Proxy):
         if self._status is None:
             await super().serve(reader, client)
             return
-        await reader.read(65536)
-        self.refused += 1
-        head = f"HTTP/1.1 {self._status} Excuse\r\n{self._headers}Content-Type: text/html\r\n"
-        client.write(f"{head}Content-Length: {len(EXCUSE)}\r\nConnection: close\r\n\r\n".encode() + EXCUSE)
-        client.close()
+        with self._known(client), contextlib.suppress(OSError):
+            await reader.read(65536)
+            self.refused += 1
+            head = f"HTTP/1.1 {self._status} Excuse\r\n{self._headers}Content-Type: text/html\r\n"
+            client.write(f"{head}Content-Length: {len(EXCUSE)}\r\nConnection: close\r\n\r\n".encode() + EXCUSE)
+            client.close()
