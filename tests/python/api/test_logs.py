@@ -36,7 +36,8 @@ async def test_pages_have_every_event_once(side: Side) -> None:
     assert [int(event["id"].partition("-")[2]) for event in events] == list(range(1, 9))
     assert page["gaps"] == []
     again = await side.client.get(f"/runs/{run.run_id}/log", after=after)
-    assert (again["events"], again["next"], again["more"]) == ([], after, False)
+    # Whoever stored where it was and comes back knows that this was the end.
+    assert (again["events"], again["next"], again["more"], again["ended"]) == ([], after, False, True)
 
 
 async def test_a_poll_of_an_active_run_does_not_wait(side: Side, gate: Gate) -> None:

@@ -157,6 +157,11 @@ def copied(page: Page) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def runs_of(page: Page) -> Locator:
+    """The links of the list of runs."""
+    return page.get_by_role("navigation").get_by_role("link")
+
+
 def status_of(page: Page) -> Locator:
     return page.locator("#status")
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from genglossary_runs import RunManager
 from genglossary_runs.sse import RunStream, run_stream, stats
 
+from .parked import WAYS, Read
 from .servers import LOOPS, Site, make_app
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -34,6 +35,12 @@ def run(request: pytest.FixtureRequest) -> Run:
             return runner.run(asyncio.wait_for(coroutine, DEADLINE))
 
     return run_one
+
+
+@pytest.fixture(params=WAYS)
+def read(request: pytest.FixtureRequest) -> Read:
+    """One of the ways to await what comes next."""
+    return WAYS[request.param]
 
 
 @pytest.fixture(params=[True, False], ids=["handed-over", "asgi"])

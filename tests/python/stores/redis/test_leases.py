@@ -6,10 +6,8 @@ import pytest
 from genglossary_runs import RunManager
 
 from ..support import Place
+from .scripts import AGE, HEAD, LEASE, TAIL, WHY, Project
 from .test_recovery import Keys
-from .test_scripts import AGE, HEAD, LEASE, TAIL, WHY, Project, project
-
-__all__ = ["project"]
 
 RENEWALS: dict[str, Callable[[Project, str], object]] = {
     "begin": lambda project, fence: project.call("begin", "me", LEASE, AGE, 9, "0")[3],

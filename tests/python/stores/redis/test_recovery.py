@@ -15,7 +15,7 @@ from genglossary_runs import RedisStore, RunManager, StoreError
 
 from ..servers import RedisServer, ask
 from ..support import INTERRUPTED, Place, check_complete, read_to_end, wait_until
-from .test_scripts import AGE, LEASE, SCRIPTS
+from .scripts import AGE, LEASE, SCRIPTS
 
 Start = Callable[..., RedisServer]
 
