@@ -1,9 +1,9 @@
 """A run manager for long background jobs: a Rust core for Python.
 
-`RunManager` owns runs, their subscribers and their cancel events; `Subscription` reads one;
-`CancelEvent` cancels one; `SqliteStore` and `RedisStore` keep runs outside the process.
-`genglossary_runs.runner` runs a callable under a manager; `genglossary_runs.sse` streams a run to browsers.
-`genglossary_runs.manager` is the manager of the GenGlossary application.
+`RunManager` manages runs, their subscribers and their cancel events; a `Subscription` reads a run, a `CancelEvent`
+cancels one; `SqliteStore` and `RedisStore` keep runs outside the process. `genglossary_runs.runner` runs a callable
+under a manager; `genglossary_runs.sse` streams a run to browsers. `genglossary_runs.manager` is the manager of the
+GenGlossary application.
 """
 
 import importlib

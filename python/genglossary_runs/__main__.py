@@ -4,7 +4,7 @@
     python -m genglossary_runs list URL      list runs
     python -m genglossary_runs cancel URL    ask a run to stop
 
-Exit codes of `follow`: 0 completed, 1 failed, 130 cancelled; 2 not found or refused, 3 left while it ran.
+Exit codes of `follow`: 0 completed, 1 failed, 130 cancelled; 2 not found or refused, 3 left running.
 """
 
 import argparse

@@ -36,7 +36,7 @@ class Stats(TypedDict):
     subscribed_runs: int
     """Runs that are not open yet but have subscribers or a cancel event."""
     subscribers: int
-    """Subscriptions to these runs, open or not."""
+    """Subscriptions to all runs that have not finished."""
     retained_runs: int
     """Finished runs kept for late readers."""
     events_held: int
@@ -216,15 +216,15 @@ class RunManager:
     def subscribe(self, run_id: RunId, after: str | None = None, *, must_exist: bool = False) -> Subscription:
         """Create a reader of the run.
 
-        A reader of an unknown run waits for it to be opened. A reader of a retained run without `after` gets the
-        terminal event at once. No reader waits for a run that has ended: if `after` is the id of an event of this
-        manager and nothing is kept of its run, the reader gets a terminal event with the status `unknown`.
+        A reader of an unknown run waits for it to be opened, even if an earlier run of that id has been evicted. A
+        reader of a retained run without `after` gets the terminal event at once. If `after` is the id of an event of
+        this manager and nothing is kept of its run, the reader gets a terminal event with the status `unknown`.
 
         Args:
             run_id: the run.
             after: None for new events only; the id of an event of this life of the run for the events after it;
-                anything else (`"0"`, an id of another life, text that is not an id) for all events from the oldest,
-                preceded by a gap if the oldest have been evicted.
+                anything else (`"0"`, an id of another life, text that is not an id) for all events. A gap comes first
+                if some of these have been evicted.
             must_exist: refuse a run that is not open, subscribed to, retained or stored.
 
         Raises:
@@ -403,7 +403,10 @@ class RunManager:
         """Return whether the run is open."""
 
     def active_runs(self) -> list[int | str]:
-        """Return the ids of the runs that are open or reserved by `cancel_event`: ascending ints, then strs."""
+        """Return the ids of the runs that are open or reserved by `cancel_event`: ascending ints, then strs.
+
+        `stats` counts only the open ones as active.
+        """
 
     def subscribed_runs(self) -> list[int | str]:
         """Return the ids of the unfinished runs that have subscribers: ascending ints, then strs."""
@@ -418,9 +421,9 @@ class RunManager:
 class RedisStore:
     """A store on a Redis or Valkey server, 7.0 or later. Pass it to `RunManager(store=...)`.
 
-    Runs outlive the process, and every process on any host that uses the same project can read, cancel and finish them.
-    The store connects on first use, with two connections per process, whatever the number of readers. While the server
-    is unreachable, runs continue in their process, and calls that need the store raise `StoreError`.
+    Runs outlive the process, and every process on any host that uses the same project can read, cancel, publish to and
+    finish them. The store connects on first use, with two connections per process, whatever the number of readers.
+    While the server is unreachable, runs continue in their process, and calls that need the store raise `StoreError`.
 
     Args:
         url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`, or
@@ -463,10 +466,10 @@ class RedisStore:
 class SqliteStore:
     """A store in a SQLite file. Pass it to `RunManager(store=...)`.
 
-    Runs outlive the process, and every process of the host that uses the file can read, cancel and finish them. Nothing
-    else in the process may open the file: Python's `sqlite3` in particular would corrupt it. Other processes, such as
-    the `sqlite3` shell, may read it. Next to it are `-wal`, `-shm` and a small lock file for each process that has
-    runs. The file must be on a local disk.
+    Runs outlive the process, and every process of the host that uses the file can read, cancel, publish to and finish
+    them. Nothing else in the process may open the file: Python's `sqlite3` in particular would corrupt it. Other
+    processes, such as the `sqlite3` shell, may read it. Next to it are `-wal`, `-shm` and a small lock file for each
+    process that has runs. The file must be on a local disk.
 
     Args:
         path: the file, created if it does not exist; its folder must exist.

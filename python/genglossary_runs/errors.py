@@ -27,7 +27,7 @@ class RunActiveError(RunsError, RuntimeError):
 
 
 class UnknownRunError(RunsError, LookupError):
-    """No such run is open, subscribed to or retained."""
+    """No such run is open, subscribed to, retained or stored."""
 
 
 class StoreError(RunsError, OSError):

@@ -1,4 +1,4 @@
-"""The door for the GenGlossary application: importing this module gives `genglossary_runs.application.manager`."""
+"""The GenGlossary application's entry point: importing this yields `genglossary_runs.application.manager`."""
 
 from typing import TYPE_CHECKING
 

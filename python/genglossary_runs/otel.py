@@ -3,8 +3,8 @@
     instrument(runner)
 
 The metrics are those of `genglossary_runs.metrics`, with dots in their names. Each run has a span, `run <name>`, which
-is the current span of its work. It links to the span in which the run was started, which ends long before. Only
-opentelemetry-api is needed, which the extra `otel` installs; without an SDK the cost is negligible.
+is the current span of its work. It links to the span in which the run was started, which usually ends long before the
+run does. Only opentelemetry-api is needed, which the extra `otel` installs; without an SDK the cost is negligible.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What there is to measure of runs: the readings that Prometheus and OpenTelemetry are both given."""
+"""The measurements of runs that both Prometheus and OpenTelemetry export."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -194,8 +194,8 @@ impl RunManager {
 
     /// Create a reader of the run, starting at `start`.
     ///
-    /// No reader waits for a run that has ended: if `start` is an event of a life of which this manager keeps nothing,
-    /// the reader gets a terminal event with the status `unknown`.
+    /// If `start` is an event of a life of which this manager keeps nothing, the reader gets a terminal event with the
+    /// status `unknown`.
     ///
     /// # Errors
     ///

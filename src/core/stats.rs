@@ -7,7 +7,7 @@ pub struct Stats {
     pub active_runs: usize,
     /// Runs that are not open yet but have subscribers or a cancel event.
     pub subscribed_runs: usize,
-    /// Subscriptions to these runs, open or not.
+    /// Subscriptions to all runs that have not finished.
     pub subscribers: usize,
     /// Finished runs kept for late readers.
     pub retained_runs: usize,

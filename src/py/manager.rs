@@ -234,15 +234,15 @@ impl RunManager {
 
     /// Create a reader of the run.
     ///
-    /// A reader of an unknown run waits for it to be opened. A reader of a retained run without `after` gets the
-    /// terminal event at once. No reader waits for a run that has ended: if `after` is the id of an event of this
-    /// manager and nothing is kept of its run, the reader gets a terminal event with the status `unknown`.
+    /// A reader of an unknown run waits for it to be opened, even if an earlier run of that id has been evicted. A
+    /// reader of a retained run without `after` gets the terminal event at once. If `after` is the id of an event of
+    /// this manager and nothing is kept of its run, the reader gets a terminal event with the status `unknown`.
     ///
     /// Args:
     ///     run_id: the run.
     ///     after: None for new events only; the id of an event of this life of the run for the events after it;
-    ///         anything else (`"0"`, an id of another life, text that is not an id) for all events from the oldest,
-    ///         preceded by a gap if the oldest have been evicted.
+    ///         anything else (`"0"`, an id of another life, text that is not an id) for all events. A gap comes first
+    ///         if some of these have been evicted.
     ///     must_exist: refuse a run that is not open, subscribed to, retained or stored.
     ///
     /// Raises:
@@ -270,6 +270,8 @@ impl RunManager {
     }
 
     /// Return the ids of the runs that are open or reserved by `cancel_event`: ascending ints, then strs.
+    ///
+    /// `stats` counts only the open ones as active.
     fn active_runs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         run_id::all_to_python(py, &self.core().claimed_runs())
     }

@@ -14,9 +14,9 @@ use crate::store::{Source, engine};
 
 /// A store on a Redis or Valkey server, 7.0 or later. Pass it to `RunManager(store=...)`.
 ///
-/// Runs outlive the process, and every process on any host that uses the same project can read, cancel and finish them.
-/// The store connects on first use, with two connections per process, whatever the number of readers. While the server
-/// is unreachable, runs continue in their process, and calls that need the store raise `StoreError`.
+/// Runs outlive the process, and every process on any host that uses the same project can read, cancel, publish to and
+/// finish them. The store connects on first use, with two connections per process, whatever the number of readers.
+/// While the server is unreachable, runs continue in their process, and calls that need the store raise `StoreError`.
 ///
 /// Args:
 ///     url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`, or

@@ -18,10 +18,10 @@ use crate::store::{Limits, Source, connection, engine};
 
 /// A store in a SQLite file. Pass it to `RunManager(store=...)`.
 ///
-/// Runs outlive the process, and every process of the host that uses the file can read, cancel and finish them. Nothing
-/// else in the process may open the file: Python's `sqlite3` in particular would corrupt it. Other processes, such as
-/// the `sqlite3` shell, may read it. Next to it are `-wal`, `-shm` and a small lock file for each process that has
-/// runs. The file must be on a local disk.
+/// Runs outlive the process, and every process of the host that uses the file can read, cancel, publish to and finish
+/// them. Nothing else in the process may open the file: Python's `sqlite3` in particular would corrupt it. Other
+/// processes, such as the `sqlite3` shell, may read it. Next to it are `-wal`, `-shm` and a small lock file for each
+/// process that has runs. The file must be on a local disk.
 ///
 /// Args:
 ///     path: the file, created if it does not exist; its folder must exist.

@@ -1,6 +1,7 @@
-"""The end of a connection that the pipeline has used: it may be broken, closed, None or a test's stand-in.
+"""Commit, roll back and close a connection that the pipeline has used.
 
-None of these raises. Each is followed by a step that does not depend on it: the outcome is written on a new connection.
+It may be broken, closed, None or a test double. These functions never raise: the next step, which writes the
+outcome on a new connection, does not depend on them.
 """
 
 import contextlib

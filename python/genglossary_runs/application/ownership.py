@@ -1,9 +1,10 @@
-"""The owner of a project: one process of this host, known by a file lock beside the project's database.
+"""The owner of a project: the one process of this host that holds the lock on a file beside the project's database.
 
-The operating system releases the lock when the process ends, however it ends: a live owner is never taken for dead,
-and a dead one is known at once. The file names the owner's runs, and says how a run ended until the database does. It
-is removed with the last run, so a file without an owner names runs that nobody has recorded: they were interrupted, or
-ended as it says. An active row that no such file names is left alone, since other means may have made it.
+The operating system releases the lock when the process ends, however it ends: a live owner is never taken for dead, and
+a dead one is known at once. The file names the owner's runs, and says how a run ended until the database does. It is
+removed with the last run, so a file without an owner names runs whose end is not recorded: they were interrupted, or
+ended as the file says. An active row that no such file names is left unchanged, because something else may have created
+it.
 
 Limits: processes of one host. A child that the pipeline forks shares the lock until it begins to run: `os.fork` and
 `multiprocessing` close it first of all, as does `exec` (`subprocess`). A child forked without `exec`, other than

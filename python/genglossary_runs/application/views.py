@@ -1,4 +1,4 @@
-"""Views of what the manager holds, under the names that the application's tests reach into."""
+"""Views of the manager's state, under the private names that the application's tests use."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol

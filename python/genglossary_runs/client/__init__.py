@@ -6,9 +6,9 @@
     async for event in afollow(url, headers={"Authorization": token}):
         ...
 
-A lost connection is made again and resumes after the last event, even if a proxy answers 502 or 503 while the server
-restarts. Only the terminal event ends the iteration. In a terminal, use `python -m genglossary_runs follow URL`. This
-needs httpx and httpx-sse, which the extra `client` installs.
+A lost connection is re-established and resumes after the last event, even if a proxy answers 502 or 503 while the
+server restarts. Only the terminal event ends the iteration. In a terminal, use `python -m genglossary_runs follow URL`.
+This needs httpx and httpx-sse, which the extra `client` installs.
 """
 
 from genglossary_runs.extras import missing

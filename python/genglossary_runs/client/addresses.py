@@ -1,4 +1,4 @@
-"""What people copy from the address bar or from an answer, and where the API of a run is then."""
+"""Find the API URL of a run or a list from any URL that people copy: of the console, the API or a stream."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a client of a stream knows and decides, apart from how it reads."""
+"""The state of a client of a stream and its decisions, independent of how it does I/O."""
 
 import json
 import random

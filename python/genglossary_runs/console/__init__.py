@@ -4,8 +4,8 @@
     app.include_router(router(runner), prefix="/api")
 
 `console` is an ASGI application: a page that lists runs, follows them and shows how they ended, and the API below it.
-`router` gives the routes: list, show, start, cancel and wait for runs, their events as a stream or in pages, their log
-as a file, and their result. It needs FastAPI, which the extra `console` installs.
+`router` returns the routes: they list, show, start, cancel and wait for runs, and serve a run's events as a stream or
+in pages, its log as a file, and its result. Both need FastAPI, which the extra `console` installs.
 """
 
 from genglossary_runs.extras import missing

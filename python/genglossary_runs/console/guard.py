@@ -1,4 +1,4 @@
-"""Keep other sites out: the requests that are refused, and the headers of every answer."""
+"""Keep other sites out: refuse cross-site requests, and set security headers on every response."""
 
 import logging
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Runs of this process and, with a store, of every other: one of them, or a page of them, the newest first."""
+"""Find one run, or list a page of runs, newest first: those of this process and, with a store, of all others."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass

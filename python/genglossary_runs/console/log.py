@@ -27,23 +27,61 @@ class Entry:
         id: of the event; of a gap, that of the last event that is missing.
         name: `gap` and `complete` as in a stream.
         data: what was published.
-        ended: whether nothing comes after it.
     """
 
     id: str
     name: str | None
     data: dict[str, Any]
-    ended: bool
 
 
 BROKEN_OFF = Entry(
-    "", "stalled", {"level": "error", "message": "The rest of the log is missing: the run store cannot be used"}, False
+    "", "stalled", {"level": "error", "message": "The rest of the log is missing: the run store cannot be used"}
 )
 """The last entry of a file that a store has kept from being whole."""
 
 
-async def read(runner: Runner, run_id: str, after: str) -> AsyncIterator[Entry]:
-    """Return the events of a run that are there now, perhaps with some that are published meanwhile.
+class Reading:
+    """The events of a run that were there when it began, perhaps with some that are published meanwhile."""
+
+    def __init__(self, subscription: Subscription, end: int) -> None:
+        self._subscription = subscription
+        self._end = end
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event has been read, now or by whoever read before."""
+        return self._subscription.ended
+
+    async def __aiter__(self) -> AsyncIterator[Entry]:
+        """Read on.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        subscription, number = self._subscription, 0
+        while not subscription.ended:
+            is_there = seq_of(subscription) >= self._end
+            try:
+                data = subscription.get_nowait() if is_there else await subscription.aget(timeout=_STORE_TIMEOUT)
+            except SubscriptionEnded:
+                return
+            except queue.Empty:
+                if is_there:
+                    return
+                raise StoreError(f"the store has not answered for {_STORE_TIMEOUT:g} seconds") from None
+            gap = data.get("gap")
+            if isinstance(gap, dict) and gap.keys() == {"from", "to", "missed"}:
+                name: str | None = "gap"
+            else:
+                name = "complete" if subscription.ended else subscription.last_event_name
+            yield Entry(subscription.last_event_id, name, data)
+            number += 1
+            if number % _EVENTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+
+async def read(runner: Runner, run_id: str, after: str) -> Reading:
+    """Begin to read a run.
 
     Args:
         runner: knows the run.
@@ -52,34 +90,11 @@ async def read(runner: Runner, run_id: str, after: str) -> AsyncIterator[Entry]:
 
     Raises:
         UnknownRunError: nobody knows the run.
-        StoreError: the store cannot be used; from the iteration, too.
+        StoreError: the store cannot be used.
     """
     # Events that a store has arrive only when they are awaited, so the end has to be known before.
     end = seq_of(await runner.asubscribe(run_id, None))
-    return _entries(await runner.asubscribe(run_id, after), end)
-
-
-async def _entries(subscription: Subscription, end: int) -> AsyncIterator[Entry]:
-    number = 0
-    while not subscription.ended:
-        is_there = seq_of(subscription) >= end
-        try:
-            data = subscription.get_nowait() if is_there else await subscription.aget(timeout=_STORE_TIMEOUT)
-        except SubscriptionEnded:
-            return
-        except queue.Empty:
-            if is_there:
-                return
-            raise StoreError(f"the store has not answered for {_STORE_TIMEOUT:g} seconds") from None
-        gap = data.get("gap")
-        if isinstance(gap, dict) and gap.keys() == {"from", "to", "missed"}:
-            name: str | None = "gap"
-        else:
-            name = "complete" if subscription.ended else subscription.last_event_name
-        yield Entry(subscription.last_event_id, name, data, subscription.ended)
-        number += 1
-        if number % _EVENTS_AT_A_TIME == 0:
-            await asyncio.sleep(0)
+    return Reading(await runner.asubscribe(run_id, after), end)
 
 
 def as_text(entry: Entry) -> str:

@@ -175,7 +175,8 @@ def _add_events(
         await _find(listing, run_id)
         page = Log(events=[], next=after or "0", more=False, ended=False, gaps=[])
         with refusing(run_id):
-            async for entry in await log.read(runner, run_id, after or "0"):
+            reading = await log.read(runner, run_id, after or "0")
+            async for entry in reading:
                 if len(page.events) == limit:
                     page.more = True
                     break
@@ -183,7 +184,8 @@ def _add_events(
                     page.gaps.append(Gap(**entry.data["gap"]))
                 else:
                     page.events.append(Event(id=entry.id, name=entry.name, data=entry.data))
-                page.next, page.ended = entry.id, entry.ended
+                page.next = entry.id
+            page.ended = reading.ended and not page.more
         return page
 
     @routes.get("/runs/{run_id:path}/log.txt", response_class=_LogFile, responses=_UNKNOWN)

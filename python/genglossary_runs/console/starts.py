@@ -1,8 +1,9 @@
 """Starts of runs over HTTP: each Idempotency-Key starts one, however often its request is sent.
 
-As draft-ietf-httpapi-idempotency-key-header describes it: a repeated request gets the answer of the first; with another
-body it is refused with 422, and while the first is being answered with 409. A start that was refused may be tried again
-with its key. Whether a request may read a run is asked before any answer tells of a run that it did not start.
+As draft-ietf-httpapi-idempotency-key-header describes it: a repeated request gets the response to the first. It is
+refused with 422 if its body differs, and with 409 while the first is still being handled. A refused start may be
+retried with the same key. No response mentions a run that the request did not start unless `allow` lets it read that
+run.
 """
 
 import asyncio

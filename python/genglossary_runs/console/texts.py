@@ -1,4 +1,4 @@
-"""Texts that can be sent: a lone surrogate, as in the name of a file that is not UTF-8, has no form in UTF-8."""
+"""Make text encodable as UTF-8: lone surrogates, as in file names that are not UTF-8, become U+FFFD."""
 
 from typing import Annotated, Any, TypeAlias
 

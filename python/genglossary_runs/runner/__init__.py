@@ -34,8 +34,8 @@ work logs with `logging`.
 `cancelled` if it raises `RunCancelledError` or `asyncio.CancelledError`, or any exception after the cancel was
 requested, because interrupted work can fail in many ways; `failed` for every other exception. `RunCancelledError` is a
 `BaseException`, so that `except Exception` in the work does not swallow it. Readers see the type and message of the
-error, or for an exception group those of its leaves, without traceback, file paths and credentials. The traceback goes
-to the logger `genglossary_runs.runner`. Only a `KeyboardInterrupt` is raised again, in the run's thread.
+error (for an exception group, those of its leaves), but no traceback, file path or credential. The traceback goes to
+the logger `genglossary_runs.runner`. Only a `KeyboardInterrupt` is raised again, in the run's thread.
 
 **Ids** are random UUIDs as text, so that workers of a server never use the same id twice, not even after a restart. An
 application can pass its own ids to `start`, which refuses existing ones.

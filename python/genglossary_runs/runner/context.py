@@ -1,4 +1,4 @@
-"""What the work of a run is given to speak to its readers."""
+"""The context that a run's work receives, through which it sends messages to readers."""
 
 import logging
 from collections import deque

@@ -1,4 +1,4 @@
-"""What a forked child finds: objects made before the fork are told to start afresh, handles to refuse.
+"""Forked children: runners created before the fork are reset, and handles of the parent's runs raise an error.
 
 A fork copies one thread. Locks that another thread held stay locked, and threads of runs are not there.
 """

@@ -1,4 +1,4 @@
-"""The one form of each run id, so that a handle is found however its id came."""
+"""Normalize run ids, so that a handle is found whichever form of its id is used."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Progress comes as often as the work likes, and goes to readers no more often than they can use it.
+"""Limit how often progress is sent to readers, however often the work reports it.
 
 Of the updates that come faster than the interval only the newest is sent, when the interval has passed: by the next
 call if there is one, else by a thread that runs only while something is held back. A log line, and the end of the run,

@@ -1,4 +1,4 @@
-"""Which runs may start, and which wait their turn: first come, first served."""
+"""The queue of runs: which may start and which wait, first in, first out."""
 
 import heapq
 from collections import deque

@@ -1,9 +1,8 @@
 """Finds credentials in texts that are shown to people who must not have them.
 
-Each search takes a time that grows with the length of the text, and no faster.
-
-They come into messages by URLs (requests, httpx and databases print them whole), by printed headers, parameters and
-settings, and by command lines. What a name says about its value decides. Where in doubt, too much is hidden.
+Each search takes time linear in the length of the text. Credentials get into messages through URLs (requests, httpx and
+databases print them whole), printed headers, parameters and settings, and command lines. What a name says about
+its value decides. When in doubt, too much is hidden.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""What ASGI does not show of a server: the connection of a response. One file a server.
+"""Find the connection of a response, which ASGI does not expose. One file per server.
 
 A connection is found by the classes of its server. The server's own coroutine is either at the bottom of the task that
 answers the request, or, where a middleware has put tasks of its own in between, at the end of what `receive` waits for.
-What a closure may hold is nobody's business. Where no server is found, plain ASGI serves all streams.
+Closures are not searched. If no server is recognised, plain ASGI serves all streams.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Hypercorn with asyncio: HTTP/1.1, and of HTTP/2 when it stops."""
+"""Hypercorn on asyncio: connections over HTTP/1.1; over HTTP/2, only the notice that the server stops."""
 
 import asyncio
 import sys
