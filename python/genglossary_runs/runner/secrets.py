@@ -38,9 +38,10 @@ _ENCODED_USER_INFO = re.compile(
 _BARE_USER_INFO = re.compile(
     r"(?<![\w:/.%@-])[\w.%+-]{1,80}:(?!/)[^\s\"'<>]{1,200}@(?=[\w\[(])|(?<=:)[\w.]{1,80}/[^\s\"'<>@]{1,200}@(?=/)"
 )
-# `curl -u user:password`, also as a list of arguments.
+# `curl -u user:password`, also as a list of arguments. The user's length is bounded, and the equals signs are not tried
+# as part of the user again: in `-u=-u=-u=…` each option would be searched to the end of the text.
 _USER_OPTION = re.compile(
-    r"(?P<option>(?<![\w-])(?:-u|-U|--user|--proxy-user)(?:['\"],\s*['\"]|[\s=]+))[^\s'\":]+:[^\s'\"]+"
+    r"(?P<option>(?<![\w-])(?:-u|-U|--user|--proxy-user)(?:['\"],\s*['\"]|[\s=]++))[^\s'\":]{0,200}:[^\s'\"]+"
 )
 
 

@@ -44,6 +44,8 @@ WITH_SECRETS = [
     "mysql --password=hunter2 -h db",
     "curl -u svc:hunter2 https://x",
     "['curl', '-u', 'svc:hunter2']",
+    "curl -u :hunter2 https://x",
+    "curl --user=:hunter2 https://x",
     "X-Amz-Signature=hunter2&X-Amz-Date=3",
     "https://x.blob/y?sv=1&sig=hunter2",
     "https://maps?key=hunter2",
@@ -226,6 +228,10 @@ def test_a_long_traceback_kept_its_run_from_ending_for_minutes() -> None:
         "a\n",
         "input_value=",
         " ",
+        "-u=",
+        "-u==",
+        "-u a:",
+        "'-u', '",
     ],
 )
 def test_no_text_takes_long(piece: str) -> None:
@@ -233,4 +239,5 @@ def test_no_text_takes_long(piece: str) -> None:
     text = (piece * 50_000)[:50_000]
     begun = time.process_time()
     redact(text)
-    assert time.process_time() - begun < 3
+    # The dearest takes less than a tenth of this.
+    assert time.process_time() - begun < 1
