@@ -1,6 +1,7 @@
 """How a run ended, from what its work returned or raised."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import traceback
@@ -85,10 +86,12 @@ def drop_frames(error: BaseException | None) -> None:
         error = waiting.pop()
         if error is not None and id(error) not in seen:
             seen.add(id(error))
-            error.__traceback__ = None
-            waiting += [error.__cause__, error.__context__]
-            if isinstance(error, BaseExceptionGroup):
-                waiting += error.exceptions
+            # Their classes may refuse to have an attribute set, or fail at one that is read.
+            with contextlib.suppress(Exception):
+                BaseException.with_traceback(error, None)
+                waiting += [error.__cause__, error.__context__]
+                if isinstance(error, BaseExceptionGroup):
+                    waiting += error.exceptions
 
 
 def traceback_of(error: BaseException) -> str:

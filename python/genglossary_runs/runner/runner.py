@@ -297,10 +297,7 @@ class Runner(Handles):
             self._launch_all(following)
             outcome.log(run.run_id)
         finally:
-            self._observers.tell("ended", run)
-            if not outcome.interrupts:
-                drop_frames(outcome.raised)
-            run._announce()
+            self._announce(run, None if outcome.interrupts else outcome.raised)
         if outcome.interrupts and outcome.raised is not None:
             raise outcome.raised
 
@@ -348,7 +345,10 @@ class Runner(Handles):
             self._announce(run)
         self._launch_all(following)
 
-    def _announce(self, run: Run) -> None:
-        """Tell observers of the end, then those who wait for it."""
-        self._observers.tell("ended", run)
-        run._announce()
+    def _announce(self, run: Run, raised: BaseException | None = None) -> None:
+        """Tell observers of the end, then those who wait for it; before that, drop the frames of what was raised."""
+        try:
+            self._observers.tell("ended", run)
+            drop_frames(raised)
+        finally:
+            run._announce()

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import weakref
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -261,3 +262,58 @@ def test_a_failed_run_keeps_nothing_of_its_work(runner: Runner, monkeypatch: pyt
     run = ended(runner.start(work))
     assert run.error == "ValueError: x"
     until(lambda: gc.collect() >= 0 and references[0]() is None)
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    page: int = 7
+
+
+class Closed(Exception):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError(f"{name} cannot be set")
+
+
+class Causeless(Exception):
+    @property
+    def __cause__(self) -> BaseException:  # type: ignore[override]
+        raise LookupError("no cause")
+
+
+@pytest.mark.parametrize("kind", [Frozen, Closed, Causeless])
+@pytest.mark.parametrize("chained", [False, True])
+def test_an_error_that_lets_nobody_set_its_attributes_kept_those_who_wait_waiting(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, kind: type[Exception], chained: bool
+) -> None:
+    # Formatting one of them fails, which is for the handler to report.
+    monkeypatch.setattr(logging.getLogger("genglossary_runs.runner"), "disabled", True)
+
+    def work(context: RunContext) -> None:
+        try:
+            raise kind
+        except kind as error:
+            if chained:
+                raise ValueError("no such page") from error
+            raise
+
+    run = ended(runner.start(work))
+    assert run.status == "failed"
+    assert run._raised is not None
+    assert run._raised.__traceback__ is None
+
+
+def test_an_observer_that_exits_kept_those_who_wait_waiting(
+    manager: RunManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda hook: None)
+
+    class Exiting:
+        def began(self, run: Run) -> None:
+            """Let it begin."""
+
+        def ended(self, run: Run) -> None:
+            sys.exit(1)
+
+    runner = Runner(manager)
+    runner.observe(Exiting())
+    assert ended(runner.start(nothing)).status == "completed"
