@@ -61,21 +61,25 @@ class Outcome:
 
 
 def outcome_of(error: BaseException, run_id: int | str, cancel_requested: bool) -> Outcome:
-    """The outcome of a run whose work raised `error`."""
-    # What a cancel interrupts fails in its own way.
-    if cancel_requested or all(_is_cancel(leaf, run_id) for leaf in leaves(error)):
-        return Outcome("cancelled", raised=error)
-    if isinstance(error, SystemExit) and (error.code is None or (isinstance(error.code, int) and error.code == 0)):
-        return Outcome("completed")
-    return Outcome("failed", error=client_message(error), raised=error)
+    """The outcome of a run whose work raised `error`, whatever the class of the error makes of its text and parts."""
+    try:
+        _drop_own_frames(error)
+        # What a cancel interrupts fails in its own way.
+        if cancel_requested or all(_is_cancel(leaf, run_id) for leaf in leaves(error)):
+            return Outcome("cancelled", raised=error)
+        if isinstance(error, SystemExit) and (error.code is None or (isinstance(error.code, int) and error.code == 0)):
+            return Outcome("completed")
+        return Outcome("failed", error=client_message(error), raised=error)
+    except BaseException:
+        return Outcome("failed", error=type(error).__name__, raised=error)
 
 
-def without_own_frames(error: BaseException) -> BaseException:
-    """The error, with a traceback that begins in the work; earlier frames are of no use to anybody."""
+def _drop_own_frames(error: BaseException) -> None:
+    """Have the traceback begin in the work; earlier frames are of no use to anybody."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_FOLDER):
         trace = trace.tb_next
-    return error.with_traceback(trace)
+    BaseException.with_traceback(error, trace)
 
 
 def drop_frames(error: BaseException | None) -> None:

@@ -18,7 +18,7 @@ from .gevent import warn_of_gevent
 from .handles import Handles
 from .ids import canonical, new_id
 from .observers import Observer, Observers
-from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of, without_own_frames
+from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of
 from .queue import Queue
 from .redaction import client_message
 from .refusals import already_running, run_exists
@@ -278,18 +278,18 @@ class Runner(Handles):
     def _execute(self, work: Callable[[RunContext], Any], run: Run) -> None:
         begun_in = generation()
         context = run._context
-        self._observers.tell("began", run)
         try:
+            self._observers.tell("began", run)
             outcome = Outcome("completed", result=run_work(work, context, context.cancel_event))
         except BaseException as error:
-            outcome = outcome_of(without_own_frames(error), run.run_id, context.cancel_event.is_set())
+            outcome = outcome_of(error, run.run_id, context.cancel_event.is_set())
         if begun_in != generation():
             return  # the work has forked, and this is the child: the run goes on in the parent
         if outcome.status == "failed" and self._tracebacks and outcome.raised is not None:
             try:
                 run.traceback = traceback_of(outcome.raised)
                 context.log(outcome.error, level="error", traceback=run.traceback)
-            except Exception:
+            except BaseException:  # as the error's own code may raise
                 logger.exception("The traceback of run %s could not be sent", run.run_id)
         # The run ends first: whatever a logging handler does, readers have the outcome.
         following = self._end(run, outcome)

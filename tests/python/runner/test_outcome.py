@@ -317,3 +317,60 @@ def test_an_observer_that_exits_kept_those_who_wait_waiting(
     runner = Runner(manager)
     runner.observe(Exiting())
     assert ended(runner.start(nothing)).status == "completed"
+
+
+class Exiting(Exception):
+    def __str__(self) -> str:
+        sys.exit(1)
+
+
+class Nameless(OSError):
+    @property
+    def filename(self) -> str:  # type: ignore[override]
+        raise LookupError("no name")
+
+
+class Empty(ExceptionGroup):
+    @property
+    def exceptions(self) -> tuple[Exception]:  # type: ignore[override]
+        raise LookupError("nothing in it")
+
+
+class Untraced(Exception):
+    def with_traceback(self, trace: object) -> Any:
+        raise TypeError("takes no traceback")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Exiting(), "Exiting"),
+        (Nameless(2, "missing"), "Nameless"),
+        (Empty("many", [ValueError()]), "Empty"),
+        (Untraced("page 7"), "Untraced: page 7"),
+    ],
+)
+def test_an_error_whose_parts_raise_kept_its_run_running(
+    manager: RunManager, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger("genglossary_runs.runner"), "disabled", True)
+    run = ended(Runner(manager, tracebacks=True).start(raising(error)))
+    assert (run.status, run.error) == ("failed", told)
+    with pytest.raises(type(error)), manager.run("import 7"):
+        raise error
+    terminal = manager.terminal_event("import 7")
+    assert terminal is not None
+    assert terminal["error"] == told
+
+
+def test_an_observer_that_exits_as_a_run_begins_kept_it_running(manager: RunManager) -> None:
+    class Exiting:
+        def began(self, run: Run) -> None:
+            sys.exit("no place for it")
+
+        def ended(self, run: Run) -> None:
+            """Let it end."""
+
+    runner = Runner(manager)
+    runner.observe(Exiting())
+    assert ended(runner.start(nothing)).error == "SystemExit: no place for it"
