@@ -67,7 +67,7 @@ def error_text(error: BaseException, prefix: str | None, sanitize: Callable[...,
     """The sanitized message. An error whose text cannot be had or stored is still reported."""
     try:
         text = str(sanitize(error, **({} if prefix is None else {"prefix": prefix})))
-    except Exception:  # whatever its `__str__` raises
+    except BaseException:  # whatever its `__str__` raises
         logger.warning("An error has no message that can be shown", exc_info=True)
         text = type(error).__name__ if prefix is None else f"{prefix}: {type(error).__name__}"
     # SQLite cannot store a lone surrogate, which a file's name may hold.

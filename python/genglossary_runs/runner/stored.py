@@ -161,5 +161,5 @@ def result_for_store(result: Any) -> str | None:
         text = json.dumps(result, allow_nan=False, ensure_ascii=False)
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return text if len(text.encode()) <= _LARGEST_RESULT else None
-    except Exception:  # whatever the application's own types raise, and the lack of memory
+    except BaseException:  # whatever the application's own types raise, and the lack of memory
         return None

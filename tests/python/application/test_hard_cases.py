@@ -153,13 +153,13 @@ def test_registered_until_unregistered(manager: RunManager) -> None:
     assert 1 not in manager._subscribers
 
 
-@pytest.mark.parametrize("text", ["bad str", "surrogate"])
+@pytest.mark.parametrize("text", ["bad str", "exit", "surrogate"])
 def test_any_exception_is_recorded(manager: RunManager, db_path: str, pipeline: Pipeline, text: str) -> None:
     class Error(Exception):
         def __str__(self) -> str:
             if text == "surrogate":
                 return "file \udce3.txt"
-            raise ValueError("no text")
+            raise SystemExit(1) if text == "exit" else ValueError("no text")
 
     run_id = add_run(db_path)
     pipeline.raises(Error())

@@ -41,10 +41,11 @@ def test_a_result_without_a_json_form_is_left_out_of_the_record(place: Place) ->
         assert (found.status, found.result) == ("completed", None)
 
 
-def test_a_result_that_leaves_no_memory_kept_its_run_from_ending(place: Place) -> None:
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_a_result_that_cannot_be_written_kept_its_run_from_ending(place: Place, error: type[BaseException]) -> None:
     class Vast(dict[str, int]):
         def items(self) -> Any:
-            raise MemoryError
+            raise error
 
     runner = Runner(place.manager())
     run = ended(runner.start(lambda context: Vast(pages=3)))
