@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
 from typing import Any, Literal
@@ -154,7 +155,7 @@ class Runner(Handles):
                     run._context._tell({"status": "queued"})
             run._context.cancel_event.add_callback(lambda: self._note_cancel(run))
         if starts:
-            self._launch(run, raises=True)
+            self._launch(run)
         elif if_active == "replace":
             # The newest first, as in `shutdown`.
             for each in reversed(earlier):
@@ -255,23 +256,41 @@ class Runner(Handles):
             target=variables.run, args=(self._execute, work, run), name=f"run-{run.run_id}", daemon=True
         )
 
-    def _launch(self, run: Run, *, raises: bool = False) -> None:
+    def _launch(self, run: Run) -> None:
         """Start the thread of a run that has its place; if that fails, the run has."""
         assert run._thread is not None
         try:
             run._thread.start()
         except BaseException as error:
-            following = self._end(run, Outcome("failed", error=client_message(error), raised=error))
+            self._launch_queued(self._end_unstarted(run, error))
             self._announce(run)
-            self._launch_all(following)
-            if raises:
-                raise
-            logger.exception("Run %s could not be started", run.run_id)
+            raise
 
-    def _launch_all(self, runs: list[Run]) -> None:
-        for run in runs:
+    def _launch_queued(self, runs: list[Run]) -> None:
+        """Start the threads of runs that have got their places. One that cannot be started gives its place away."""
+        waiting = deque(runs)
+        unstarted: list[tuple[Run, BaseException]] = []
+        while waiting:
+            run = waiting.popleft()
+            assert run._thread is not None
             run._context._tell({"status": "running"})
-            self._launch(run)
+            try:
+                run._thread.start()
+            except BaseException as error:
+                waiting += self._end_unstarted(run, error)
+                unstarted.append((run, error))
+        # All runs have a thread or have ended before code of the application is called.
+        for run, _ in unstarted:
+            self._announce(run)
+        for run, why in unstarted:
+            logger.error("Run %s could not be started", run.run_id, exc_info=why)
+
+    def _end_unstarted(self, run: Run, error: BaseException) -> list[Run]:
+        """End a run whose thread could not be started. Returns the runs that may start now."""
+        message = client_message(error)
+        # Not the error itself, which gets the frames of the caller of `start`.
+        raised = RuntimeError(f"Run {run.run_id} could not be started: {message}")
+        return self._end(run, Outcome("failed", error=message, raised=raised))
 
     # End
 
@@ -294,7 +313,7 @@ class Runner(Handles):
         # The run ends first: whatever a logging handler does, readers have the outcome.
         following = self._end(run, outcome)
         try:
-            self._launch_all(following)
+            self._launch_queued(following)
             outcome.log(run.run_id)
         finally:
             self._announce(run, None if outcome.interrupts else outcome.raised)
@@ -340,10 +359,10 @@ class Runner(Handles):
                 return
             following = self._end(run, Outcome("cancelled"), if_status=("queued",))
             ended_here = run.terminal_event is not None
+        self._launch_queued(following)
         if ended_here:
             run._thread = None  # with all that the work refers to
             self._announce(run)
-        self._launch_all(following)
 
     def _announce(self, run: Run, raised: BaseException | None = None) -> None:
         """Tell observers of the end, then those who wait for it; before that, drop the frames of what was raised."""

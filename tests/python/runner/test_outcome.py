@@ -81,6 +81,8 @@ def test_a_thread_that_cannot_start_ends_the_run(
     (run,) = runner.runs()
     assert (run.status, run.error) == ("failed", "RuntimeError: can't start new thread")
     assert run.wait()
+    assert run._raised is not None
+    assert run._raised.__traceback__ is None
     assert len(events_of(manager, run)) == 1
     assert manager.stats()["active_runs"] == 0
     assert ended(runner.start(nothing, key="book")).status == "completed"

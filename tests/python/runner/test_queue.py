@@ -1,5 +1,6 @@
 """Runs that wait their turn: for a place, or for their key."""
 
+import logging
 import queue
 import threading
 from typing import Any
@@ -126,6 +127,28 @@ def test_a_thread_that_cannot_start_gives_its_place_away(
     gate.opened.set()
     assert [ended(run).status for run in [first, *runs]] == ["completed", "completed", "failed", "completed"]
     assert runs[1].error == "RuntimeError: can't start new thread"
+
+
+def test_a_long_queue_without_threads_was_left_standing(
+    manager: RunManager, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run that could not be started started the next, until Python's stack was full."""
+    monkeypatch.setattr(logging.getLogger("genglossary_runs.runner"), "disabled", True)
+    runner = Runner(manager, max_active=1)
+    first = runner.start(gate)
+    runs = [runner.start(nothing) for _ in range(600)]
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        gate.opened.set()
+        assert ended(first).status == "completed"
+        assert {ended(run).error for run in runs} == {"RuntimeError: can't start new thread"}
+    with pytest.raises(RuntimeError, match=f"Run {runs[0].run_id} could not be started: RuntimeError: can't start"):
+        runs[0].value(0)
+    assert ended(runner.start(nothing)).status == "completed"
 
 
 def test_cancels_and_ends_that_race() -> None:
