@@ -41,6 +41,8 @@ class Run:
         self._status: Status = "running"
         self._raised: BaseException | None = None
         self._thread: threading.Thread | None = None
+        # Taken once: by the thread, which then does the work, or by the failed start of it, which then ends the run.
+        self._claimed = threading.Lock()
         # Waited for in place of the thread: a `join` that Ctrl-C interrupts takes the thread for ended (CPython 3.11).
         self._ended = threading.Event()
         # Guards the callbacks, and that they and `_ended` agree.
@@ -177,6 +179,10 @@ class Run:
         finally:
             with self._lock, contextlib.suppress(ValueError):
                 self._callbacks.remove(wake)
+
+    def _claim(self) -> bool:
+        """Decide whether the work begins or its start has failed. Returns whether it was the caller who decided."""
+        return self._claimed.acquire(blocking=False)
 
     def _record(self, outcome: Outcome, event: dict[str, Any]) -> None:
         """Set the outcome, of which those who wait are not told yet."""

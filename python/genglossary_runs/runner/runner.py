@@ -262,14 +262,17 @@ class Runner(Handles):
         try:
             run._thread.start()
         except BaseException as error:
-            self._launch_queued(self._end_unstarted(run, error))
-            self._announce(run)
+            # A Ctrl-C may come when the thread is there, and then the run goes on in it.
+            if run._claim():
+                self._launch_queued(self._end_unstarted(run, error))
+                self._announce(run)
             raise
 
     def _launch_queued(self, runs: list[Run]) -> None:
         """Start the threads of runs that have got their places. One that cannot be started gives its place away."""
         waiting = deque(runs)
         unstarted: list[tuple[Run, BaseException]] = []
+        interrupts: list[BaseException] = []
         while waiting:
             run = waiting.popleft()
             assert run._thread is not None
@@ -277,13 +280,18 @@ class Runner(Handles):
             try:
                 run._thread.start()
             except BaseException as error:
-                waiting += self._end_unstarted(run, error)
-                unstarted.append((run, error))
+                if run._claim():
+                    waiting += self._end_unstarted(run, error)
+                    unstarted.append((run, error))
+                if not isinstance(error, Exception):
+                    interrupts.append(error)
         # All runs have a thread or have ended before code of the application is called.
         for run, _ in unstarted:
             self._announce(run)
         for run, why in unstarted:
             logger.error("Run %s could not be started", run.run_id, exc_info=why)
+        for interrupt in interrupts:
+            raise interrupt
 
     def _end_unstarted(self, run: Run, error: BaseException) -> list[Run]:
         """End a run whose thread could not be started. Returns the runs that may start now."""
@@ -295,6 +303,8 @@ class Runner(Handles):
     # End
 
     def _execute(self, work: Callable[[RunContext], Any], run: Run) -> None:
+        if not run._claim():
+            return  # a Ctrl-C came before this thread, and has ended the run
         begun_in = generation()
         context = run._context
         try:
@@ -359,10 +369,12 @@ class Runner(Handles):
                 return
             following = self._end(run, Outcome("cancelled"), if_status=("queued",))
             ended_here = run.terminal_event is not None
-        self._launch_queued(following)
-        if ended_here:
-            run._thread = None  # with all that the work refers to
-            self._announce(run)
+        try:
+            self._launch_queued(following)
+        finally:
+            if ended_here:
+                run._thread = None  # with all that the work refers to
+                self._announce(run)
 
     def _announce(self, run: Run, raised: BaseException | None = None) -> None:
         """Tell observers of the end, then those who wait for it; before that, drop the frames of what was raised."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from genglossary_runs import RunManager
-from genglossary_runs.runner import Run, RunCancelledError, RunContext, Runner
+from genglossary_runs.runner import AlreadyRunningError, Run, RunCancelledError, RunContext, Runner
 
 from .support import DEADLINE, Gate, ended, events_of, nothing, raising, until
 
@@ -86,6 +86,52 @@ def test_a_thread_that_cannot_start_ends_the_run(
     assert len(events_of(manager, run)) == 1
     assert manager.stats()["active_runs"] == 0
     assert ended(runner.start(nothing, key="book")).status == "completed"
+
+
+def test_a_start_that_ctrl_c_interrupts_had_its_run_end_while_the_work_went_on(
+    runner: Runner, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run of its key could run beside it."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert gate.entered.wait(DEADLINE)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runner.start(gate, key="book")
+    (run,) = runner.runs()
+    assert run.status == "running"
+    with pytest.raises(AlreadyRunningError):
+        runner.start(nothing, key="book")
+    gate.opened.set()
+    assert ended(run).result == "through"
+
+
+def test_a_run_that_ctrl_c_ended_before_it_began_does_no_work(
+    runner: Runner, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runner.start(gate)
+    (run,) = runner.runs()
+    assert (run.wait(0), run.error) == (True, "KeyboardInterrupt")
+    # As one that the system is slow to run.
+    threads[0].start()
+    threads[0].join(DEADLINE)
+    assert not threads[0].is_alive()
+    assert not gate.entered.is_set()
+    assert run.status == "failed"
 
 
 def test_a_manager_that_fails_kept_those_who_wait_waiting(caplog: pytest.LogCaptureFixture) -> None:

@@ -151,6 +151,28 @@ def test_a_long_queue_without_threads_was_left_standing(
     assert ended(runner.start(nothing)).status == "completed"
 
 
+def test_a_start_from_the_queue_that_ctrl_c_interrupts_had_its_run_end_while_the_work_went_on(
+    manager: RunManager, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(manager, max_active=1)
+    first, second, start = runner.start(until_cancelled), runner.start(gate), threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert gate.entered.wait(DEADLINE)
+        raise KeyboardInterrupt
+
+    seen: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda hook: seen.append(hook.exc_type))
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    first.cancel()
+    assert ended(first).status == "cancelled"
+    assert second.status == "running"
+    until(lambda: seen == [KeyboardInterrupt])
+    gate.opened.set()
+    assert ended(second).result == "through"
+
+
 def test_cancels_and_ends_that_race() -> None:
     """Each run ends once, and no place is lost."""
     manager = RunManager(retained_runs=1000)
