@@ -333,34 +333,39 @@ class Runner(Handles):
     def _end(self, run: Run, outcome: Outcome, *, if_status: tuple[Status, ...] = ("queued", "running")) -> list[Run]:
         """Record the outcome and finish the run, once. Returns the runs that may start now."""
         context = run._context
+        following: list[Run] = []
+        # Code of the application, which may take long; so before all locks.
+        result = None if self.manager.store is None else result_for_store(outcome.result)
         with context._outlet.lock:
             with self._lock:
                 if run._status not in if_status:
                     return []
                 event = outcome.terminal_event(run.run_id, run.cancel_requested)
                 run._record(outcome, event)
-                # Before readers learn the end: they may start the next run at once.
-                following = self._queue.remove(run)
-                for each in following:
-                    each._status = "running"
             try:
-                self._finish(run, outcome, event)
-            except Exception:
+                try:
+                    context._close(cancel_requested="cancel_requested" in event)
+                finally:
+                    # Readers, the queue and the store learn the end in one step: whoever reads it may start the next
+                    # run at once, and no start sees the key free here and taken there.
+                    with self._lock:
+                        following = self._queue.remove(run)
+                        for each in following:
+                            each._status = "running"
+                        self._finish(run.run_id, event, result)
+            except BaseException:
                 # Those who wait for the run, and the runs after it, do not wait for what cannot be.
                 logger.exception("Run %s has ended, and its readers may not be told", run.run_id)
         self._note_end(run)
         return following
 
-    def _finish(self, run: Run, outcome: Outcome, event: dict[str, Any]) -> None:
-        """Tell the readers of a run and the store that it has ended."""
-        try:
-            run._context._close(cancel_requested="cancel_requested" in event)
-        finally:
-            if self.manager.is_active(run.run_id):  # or somebody else has finished it
-                if self.manager.store is None:
-                    self.manager.finish_run(run.run_id, event)
-                else:
-                    self.manager.finish_run(run.run_id, event, result=result_for_store(outcome.result))
+    def _finish(self, run_id: int | str, event: dict[str, Any], result: str | None) -> None:
+        """Tell readers and the store, which does not keep this waiting, of the end of a run."""
+        if self.manager.is_active(run_id):  # or somebody else has finished it
+            if self.manager.store is None:
+                self.manager.finish_run(run_id, event)
+            else:
+                self.manager.finish_run(run_id, event, result=result)
 
     def _note_cancel(self, run: Run) -> None:
         """The run's cancel was requested: its readers hear of it, and a queued run ends."""

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from genglossary_runs import RedisStore, RunManager
@@ -138,6 +138,27 @@ def test_a_key_is_unique_over_processes(place: Place) -> None:
     assert run.wait(30)
     # Its end is stored before the next start of this process.
     assert runner.start(lambda context: None, key="book").wait(30)
+
+
+@pytest.mark.parametrize("if_active", ["wait", "replace"])
+def test_a_start_that_was_to_wait_was_refused_while_the_run_before_it_ended(
+    place: Place, if_active: Literal["wait", "replace"]
+) -> None:
+    """The key was free in the queue, and not yet in the store."""
+    gate = Gate()
+
+    class Slow(dict[str, int]):
+        def items(self) -> Any:
+            gate.entered.set()
+            assert gate.opened.wait(DEADLINE)
+            return super().items()
+
+    runner = Runner(place.manager())
+    first = runner.start(lambda context: Slow(pages=3), key="book")
+    assert gate.entered.wait(DEADLINE)
+    second = runner.start(lambda context: "second", key="book", if_active=if_active)
+    gate.opened.set()
+    assert [ended(run).result for run in (first, second)] == [{"pages": 3}, "second"]
 
 
 def test_a_key_has_to_be_a_text(place: Place) -> None:
