@@ -8,18 +8,42 @@ import httpx
 _PERMALINK = re.compile(r"run/(?P<run_id>[^/]+)(?:/\d+)?")
 
 
-def run_url(text: str) -> str:
-    """The address of a run, from the address of it in the API, of its events, or of its page in the console."""
+def run_url(text: str) -> httpx.URL:
+    """The URL of a run, from its URL in the API, that of its events, or that of its page in the console."""
     page, _, fragment = text.partition("#")
     found = _PERMALINK.fullmatch(fragment)
-    if found is None:
-        return page.removesuffix("/events")
-    return f"{page.partition('?')[0].rpartition('/')[0]}/api/runs/{found['run_id']}"
+    if found is not None:
+        return httpx.URL(f"{page.partition('?')[0].rpartition('/')[0]}/api/runs/{found['run_id']}")
+    url = httpx.URL(page)
+    return _with_path(url, _path(url).removesuffix("/events"))
+
+
+def part_url(run: httpx.URL, part: str) -> httpx.URL:
+    """The URL of a part of a run, such as `events`, with the query of the run's URL."""
+    return _with_path(run, f"{_path(run).rstrip('/')}/{part}")
+
+
+def is_stream_url(url: httpx.URL) -> bool:
+    """Whether it looks like the URL of a run's events, not like that of a run."""
+    return _path(url).endswith("/events")
 
 
 def list_urls(text: str) -> list[str]:
-    """Where a list of runs may be, from the address of the list, of the API, or of a console."""
+    """Where a list of runs may be, from the URL of the list, of the API, or of a console."""
     url = httpx.URL(text).copy_with(fragment=None, query=None)
-    folder = url.path.rstrip("/")
+    folder = _path(url).rstrip("/")
     # A console may be mounted at `/runs`, so what is longer is tried first.
-    return [str(url.copy_with(path=path)) for path in (f"{folder}/api/runs", f"{folder}/runs", folder or "/")]
+    return [str(_with_path(url, path)) for path in (f"{folder}/api/runs", f"{folder}/runs", folder or "/")]
+
+
+# The path as it is sent. httpx's `path` is decoded: of an id with a question mark it makes an invalid URL, and of one
+# with a percent sign that of another run.
+
+
+def _path(url: httpx.URL) -> str:
+    return url.raw_path.partition(b"?")[0].decode("ascii")
+
+
+def _with_path(url: httpx.URL, path: str) -> httpx.URL:
+    _, mark, query = url.raw_path.partition(b"?")
+    return url.copy_with(raw_path=path.encode("ascii") + mark + query)

@@ -10,7 +10,7 @@ import httpx
 
 from genglossary_runs.errors import FollowError, RefusedError
 
-from .addresses import list_urls, run_url
+from .addresses import list_urls, part_url, run_url
 from .following import Event
 from .screen import Screen, make_screen, printable
 from .streams import follow
@@ -62,7 +62,7 @@ class _Follow:
         event = None
         with self._screen.live():
             # A console's permalink names a run; any other address may be that of a stream.
-            url = run_url(self._url) if "#" in self._url else self._url
+            url = str(run_url(self._url)) if "#" in self._url else self._url
             for event in follow(url, after=self._after, client=self._http, on_retry=self._say_why):
                 self._after = event.id or self._after
                 self._screen.show(event)
@@ -93,7 +93,7 @@ def _code_of(event: Event | None) -> int:
 
 
 def _cancel(http: httpx.Client, url: str) -> int:
-    answer = _checked(http.post(run_url(url) + "/cancel"))
+    answer = _checked(http.post(part_url(run_url(url), "cancel")))
     was_active = bool(answer.json().get("cancelled"))
     print("Cancel requested" if was_active else "The run had ended before")
     return COMPLETED if was_active else FAILED

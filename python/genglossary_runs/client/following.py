@@ -12,6 +12,8 @@ from httpx_sse import ServerSentEvent
 
 from genglossary_runs.errors import RefusedError, StreamLostError
 
+from .addresses import is_stream_url, part_url
+
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
 # Answers that say "later" although the request was at fault, as far as their class goes.
@@ -88,9 +90,9 @@ class Following:
             return True
         if status == 204:
             self.is_over = True
-        elif status == 200 and kind.startswith("application/json") and not self.url.path.endswith("/events"):
+        elif status == 200 and kind.startswith("application/json") and not is_stream_url(self.url):
             # The address of the run itself.
-            self.url = self.url.copy_with(path=self.url.path.rstrip("/") + "/events")
+            self.url = part_url(self.url, "events")
             self.delay = 0.0
         elif status == 200 or status >= 500 or status in _LATER:
             self.lost(

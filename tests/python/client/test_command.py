@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -248,6 +249,28 @@ def test_addresses_of_consoles_are_understood(runner: Runner) -> None:
         page = f"http://127.0.0.1:{site.port}/runs/"
         assert main(["list", page]) == 0
         assert main(["follow", f"{page}#run/a%2Fb%20c/3"]) == 0
+
+
+@pytest.mark.parametrize("run_id", ["a?b", "a#b", "100%25", "x/"])
+def test_an_id_that_a_url_has_to_encode_was_invalid_or_that_of_another_run(
+    runner: Runner, proxy: Proxy, run_id: str
+) -> None:
+    assert runner.start(lambda context: None, run_id=run_id).wait(DEADLINE)
+    url = f"{proxy.url}/api/runs/{quote(run_id, safe='')}"
+    for end in ("", "/events"):
+        assert main(["follow", f"{url}{end}"]) == 0
+        assert main(["cancel", f"{url}{end}"]) == 1
+    assert str(list_urls("https://a.example/a%3Fb/")[0]) == "https://a.example/a%3Fb/api/runs"
+
+
+@pytest.mark.parametrize("query", ["?token=1", "/events?last_event_id=3"])
+def test_a_cancel_went_into_the_query_of_the_address(
+    runner: Runner, proxy: Proxy, speaker: Speaker, query: str
+) -> None:
+    run = runner.start(speaker)
+    assert main(["cancel", f"{proxy.url}/api/runs/{run.run_id}{query}"]) == 0
+    assert run.cancel_requested
+    assert run_url("https://a.example/api/runs/7/events?token=1") == "https://a.example/api/runs/7?token=1"
 
 
 def test_one_sentence_says_what_is_missing() -> None:
