@@ -18,6 +18,8 @@ from .streams import follow
 COMPLETED, FAILED, UNREACHED, LEFT, CANCELLED = 0, 1, 2, 3, 130
 
 _TIMEOUT = 10.0
+# Runs that the API lists at most in one answer.
+_LONGEST_PAGE = 500
 
 
 def run(options: argparse.Namespace) -> int:
@@ -100,12 +102,13 @@ def _cancel(http: httpx.Client, url: str) -> int:
 
 
 def _list(http: httpx.Client, options: argparse.Namespace) -> int:
-    wanted = {"status": options.status, "key": options.key, "q": options.search, "limit": options.limit}
+    limit = min(options.limit, _LONGEST_PAGE)
+    wanted = {"status": options.status, "key": options.key, "q": options.search, "limit": limit}
     query: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     place, page = _first_list(http, options.url, query)
-    # A server that passes over many runs which this client may not read ends a page early.
+    # A server that passes over many runs which this client may not read ends a page early, too.
     while page.get("next") and len(page["runs"]) < options.limit:
-        query |= {"after": page["next"], "limit": options.limit - len(page["runs"])}
+        query |= {"after": page["next"], "limit": min(options.limit - len(page["runs"]), _LONGEST_PAGE)}
         more = _checked(http.get(place, params=query)).json()
         page |= {"runs": page["runs"] + more["runs"], "next": more["next"]}
     if options.json:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
+from genglossary_runs import RunManager
 from genglossary_runs.__main__ import main
 from genglossary_runs.client.addresses import list_urls, run_url
 from genglossary_runs.console import router
@@ -19,7 +20,7 @@ from genglossary_runs.runner import RunContext, Runner
 from runner.support import until_cancelled
 from streams.servers import Site
 
-from .conftest import TOKEN
+from .conftest import TOKEN, make_app
 from .proxy import Proxy
 from .support import DEADLINE, Speaker, wait_until
 
@@ -219,6 +220,17 @@ def test_a_list_ended_at_the_first_page_that_was_cut_short(
     with Site(app) as site:
         assert main(["list", f"http://127.0.0.1:{site.port}/runs", "--limit", "2"]) == 0
     assert [line.partition("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["mine 3", "mine 2"]
+
+
+def test_more_runs_than_a_page_has_could_not_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    runner = Runner(RunManager(), finished_runs=600)
+    for number in range(503):
+        assert runner.start(lambda context: None, run_id=number).wait(DEADLINE)
+    with Site(make_app(runner)) as site:
+        assert main(["list", f"http://127.0.0.1:{site.port}/", "--limit", "502"]) == 0
+    assert [line.partition("\t")[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(number) for number in range(502, 0, -1)
+    ]
 
 
 def test_headers_are_sent(runner: Runner, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
