@@ -11,11 +11,11 @@ import httpx
 from genglossary_runs.errors import FollowError, RefusedError
 
 from .addresses import list_urls, part_url, run_url
-from .following import Event
 from .screen import Screen, make_screen, printable
 from .streams import follow
 
 COMPLETED, FAILED, UNREACHED, LEFT, CANCELLED = 0, 1, 2, 3, 130
+_CODES: dict[object, int] = {"completed": COMPLETED, "cancelled": CANCELLED}
 
 _TIMEOUT = 10.0
 # Runs that the API lists at most in one answer.
@@ -49,26 +49,37 @@ class _Follow:
         self._url = url
         self._after = after
         self._screen = screen
+        self._status: object = None
         self._has_asked = False
 
     def run(self) -> int:
         """Returns the exit code."""
         while True:
             try:
-                return _code_of(self._show())
+                self._show()
+                return _CODES.get(self._status or self._recorded_status(), FAILED)
             except KeyboardInterrupt:
                 if not self._goes_on():
                     return LEFT
 
-    def _show(self) -> Event | None:
-        event = None
+    def _show(self) -> None:
         with self._screen.live():
             # A console's permalink names a run; any other address may be that of a stream.
             url = str(run_url(self._url)) if "#" in self._url else self._url
             for event in follow(url, after=self._after, client=self._http, on_retry=self._say_why):
                 self._after = event.id or self._after
                 self._screen.show(event)
-        return event
+                if event.is_end:
+                    self._status = str(event.data.get("status"))
+
+    def _recorded_status(self) -> object:
+        """How the run ended, from its record, because the terminal event had been received before."""
+        with self._http.stream("GET", run_url(self._url)) as answer:
+            # Of any other stream there is no record; and perhaps no end, so that only JSON is read.
+            if answer.headers.get("content-type", "").startswith("application/json"):
+                answer.read()
+                return _object(answer).get("status")
+        raise RefusedError("Every event had been received before, and there is no record of how the run ended")
 
     def _say_why(self, reason: str, delay: float) -> None:
         self._screen.note(f"The connection was lost: {reason}; trying again in {delay:.0f} s")
@@ -88,15 +99,8 @@ class _Follow:
         return not answer.strip().lower().startswith("l")
 
 
-def _code_of(event: Event | None) -> int:
-    # Without an event everything had been received before.
-    status = "completed" if event is None else event.data.get("status")
-    return {"completed": COMPLETED, "cancelled": CANCELLED}.get(str(status), FAILED)
-
-
 def _cancel(http: httpx.Client, url: str) -> int:
-    answer = _checked(http.post(part_url(run_url(url), "cancel")))
-    was_active = bool(answer.json().get("cancelled"))
+    was_active = bool(_object(http.post(part_url(run_url(url), "cancel"))).get("cancelled"))
     print("Cancel requested" if was_active else "The run had ended before")
     return COMPLETED if was_active else FAILED
 
@@ -109,7 +113,7 @@ def _list(http: httpx.Client, options: argparse.Namespace) -> int:
     # A server that passes over many runs which this client may not read ends a page early, too.
     while page.get("next") and len(page["runs"]) < options.limit:
         query |= {"after": page["next"], "limit": min(options.limit - len(page["runs"]), _LONGEST_PAGE)}
-        more = _checked(http.get(place, params=query)).json()
+        more = _object(http.get(place, params=query))
         page |= {"runs": page["runs"] + more["runs"], "next": more["next"]}
     if options.json:
         print(json.dumps(page, indent=2))
@@ -159,6 +163,17 @@ def _row_of(run: dict[str, Any]) -> list[str]:
         run.get("error") or how_far,
     ]
     return [printable(str(cell)) for cell in cells]
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer; a page of a proxy, such as a login, is none."""
+    try:
+        found = _checked(answer).json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RefusedError(f"{answer.url} answers with something other than a JSON object", answer.status_code)
+    return found
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from genglossary_runs import RunManager
 from genglossary_runs.__main__ import main
 from genglossary_runs.client.addresses import list_urls, run_url
 from genglossary_runs.console import router
-from genglossary_runs.runner import RunContext, Runner
+from genglossary_runs.runner import Run, RunContext, Runner
 from runner.support import until_cancelled
 from streams.servers import Site
 
@@ -29,6 +30,13 @@ COMMAND = [sys.executable, "-m", "genglossary_runs"]
 
 def failing(context: RunContext) -> None:
     raise ValueError("no such page")
+
+
+def last_id(run: Run) -> str:
+    """The id of the terminal event."""
+    events = run.events()
+    assert [*events]
+    return events.last_event_id
 
 
 class Terminal:
@@ -188,6 +196,41 @@ def test_the_exit_code_tells_the_outcome(
         assert "404" in capsys.readouterr().err
     assert main(["list", "http://127.0.0.1:1/"]) == 2
     assert main(["list", "no address"]) == 2
+
+
+def test_a_failed_run_whose_end_had_been_received_before_had_succeeded(
+    runner: Runner, site: Site, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for work, code in ((failing, 1), (lambda context: None, 0)):
+        run = runner.start(work)
+        last = last_id(run)
+        for url in (f"{proxy.url}/api/runs/{run.run_id}/events", f"{proxy.url}/#run/{run.run_id}"):
+            assert main(["follow", url, "--after", last]) == code
+    site.complaints.clear()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_outcome_of_a_stream_without_a_record_is_unknown(
+    runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app, run = FastAPI(), runner.start(lambda context: None)
+
+    async def stream(request: Request) -> Response:
+        return runner.stream(run.run_id, request)
+
+    app.add_route("/stream", stream)
+    last = last_id(run)
+    with Site(app) as site:
+        assert main(["follow", f"http://127.0.0.1:{site.port}/stream", "--after", last]) == 2
+    assert "no record of how the run ended" in capsys.readouterr().err
+
+
+def test_a_page_of_a_proxy_in_place_of_an_answer_ended_in_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    app = FastAPI()
+    app.add_api_route("/api/runs/7/cancel", lambda: PlainTextResponse("Log in, please"), methods=["POST"])
+    with Site(app) as site:
+        assert main(["cancel", f"http://127.0.0.1:{site.port}/api/runs/7"]) == 2
+    assert "something other than a JSON object" in capsys.readouterr().err
 
 
 def test_runs_are_listed(
