@@ -1,6 +1,5 @@
 """The state of a client of a stream and its decisions, independent of how it does I/O."""
 
-import json
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import httpx
 from httpx_sse import ServerSentEvent
 
-from genglossary_runs.errors import RefusedError, StreamLostError
+from genglossary_runs.errors import FollowError, RefusedError, StreamLostError
 
 from .addresses import is_stream_url, part_url
 
@@ -103,11 +102,21 @@ class Following:
         return False
 
     def take(self, received: ServerSentEvent) -> Event | None:
-        """An event of the stream; None for what is none."""
+        """An event of the stream; None for what is none.
+
+        Raises:
+            FollowError: it is not an event of a run.
+        """
         if received.retry is not None:
             self._hint = received.retry / 1000
         if not received.data:
             return None
+        try:
+            data = received.json()
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise FollowError(f"{self.url} streams something other than a run: the data of an event is no JSON object")
         name = None if received.event == "message" else received.event
         # The terminal event of a run whose process died has a fence of its own; any other new fence is another run.
         numbered = name != "gap" and received.id not in ("", self.last_event_id)
@@ -115,7 +124,7 @@ class Following:
         if numbered:
             self.last_event_id = received.id
         self.is_over = name == "complete"
-        return Event(received.id, name, json.loads(received.data), is_new_life)
+        return Event(received.id, name, data, is_new_life)
 
     def lost(self, reason: str, at_least: float = 0.0) -> None:
         """Note that a connection has failed, and decide when to try again.

@@ -36,6 +36,7 @@ def follow(
     Raises:
         RefusedError: there is no such run, or this client may not read it.
         StreamLostError: the server was not reached within `give_up` seconds.
+        FollowError: the stream is not that of a run.
     """
     following = _following(url, after, headers, give_up, on_retry)
     with contextlib.ExitStack() as stack:

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from genglossary_runs import RunManager
-from genglossary_runs.client import Event, RefusedError, StreamLostError, afollow, follow
+from genglossary_runs.client import Event, FollowError, RefusedError, StreamLostError, afollow, follow
 from genglossary_runs.client.following import Following
 from genglossary_runs.runner import Runner
+from httpx_sse import ServerSentEvent
 from streams.servers import Site
 
 from .conftest import TOKEN, make_app
@@ -136,6 +137,13 @@ def test_refusals_are_errors(runner: Runner, speaker: Speaker, read: Read) -> No
     reader.wait(lambda: reader.messages() == ["one"])
     speaker.stop()
     reader.end()
+
+
+@pytest.mark.parametrize("data", ["ping", "[1]", "{"])
+def test_an_event_of_something_else_was_a_decoding_error(data: str) -> None:
+    following = Following(httpx.URL("http://127.0.0.1/news"), "", {}, None, None)
+    with pytest.raises(FollowError, match="/news streams something other than a run"):
+        following.take(ServerSentEvent(data=data))
 
 
 def test_it_gives_up_when_asked_to(runner: Runner, proxy: Proxy, speaker: Speaker, read: Read) -> None:
