@@ -126,6 +126,20 @@ class Following:
         self.is_over = name == "complete"
         return Event(received.id, name, data, is_new_life)
 
+    def failed(self, error: httpx.TransportError) -> None:
+        """Note that a request has failed, and decide when to try again.
+
+        Raises:
+            FollowError: it will always fail.
+            StreamLostError: it has failed for too long.
+        """
+        if isinstance(error, httpx.UnsupportedProtocol):
+            raise FollowError(f"{self.url} cannot be followed: {error}") from None
+        if isinstance(error, httpx.ReadTimeout):
+            self.lost("nothing was heard for too long")
+        else:
+            self.lost(str(error) or type(error).__name__)
+
     def lost(self, reason: str, at_least: float = 0.0) -> None:
         """Note that a connection has failed, and decide when to try again.
 

@@ -36,7 +36,7 @@ def follow(
     Raises:
         RefusedError: there is no such run, or this client may not read it.
         StreamLostError: the server was not reached within `give_up` seconds.
-        FollowError: the stream is not that of a run.
+        FollowError: the stream is not that of a run, or the URL begins with neither http:// nor https://.
     """
     following = _following(url, after, headers, give_up, on_retry)
     with contextlib.ExitStack() as stack:
@@ -55,7 +55,7 @@ def follow(
                                 return
                         following.lost("the stream stopped")
             except httpx.TransportError as error:
-                following.lost(_reason(error))
+                following.failed(error)
             if not following.is_over:
                 time.sleep(following.delay)
 
@@ -88,7 +88,7 @@ async def afollow(
                                 return
                         following.lost("the stream stopped")
             except httpx.TransportError as error:
-                following.lost(_reason(error))
+                following.failed(error)
             if not following.is_over:
                 await asyncio.sleep(following.delay)
 
@@ -105,9 +105,3 @@ def _following(
 
 def _timeout(silence: float) -> httpx.Timeout:
     return httpx.Timeout(min(10.0, silence), read=silence)
-
-
-def _reason(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.ReadTimeout):
-        return "nothing was heard for too long"
-    return str(error) or type(error).__name__
