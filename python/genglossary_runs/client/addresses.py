@@ -36,6 +36,11 @@ def list_urls(text: str) -> list[str]:
     return [str(_with_path(url, path)) for path in (f"{folder}/api/runs", f"{folder}/runs", folder or "/")]
 
 
+def shown(url: httpx.URL) -> str:
+    """The URL for an error's text, without user info and query: either may be a credential."""
+    return str(url.copy_with(userinfo=b"", query=None, fragment=None))
+
+
 # The path as it is sent. httpx's `path` is decoded: of an id with a question mark it makes an invalid URL, and of one
 # with a percent sign that of another run.
 

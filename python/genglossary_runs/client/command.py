@@ -10,7 +10,7 @@ import httpx
 
 from genglossary_runs.errors import FollowError, RefusedError
 
-from .addresses import list_urls, part_url, run_url
+from .addresses import list_urls, part_url, run_url, shown
 from .screen import Screen, make_screen, printable
 from .streams import follow
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{printable(str(error))}", file=sys.stderr)
             return UNREACHED
         except httpx.InvalidURL as error:
-            print(f"{options.url} is no address: {error}", file=sys.stderr)
+            print(f"The URL is no address: {error}", file=sys.stderr)
             return UNREACHED
 
 
@@ -143,7 +143,7 @@ def _first_list(http: httpx.Client, url: str, query: dict[str, Any]) -> tuple[st
             break
     if answer is not None:
         _checked(answer)
-    raise RefusedError(f"{url} has no list of runs; give the address of the API or of a console", 404)
+    raise RefusedError(f"{shown(httpx.URL(url))} has no list of runs; give the address of the API or of a console", 404)
 
 
 def _row_of(run: dict[str, Any]) -> list[str]:
@@ -172,7 +172,7 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise RefusedError(f"{answer.url} answers with something other than a JSON object", answer.status_code)
+        raise RefusedError(f"{shown(answer.url)} answers with something other than a JSON object", answer.status_code)
     return found
 
 
@@ -183,4 +183,4 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         detail = str(answer.json()["detail"])
     except (ValueError, LookupError, TypeError):
         detail = answer.reason_phrase
-    raise RefusedError(f"{answer.url} answers {answer.status_code}: {detail}", answer.status_code)
+    raise RefusedError(f"{shown(answer.url)} answers {answer.status_code}: {detail}", answer.status_code)

@@ -11,7 +11,7 @@ from httpx_sse import ServerSentEvent
 
 from genglossary_runs.errors import FollowError, RefusedError, StreamLostError
 
-from .addresses import is_stream_url, part_url
+from .addresses import is_stream_url, part_url, shown
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
@@ -98,7 +98,7 @@ class Following:
                 f"the answer was {status} {response.reason_phrase}", _seconds(response.headers.get("retry-after"))
             )
         else:
-            raise RefusedError(f"{self.url} answers {status} {response.reason_phrase}", status)
+            raise RefusedError(f"{shown(self.url)} answers {status} {response.reason_phrase}", status)
         return False
 
     def take(self, received: ServerSentEvent) -> Event | None:
@@ -116,7 +116,9 @@ class Following:
         except ValueError:
             data = None
         if not isinstance(data, dict):
-            raise FollowError(f"{self.url} streams something other than a run: the data of an event is no JSON object")
+            raise FollowError(
+                f"{shown(self.url)} streams something other than a run: the data of an event is no JSON object"
+            )
         name = None if received.event == "message" else received.event
         # The terminal event of a run whose process died has a fence of its own; any other new fence is another run.
         numbered = name != "gap" and received.id not in ("", self.last_event_id)
@@ -134,7 +136,7 @@ class Following:
             StreamLostError: it has failed for too long.
         """
         if isinstance(error, httpx.UnsupportedProtocol):
-            raise FollowError(f"{self.url} cannot be followed: {error}") from None
+            raise FollowError(f"{shown(self.url)} cannot be followed: {error}") from None
         if isinstance(error, httpx.ReadTimeout):
             self.lost("nothing was heard for too long")
         else:
@@ -151,7 +153,7 @@ class Following:
             self._away_since = now
         away = now - self._away_since
         if self.give_up is not None and away >= self.give_up:
-            raise StreamLostError(f"{self.url} has not been reached for {away:.0f} seconds: {reason}")
+            raise StreamLostError(f"{shown(self.url)} has not been reached for {away:.0f} seconds: {reason}")
         longest = min(_LONGEST_DELAY, self._hint * 2**self._failures)
         self._failures = min(self._failures + 1, 30)
         # Spread, so that clients which lost a server at once do not come back at once.

@@ -195,8 +195,12 @@ def test_the_exit_code_tells_the_outcome(
         assert main([command, f"{proxy.url}/api/runs/nowhere"]) == 2
         assert "404" in capsys.readouterr().err
     assert main(["list", "http://127.0.0.1:1/"]) == 2
+    capsys.readouterr()
     for command in ("follow", "list", "cancel"):
         assert main([command, "no address"]) == 2
+        assert main([command, f"http://me:hunter2@127.0.0.1:{proxy.port}/nothing?token=hunter2"]) == 2
+        assert main([command, "http://me:hunter2@127.0.0.1:port/"]) == 2
+    assert "hunter2" not in capsys.readouterr().err
 
 
 def test_a_failed_run_whose_end_had_been_received_before_had_succeeded(

@@ -146,6 +146,18 @@ def test_an_event_of_something_else_was_a_decoding_error(data: str) -> None:
         following.take(ServerSentEvent(data=data))
 
 
+def test_errors_told_the_credentials_in_the_url(proxy: Proxy) -> None:
+    url = f"http://me:hunter2@127.0.0.1:{proxy.port}/api/runs/nowhere/events"
+    with pytest.raises(RefusedError) as refused:
+        list(follow(f"{url}?token=hunter2"))
+    assert str(refused.value) == f"{proxy.url}/api/runs/nowhere/events answers 404 Not Found"
+    with proxy.away(503), pytest.raises(StreamLostError) as lost:
+        list(follow(f"{url}?token=hunter2", give_up=0.0))
+    with pytest.raises(FollowError) as unsupported:
+        list(follow("ftp://me:hunter2@127.0.0.1/?token=hunter2"))
+    assert "hunter2" not in str(lost.value) + str(unsupported.value)
+
+
 def test_it_gives_up_when_asked_to(runner: Runner, proxy: Proxy, speaker: Speaker, read: Read) -> None:
     run = runner.start(speaker)
     reader = read(run.run_id, give_up=0.1)
