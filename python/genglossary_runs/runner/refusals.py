@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from genglossary_runs.errors import AlreadyRunningError, RunExistsError
+from genglossary_runs.errors import AlreadyRunningError, RunExistsError, RunnerShutDownError
 from genglossary_runs.types import RunId
 
 from .ids import canonical
@@ -24,3 +24,8 @@ def already_running(key: Hashable, run: Run) -> AlreadyRunningError:
     else:
         message = f"Run {run.run_id} is still running; cancel it or wait for its end"
     return AlreadyRunningError(message, key=key, run_id=run.run_id, run=run)
+
+
+def shut_down() -> RunnerShutDownError:
+    """The error for a start after the runner's end."""
+    return RunnerShutDownError("The runner was shut down and starts no more runs; make a new Runner")

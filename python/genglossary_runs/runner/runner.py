@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import Any, Literal
 
 from genglossary_runs._core import RunManager
-from genglossary_runs.errors import AlreadyRunningError, RunActiveError, RunnerShutDownError
+from genglossary_runs.errors import AlreadyRunningError, RunActiveError
 from genglossary_runs.types import RunId
 
 from .context import RunContext, current
@@ -22,7 +22,7 @@ from .observers import Observer, Observers
 from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of
 from .queue import Queue
 from .redaction import client_message
-from .refusals import already_running, run_exists
+from .refusals import already_running, run_exists, shut_down
 from .run import Run
 from .stored import key_for_store, result_for_store
 from .values import text_of
@@ -87,7 +87,7 @@ class Runner(Handles):
         # One start at a time, for which a store may have to be asked. Taken before all other locks. Reentrant, since a
         # signal handler may start a run.
         self._starting = threading.RLock()
-        # Guarded by `_lock`, as the handles are; so is the next.
+        # Guarded by `_lock`, as the handles are; so is the next. Once it is set, nothing is added to the queue.
         self._queue = Queue(self._max_active)
         self._shut_down = False
 
@@ -139,7 +139,7 @@ class Runner(Handles):
             raise ValueError(f"if_active must be 'refuse', 'wait' or 'replace', not {if_active!r}")
         with self._starting:
             if self._shut_down:
-                raise RunnerShutDownError("The runner was shut down and starts no more runs; make a new Runner")
+                raise shut_down()
             self._refuse_existing(run_id)
             with self._lock:
                 earlier = [] if key is None else self._queue.runs_of(key)
@@ -148,6 +148,9 @@ class Runner(Handles):
             run = self._open(run_id, key, name_of(work) if name is None else text_of(name), waits_for_key=bool(earlier))
             run._thread = self._thread_of(work, run)
             with self._lock:
+                if self._shut_down:  # which has not waited for the store to open this run
+                    self._finish(run.run_id, Outcome("cancelled").terminal_event(run.run_id, False), None)
+                    raise shut_down()
                 self._add(run)
                 starts = self._queue.add(run)
                 if not starts:
@@ -208,13 +211,14 @@ class Runner(Handles):
         Raises:
             RuntimeError: called by the work of an active run, which cannot wait for itself.
         """
-        with self._starting, self._lock:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        # Not under `_starting`, which is held while the store is asked.
+        with self._lock:
             self._shut_down = True
             runs = [run for run in self._runs.values() if not run._ended.is_set()]
         # The newest first, so that no queued run starts when the one before it ends.
         for run in reversed(runs):
             run.cancel()
-        deadline = None if timeout is None else time.monotonic() + timeout
         late = [run for run in runs if not run.wait(None if deadline is None else deadline - time.monotonic())]
         for run in late:
             logger.warning("Run %s did not stop within %s seconds of its cancel", run.run_id, timeout)
