@@ -1,10 +1,11 @@
 """The handles of a runner's runs, and how its runs are read."""
 
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from genglossary_runs._core import RunManager, Subscription
 from genglossary_runs.errors import UnknownRunError
@@ -17,8 +18,6 @@ from .stored import Records
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-
-T = TypeVar("T")
 
 _FOREVER = 1e9
 
@@ -69,16 +68,13 @@ class Handles(Records):
             UnknownRunError: the run is neither the runner's nor the manager's.
             StoreError: the store cannot be used.
         """
-        return self._ask(run_id, lambda manager: manager.subscribe(run_id, after, must_exist=True))
+        return self._read(run_id, self.get(run_id), after)
 
     async def asubscribe(self, run_id: RunId, after: str | None = "0") -> Subscription:
         """Do the same as `subscribe`, on an event loop."""
         if self.manager.store is None:
             return self.subscribe(run_id, after)
-        try:
-            return await self.manager.asubscribe(run_id, after, must_exist=True)
-        except UnknownRunError:
-            return self._recalled(run_id).subscribe(run_id, after)
+        return await self._aread(run_id, after)
 
     def stream(
         self, run_id: RunId, request: "Request | None" = None, *, replay: bool = True, **options: Any
@@ -99,7 +95,7 @@ class Handles(Records):
         from genglossary_runs.sse import run_stream
 
         options = {"replay": replay, "must_exist": True} | options
-        return self._ask(run_id, lambda manager: run_stream(manager, run_id, request, **options))
+        return run_stream(_Recalling(self), run_id, request, **options)
 
     def _add(self, run: Run) -> None:
         with self._lock:
@@ -118,25 +114,41 @@ class Handles(Records):
             if self._runs.get(run.run_id) is run:
                 del self._runs[run.run_id]
 
-    def _ask(self, run_id: RunId, ask: Callable[[RunManager], T]) -> T:
-        """Ask the manager about a run, or the records where the manager has evicted it."""
-        run = self.get(run_id)
-        kept = run is None or run.terminal_event is None or self.manager.terminal_event(run_id) is not None
-        if kept or self.manager.store is not None:
+    def _read(
+        self, run_id: RunId, run: Run | None, after: str | None = None, *, must_exist: bool = True
+    ) -> Subscription:
+        """Make a reader of a run, whose handle is `run`, if it is this runner's."""
+        if not self._answers(run, after):
             try:
-                return ask(self.manager)
+                return self.manager.subscribe(run_id, after, must_exist=must_exist)
             except UnknownRunError:
-                # It may have ended and been evicted this very moment.
-                return ask(self._recalled(run_id))
-        return ask(self._recalled(run_id))
+                pass  # it may have ended and been evicted this very moment
+        return self._recall(run_id, run, after)
 
-    def _recalled(self, run_id: RunId) -> RunManager:
-        """A manager that has the terminal event of a run which ended, from its handle.
+    async def _aread(self, run_id: RunId, after: str | None = None, *, must_exist: bool = True) -> Subscription:
+        run = self.get(run_id)
+        if not self._answers(run, after):
+            try:
+                return await self.manager.asubscribe(run_id, after, must_exist=must_exist)
+            except UnknownRunError:
+                pass
+        return self._recall(run_id, run, after)
+
+    def _answers(self, run: Run | None, after: str | None) -> bool:
+        """Whether the handle is all that is needed: the manager has evicted the run, or the reader has had its end."""
+        if run is None or run.terminal_event is None:
+            return False
+        if after is not None and after == run._last_event_id:
+            return True
+        # Its reader would wait where another one, that waits for the run by itself, has made an entry, which is no run.
+        return self.manager.store is None and self.manager.terminal_event(run.run_id) is None
+
+    def _recall(self, run_id: RunId, run: Run | None, after: str | None) -> Subscription:
+        """Make a reader of the terminal event of a run which ended, from its handle.
 
         Raises:
             UnknownRunError: there is no such handle.
         """
-        run = self.get(run_id)
         if run is None or run.terminal_event is None:
             raise UnknownRunError(f"run {run_id} is unknown")
         with self._lock:
@@ -144,4 +156,28 @@ class Handles(Records):
             if recalled is not None and recalled != run.terminal_event:
                 self._outcomes.open_run(run_id)  # an earlier life was recalled, and makes way
             self._outcomes.finish_run(run_id, run.terminal_event)
-        return self._outcomes
+            reader = self._outcomes.subscribe(run_id, after)
+        if after is not None and after == run._last_event_id:
+            # Its id in the records is another.
+            drain(reader)
+        return reader
+
+
+class _Recalling:
+    """A runner's manager as a stream sees it: one that still knows the ends of the runs that it has evicted."""
+
+    def __init__(self, handles: Handles) -> None:
+        self._handles = handles
+        self.store = handles.manager.store
+        self.is_active = handles.manager.is_active
+        self.asubscribe = handles._aread
+
+    def subscribe(self, run_id: RunId, after: str | None = None, *, must_exist: bool = False) -> Subscription:
+        return self._handles._read(run_id, self._handles.get(run_id), after, must_exist=must_exist)
+
+
+def drain(reader: Subscription) -> None:
+    """Read all that is there."""
+    with suppress(queue.Empty):
+        while True:
+            reader.get_nowait()

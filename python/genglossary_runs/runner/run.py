@@ -5,7 +5,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator, Hashable
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from genglossary_runs._core import Subscription
 from genglossary_runs.errors import OtherProcessError, RunCancelledError
@@ -13,6 +13,9 @@ from genglossary_runs.errors import OtherProcessError, RunCancelledError
 from .context import RunContext
 from .forks import generation
 from .outcome import Outcome, Status
+
+Read: TypeAlias = Callable[[int | str, "Run", str | None], Subscription]
+"""Makes a reader of a run after an event's id."""
 
 
 class Run:
@@ -35,8 +38,9 @@ class Run:
     A handle that a fork has copied says that the run belongs to the parent, unless it ended before.
     """
 
-    def __init__(self, context: RunContext, *, key: Hashable, name: str, fence: int) -> None:
+    def __init__(self, context: RunContext, read: Read, *, key: Hashable, name: str, fence: int) -> None:
         self._context = context
+        self._read = read
         self._generation = generation()
         self._status: Status = "running"
         self._raised: BaseException | None = None
@@ -48,6 +52,7 @@ class Run:
         # Guards the callbacks, and that they and `_ended` agree.
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
+        # Of the terminal event, for readers that come back when only this handle knows the run.
         self._last_event_id: str | None = None
         self.run_id = context.run_id
         self.name = name
@@ -144,13 +149,13 @@ class Run:
         return self.result
 
     def events(self, after: str | None = "0") -> Subscription:
-        """Make a reader of the run's events, for `for` as well as `async for`.
+        """Make a reader of the run's events, for `for` as well as `async for`; of its terminal event if it was evicted.
 
         Args:
             after: as for `RunManager.subscribe`; by default, start with the oldest event held.
         """
         self._check_process()
-        return self._context._manager.subscribe(self.run_id, after)
+        return self._read(self.run_id, self, after)
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._check_process()

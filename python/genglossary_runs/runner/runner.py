@@ -16,7 +16,7 @@ from .context import RunContext, current
 from .coroutines import check_work, name_of, run_work
 from .forks import generation, start_over_in_child
 from .gevent import warn_of_gevent
-from .handles import Handles
+from .handles import Handles, drain
 from .ids import canonical, new_id
 from .observers import Observer, Observers
 from .outcome import Outcome, Status, drop_frames, outcome_of, traceback_of
@@ -149,7 +149,7 @@ class Runner(Handles):
             run._thread = self._thread_of(work, run)
             with self._lock:
                 if self._shut_down:  # which has not waited for the store to open this run
-                    self._finish(run.run_id, Outcome("cancelled").terminal_event(run.run_id, False), None)
+                    self._finish(run, Outcome("cancelled").terminal_event(run.run_id, False))
                     raise shut_down()
                 self._add(run)
                 starts = self._queue.add(run)
@@ -251,7 +251,7 @@ class Runner(Handles):
         context = RunContext(self.manager, run_id, cancel_event, progress_interval=self._progress_interval)
         # Open here, so that no store is asked.
         fence, _, _ = self.manager.subscribe(run_id).last_event_id.partition("-")
-        return Run(context, key=key, name=name, fence=int(fence))
+        return Run(context, self._read, key=key, name=name, fence=int(fence))
 
     def _thread_of(self, work: Callable[[RunContext], Any], run: Run) -> threading.Thread:
         variables = copy_context()
@@ -356,20 +356,23 @@ class Runner(Handles):
                         following = self._queue.remove(run)
                         for each in following:
                             each._status = "running"
-                        self._finish(run.run_id, event, result)
+                        self._finish(run, event, result)
             except BaseException:
                 # Those who wait for the run, and the runs after it, do not wait for what cannot be.
                 logger.exception("Run %s has ended, and its readers may not be told", run.run_id)
         self._note_end(run)
         return following
 
-    def _finish(self, run_id: int | str, event: dict[str, Any], result: str | None) -> None:
+    def _finish(self, run: Run, event: dict[str, Any], result: str | None = None) -> None:
         """Tell readers and the store, which does not keep this waiting, of the end of a run."""
-        if self.manager.is_active(run_id):  # or somebody else has finished it
+        if self.manager.is_active(run.run_id):  # or somebody else has finished it
+            reader = run._context._here.subscribe(run.run_id)
             if self.manager.store is None:
-                self.manager.finish_run(run_id, event)
+                self.manager.finish_run(run.run_id, event)
             else:
-                self.manager.finish_run(run_id, event, result=result)
+                self.manager.finish_run(run.run_id, event, result=result)
+            drain(reader)
+            run._last_event_id = reader.last_event_id if reader.ended else None
 
     def _note_cancel(self, run: Run) -> None:
         """The run's cancel was requested: its readers hear of it, and a queued run ends."""

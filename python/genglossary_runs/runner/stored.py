@@ -47,8 +47,13 @@ class StoredRun:
         return self.finished_at is None and self._manager.cancel_run(self.run_id)
 
     def events(self, after: str | None = "0") -> Subscription:
-        """Make a reader of the run's events; see `RunManager.subscribe`."""
-        return self._manager.subscribe(self.run_id, after)
+        """Make a reader of the run's events; see `RunManager.subscribe`.
+
+        Raises:
+            UnknownRunError: the store has evicted the run since it was asked.
+            StoreError: the store cannot be used.
+        """
+        return self._manager.subscribe(self.run_id, after, must_exist=True)
 
 
 class Records:

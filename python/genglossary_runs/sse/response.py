@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from starlette.background import BackgroundTask
 from starlette.datastructures import MutableHeaders
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from .._core import RunManager, Subscription, stream_stats
+from .._core import Subscription, stream_stats
 from ..errors import StoreError, UnknownRunError
 from ..types import RunId
 from .handoff import HandOff, Settings, count_handed_over
@@ -58,8 +58,20 @@ def stats() -> StreamStats:
     }
 
 
+class Source(Protocol):
+    """A `RunManager`, or what is like one to a stream."""
+
+    @property
+    def store(self) -> object: ...
+    def is_active(self, run_id: RunId) -> bool: ...
+    def subscribe(self, run_id: RunId, after: str | None = None, *, must_exist: bool = False) -> Subscription: ...
+    def asubscribe(
+        self, run_id: RunId, after: str | None = None, *, must_exist: bool = False
+    ) -> Awaitable[Subscription]: ...
+
+
 def run_stream(
-    manager: RunManager,
+    manager: Source,
     run_id: RunId,
     request: Request | None = None,
     *,
@@ -126,24 +138,24 @@ def run_stream(
         )
 
     if manager.store is not None and not manager.is_active(run_id):
-        return _StoredStream(manager.asubscribe(run_id, after, must_exist=must_exist), answer)
+        return _StoredStream(lambda: manager.asubscribe(run_id, after, must_exist=must_exist), answer)
     return answer(manager.subscribe(run_id, after, must_exist=must_exist))
 
 
 class _StoredStream(Response):
     """The response for a run that a store has to be asked for: what `answer` makes of the reader, or 404, or 503."""
 
-    def __init__(self, asked: Awaitable[Subscription], answer: Callable[[Subscription], Response]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Subscription]], answer: Callable[[Subscription], Response]) -> None:
         self.status_code = 200
         self.background: BackgroundTask | None = None
         self.body = b""
         self.raw_headers = []
-        self._asked, self._answer = asked, answer
+        self._ask, self._answer = ask, answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait for the store, then answer."""
         try:
-            response = self._answer(await self._asked)
+            response = self._answer(await self._ask())
         except UnknownRunError as error:
             response = PlainTextResponse(str(error), status_code=404)
         except StoreError as error:

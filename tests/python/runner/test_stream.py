@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .support import DEADLINE, ended, nothing, raising, until
+from .support import DEADLINE, Gate, ended, nothing, raising, until
 
 
 @pytest.fixture
@@ -54,6 +54,29 @@ async def test_a_run_that_was_evicted_is_answered(forgetful: Runner) -> None:
     assert json.loads(frame["data"]) == run.terminal_event
     again = await ask(forgetful, run.run_id, frame["id"])
     assert (again.status_code, again.text) == (204, "")
+
+
+async def test_a_page_that_had_received_the_end_got_it_again(forgetful: Runner, gate: Gate) -> None:
+    """The runner's record of the end has another id."""
+    run = forgetful.start(gate)
+    page = forgetful.subscribe(run.run_id)
+    gate.opened.set()
+    assert [event["status"] for event in page] == ["completed"]
+    until(lambda: forgetful.manager.terminal_event(run.run_id) is None)
+    assert run.wait(DEADLINE)
+    assert (await ask(forgetful, run.run_id, page.last_event_id)).status_code == 204
+    assert forgetful.subscribe(run.run_id, page.last_event_id).ended
+
+
+@pytest.mark.parametrize("finished_runs", [0, 1])
+def test_the_events_of_an_evicted_run_were_waited_for_for_ever(finished_runs: int) -> None:
+    runner = Runner(RunManager(retained_runs=0), finished_runs=finished_runs)
+    run = ended(runner.start(lambda context: context.log("line")))
+    until(lambda: runner.manager.terminal_event(run.run_id) is None)
+    # As a page that waits for the run by itself.
+    with runner.manager.subscribe(run.run_id, "0"):
+        assert run.events().get(timeout=DEADLINE) == run.terminal_event
+    assert run.events(run._last_event_id).ended
 
 
 async def test_a_page_of_the_run_itself_is_answered(forgetful: Runner) -> None:

@@ -5,10 +5,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from api.support import Client, make_app
 from genglossary_runs import RedisStore, RunManager
+from genglossary_runs.errors import UnknownRunError
 from genglossary_runs.runner import AlreadyRunningError, Run, RunContext, RunExistsError, Runner
 from runner.support import Gate, ended
 
@@ -212,6 +215,26 @@ def test_a_run_whose_process_was_killed_has_failed(place: Place) -> None:
     found = runner.find(7)
     assert found is not None
     assert (found.status, found.error) == ("failed", INTERRUPTED)
+
+
+async def test_a_run_that_the_store_had_evicted_was_404_although_its_runner_knew_the_end(tmp_path: Path) -> None:
+    runner = Runner(Place("sqlite", str(tmp_path), max_runs=1).manager(retained_runs=0))
+    run = ended(runner.start(lambda context: None))
+    stored = runner.find(run.run_id)
+    assert stored is not None
+    ended(runner.start(lambda context: None))
+    wait_until(lambda: runner.find(run.run_id) is None)
+    client = Client(make_app(runner))
+    answer = await client.http.get(f"/runs/{run.run_id}/events")
+    assert (answer.status_code, answer.text.count("event: complete")) == (200, 1)
+    after = {"Last-Event-ID": run._last_event_id or ""}
+    assert (await client.http.get(f"/runs/{run.run_id}/events", headers=after)).status_code == 204
+    assert (await client.http.get("/runs/unknown/events")).status_code == 404
+    assert run.events().get(timeout=DEADLINE) == run.terminal_event
+    # Which waited for the run to be opened.
+    with pytest.raises(UnknownRunError):
+        stored.events()
+    await client.http.aclose()
 
 
 # While the store is away
