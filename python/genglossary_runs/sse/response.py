@@ -18,8 +18,8 @@ from .._core import Subscription, stream_stats
 from ..errors import StoreError, UnknownRunError
 from ..types import RunId
 from .handoff import HandOff, Settings, count_handed_over
-from .servers import Connection, find, find_through
-from .shutdown import DRAIN_GRACE, Streams, count_asgi, streams_of_loop
+from .servers import DRAIN_GRACE, Connection, Stop, find, find_through
+from .shutdown import Streams, count_asgi, streams_of_loop
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +201,7 @@ class RunStream(Response):
         self._dropped = False
         self._drained = False
         self._transport: Any = None
+        self._stop: Stop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the run ends, the client goes away, or the server drains; or hand the stream over."""
@@ -223,6 +224,9 @@ class RunStream(Response):
                 # A middleware answers in a task of its own; but it calls the server to learn who leaves.
                 watcher = asyncio.create_task(self._watch(receive))
                 connection = await find_through(watcher)
+            if connection is not None:
+                self._stop = streams.stop_of(connection)
+                self._stop.add(self)
             handed_over = await self._begin(connection, streams, scope, send)
             if not handed_over:
                 watcher = watcher or asyncio.create_task(self._watch(receive))
@@ -240,7 +244,7 @@ class RunStream(Response):
                 # The server is to notice that the connection is gone before it sees an unfinished response.
                 await asyncio.wait([watcher], timeout=DRAIN_GRACE)
         finally:
-            streams.discard(self)
+            self._leave(streams)
             if not handed_over:
                 self._subscription.close()
             if watcher is not None:
@@ -261,16 +265,23 @@ class RunStream(Response):
             await self._send(send, {"type": "http.response.start", "status": 200, "headers": headers})
             # The headers arrive with this; a client that connects to an idle run would wait for them otherwise.
             await self._send(send, {"type": "http.response.body", "body": attempt.prelude, "more_body": True})
-            if connection is not None and attempt.obstacle is None:
-                group = streams.group_of(connection)
-                if await attempt.complete(group, self._subscription, self._settings):
-                    streams.discard(self)
-                    await connection.forget()
-                    return True
+            if (
+                connection is not None
+                and self._stop is not None
+                and await attempt.complete(self._stop.group, self._subscription, self._settings)
+            ):
+                self._leave(streams)
+                await connection.forget()
+                return True
         finally:
             attempt.stop_watching()
         logger.debug("A stream of run %s stays with the server: %s", self._subscription.run_id, attempt.obstacle)
         return False
+
+    def _leave(self, streams: Streams) -> None:
+        streams.discard(self)
+        if self._stop is not None:
+            self._stop.discard(self)
 
     def _obstacle(self, scope: Scope) -> str | None:
         """What of the stream itself speaks against handing it over."""
@@ -282,12 +293,13 @@ class RunStream(Response):
             return "the response to HEAD has no body"
         if self._drained:
             return "the server drains"
+        if self._stop is not None and not self._stop.is_announced:
+            return "its server does not tell when it stops"
         return None
 
     async def _serve(self, connection: Connection | None, send: Send) -> None:
         """Send the stream through ASGI."""
         transport = connection.transport if connection is not None else None
-        forget = connection.on_stop(self.drain) if connection is not None else lambda: None
         if transport is not None and not transport.is_closing():
             # A send now waits until the client has taken all that was sent before: little is held for a client that
             # stops reading, and it is noticed. By default 64 KiB may lie there, and keep a server from stopping.
@@ -301,7 +313,6 @@ class RunStream(Response):
             last = self._retry if self._drained else b""
             await self._send(send, {"type": "http.response.body", "body": last, "more_body": False})
         finally:
-            forget()
             if transport is not None and not transport.is_closing():
                 transport.set_write_buffer_limits()
 

@@ -10,23 +10,12 @@ from types import FrameType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from .._core import StreamGroup
-from .servers import Connection
+from .servers import DRAIN_GRACE, Connection, Drains, Stop
 
 logger = logging.getLogger(__name__)
 
 # Seconds between two looks for clients that have stopped reading.
 SWEEP_INTERVAL = 1.0
-
-# Seconds that a client may take for the end of its stream when the server drains.
-DRAIN_GRACE = 0.2
-
-
-class Drains(Protocol):
-    """What keeps a server from stopping."""
-
-    def drain(self) -> None:
-        """End it."""
 
 
 class Stream(Drains, Protocol):
@@ -46,8 +35,8 @@ class Streams:
         self.waiting: set[Drains] = set()
         self._open: set[Stream] = set()
         self._timer: asyncio.TimerHandle | None = None
-        # Those that have been handed over, by their server.
-        self._groups: WeakKeyDictionary[object, StreamGroup] = WeakKeyDictionary()
+        # By what stands for the server.
+        self._stops: WeakKeyDictionary[object, Stop] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -62,26 +51,26 @@ class Streams:
         """Note that it has ended, or has been handed over."""
         self._open.discard(stream)
 
-    def group_of(self, connection: Connection) -> StreamGroup:
-        """The streams that the server of this connection has handed over."""
-        group = self._groups.get(connection.server)
-        if group is None:
-            group = self._groups[connection.server] = StreamGroup()
-            connection.drain_on_stop(group, DRAIN_GRACE)
-        return group
+    def stop_of(self, connection: Connection) -> Stop:
+        """The stop of the server of this connection."""
+        stop = self._stops.get(connection.server)
+        if stop is None:
+            stop = self._stops[connection.server] = Stop()
+            stop.is_announced = connection.announce(stop)
+        return stop
 
     def drain(self) -> None:
         """End all of them with a hint."""
         self.draining = True
         for each in [*self._open, *self.waiting]:
             each.drain()
-        for group in list(self._groups.values()):
-            group.drain(DRAIN_GRACE)
+        for stop in list(self._stops.values()):
+            stop.group.drain(DRAIN_GRACE)
 
     def wait_for_those_handed_over(self) -> None:
         """Block until they have been drained; the process may end after this."""
         end = time.monotonic() + DRAIN_GRACE
-        while any(group.open for group in list(self._groups.values())) and time.monotonic() < end:
+        while any(stop.group.open for stop in list(self._stops.values())) and time.monotonic() < end:
             time.sleep(0.002)
 
     def _sweep(self) -> None:

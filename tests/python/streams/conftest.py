@@ -54,10 +54,11 @@ def handoff(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def serve(manager: RunManager, handoff: bool) -> Iterator[Serve]:
     """Starts servers, which stop with the test. Without an application of its own one serves the manager's runs."""
+    of_site = ("loop", "http", "send_buffer", "tls", "limit_concurrency")
     with ExitStack() as stack:
 
         def start(app: FastAPI | None = None, **options: Any) -> Site:
-            settings = {name: options.pop(name) for name in ("loop", "http", "send_buffer", "tls") if name in options}
+            settings = {name: options.pop(name) for name in of_site if name in options}
             return stack.enter_context(Site(make_app(manager, **options) if app is None else app, **settings))
 
         yield start

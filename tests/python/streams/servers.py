@@ -104,6 +104,7 @@ class Site:
         http: one of `PROTOCOLS`.
         send_buffer: bytes that the system takes for each connection, about.
         tls: what makes connections secure.
+        limit_concurrency: as for uvicorn.
     """
 
     def __init__(
@@ -114,11 +115,12 @@ class Site:
         http: str = "httptools",
         send_buffer: int | None = None,
         tls: ssl.SSLContext | None = None,
+        limit_concurrency: int | None = None,
     ) -> None:
         self._listener = listen(send_buffer)
         self.port = self._listener.getsockname()[1]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=DEADLINE)
-        config = uvicorn.Config(app, http=http, log_config=None, access_log=False)
+        config = uvicorn.Config(app, http=http, log_config=None, access_log=False, limit_concurrency=limit_concurrency)
         config.load()
         config.ssl = tls
         self._server = uvicorn.Server(config)
@@ -148,6 +150,11 @@ class Site:
             assert not self._thread.is_alive(), "the server did not stop"
             self._complaints.__exit__()
             assert self.complaints == []
+
+    def begin_to_stop(self) -> None:
+        """Tell the server to stop, and return when it has told its connections."""
+        self._server.should_exit = True
+        wait_until(lambda: not any(listener.is_serving() for listener in self._server.servers))
 
     def call(self, function: Callable[[], Any]) -> Any:
         """What `function` returns when it is called on the server's loop."""

@@ -181,6 +181,16 @@ def test_more_streams_than_allowed_are_refused(manager: RunManager, serve: Serve
         assert third.status == 200
 
 
+def test_streams_counted_in_the_limit_of_their_server(manager: RunManager, serve: Serve) -> None:
+    """uvicorn refuses a request when as many connections are open, that of the request included."""
+    site = serve(limit_concurrency=2)
+    with Stream(site.port) as stream:
+        stream.receive_until(lambda stream: stream.frames)
+        # The server has forgotten it.
+        wait_until(lambda: stats()["handed_over"] == site.connections == 1)
+        assert site.client.get("/health").status_code == 200
+
+
 def test_clients_are_told_different_times_to_come_back(manager: RunManager, serve: Serve) -> None:
     site = serve(retry=1000)
     told = set()

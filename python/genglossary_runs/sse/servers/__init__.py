@@ -6,14 +6,14 @@ Closures are not searched. If no server is recognised, plain ASGI serves all str
 """
 
 import asyncio
-import inspect
-from collections.abc import Iterator
 from typing import Any
 
 from . import hypercorn, uvicorn
 from .connection import Connection, Tap
+from .coroutines import awaited
+from .stop import DRAIN_GRACE, Drains, Stop
 
-__all__ = ["Connection", "Tap", "find", "find_through"]
+__all__ = ["DRAIN_GRACE", "Connection", "Drains", "Stop", "Tap", "find", "find_through"]
 
 ADAPTERS = (uvicorn.connect, hypercorn.connect)
 
@@ -40,17 +40,9 @@ async def find_through(receiving: asyncio.Task[Any]) -> Connection | None:
 
 
 def _connection_in(task: asyncio.Task[Any]) -> Connection | None:
-    for coroutine in _awaited(task.get_coro()):
+    for coroutine in awaited(task.get_coro()):
         for connect in ADAPTERS:
             connection = connect(coroutine)
             if connection is not None:
                 return connection
     return None
-
-
-def _awaited(coroutine: Any) -> Iterator[Any]:
-    """A coroutine and, one after the other, those that it waits for."""
-    while inspect.iscoroutine(coroutine):
-        if coroutine.cr_frame is not None:
-            yield coroutine
-        coroutine = coroutine.cr_await

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from ..._core import StreamGroup
+from .stop import Stop
 
 
 class Connection(ABC):
@@ -14,7 +14,7 @@ class Connection(ABC):
 
     Attributes:
         transport: the loop's transport; None where it carries other responses, too.
-        server: what stands for the server, and lives as long: streams of one server are drained together.
+        server: what stands for the server, and lives as long.
     """
 
     transport: Any
@@ -36,16 +36,14 @@ class Connection(ABC):
         """
 
     @abstractmethod
-    def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Have `call` called on this loop when the server asks the connection to end, for whatever reason it stops.
+    def announce(self, stop: Stop) -> bool:
+        """Have `stop.begin` called when the server stops, for whatever reason: at once if it is stopping.
+
+        To be called once for each server.
 
         Returns:
-            What undoes it; to be called once the response has ended.
+            Whether it will be; False if the server is not as expected.
         """
-
-    @abstractmethod
-    def drain_on_stop(self, group: StreamGroup, grace: float) -> None:
-        """Have the streams that this server has handed over drained when it stops. To be called once for a server."""
 
     def socket_obstacle(self) -> str | None:
         """What stands against handing over the socket itself."""

@@ -2,11 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from ..._core import StreamGroup
 from .connection import Connection, Tap
+from .stop import Stop
 
 # Turns of the loop after which the server has learned that its transport was aborted; two are usual.
 TURNS = 50
@@ -71,26 +70,20 @@ class HypercornConnection(Connection):
                 return
             await asyncio.sleep(0)
 
-    def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:
-        return _call_after(self._stream.context.terminated, call)
+    def announce(self, stop: Stop) -> bool:
+        terminated = self._stream.context.terminated
+        if terminated.is_set():
+            stop.begin()
+        else:
+            task = asyncio.create_task(_begin_after(terminated, stop))
+            _waiting.add(task)
+            task.add_done_callback(_waiting.discard)
+        return True
 
-    def drain_on_stop(self, group: StreamGroup, grace: float) -> None:
-        _call_after(self._stream.context.terminated, lambda: group.drain(grace))
 
-
-def _call_after(terminated: Any, call: Callable[[], None]) -> Callable[[], None]:
-    async def wait() -> None:
-        await terminated.wait()
-        call()
-
-    task = asyncio.create_task(wait())
-    _waiting.add(task)
-    task.add_done_callback(_waiting.discard)
-
-    def undo() -> None:
-        task.cancel()
-
-    return undo
+async def _begin_after(terminated: Any, stop: Stop) -> None:
+    await terminated.wait()
+    stop.begin()
 
 
 # The loop holds its tasks weakly.

@@ -2,11 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from ..._core import StreamGroup
 from .connection import Connection, Tap
+from .coroutines import awaited
+from .stop import Stop
 
 MODULES = ("uvicorn.protocols.http.httptools_impl", "uvicorn.protocols.http.h11_impl")
 
@@ -65,43 +65,29 @@ class UvicornConnection(Connection):
         # a storm of clients would all be open together, for the garbage collector to visit again and again.
         self._cycle.disconnected = True
 
-    def on_stop(self, call: Callable[[], None]) -> Callable[[], None]:
-        protocol = self._protocol
-
-        def shutdown() -> None:
-            type(protocol).shutdown(protocol)
-            call()
-
-        def undo() -> None:
-            del protocol.shutdown
-
-        protocol.shutdown = shutdown
-        return undo
-
-    def drain_on_stop(self, group: StreamGroup, grace: float) -> None:
-        connections = self._protocol.connections
-        connections.add(HandedOver(connections, group, grace))
+    def announce(self, stop: Stop) -> bool:
+        module: Any = sys.modules.get("uvicorn.server")
+        if module is None:
+            return False
+        for task in asyncio.all_tasks():
+            coroutines = [each for each in awaited(task.get_coro()) if each.cr_code.co_filename == module.__file__]
+            server = coroutines[0].cr_frame.f_locals.get("self") if coroutines else None
+            if getattr(server, "server_state", None) is self.server:
+                if any(each.cr_code is module.Server.shutdown.__code__ for each in coroutines):
+                    stop.begin()
+                else:
+                    _begin_before_shutdown(server, stop)
+                return True
+        return False
 
 
-class HandedOver:
-    """Stands among the connections of a server for those that it has handed over, and is told when it stops.
+def _begin_before_shutdown(server: Any, stop: Stop) -> None:
+    shutdown = server.shutdown
 
-    It holds the server up for as long as they take to drain.
-    """
+    async def drain_and_shutdown(*args: Any, **kwargs: Any) -> None:
+        # uvicorn tells its connections once, so streams that are to come would not hear of it.
+        stop.begin()
+        await shutdown(*args, **kwargs)
+        await stop.drained()
 
-    def __init__(self, connections: set[Any], group: StreamGroup, grace: float) -> None:
-        self._connections = connections
-        self._group = group
-        self._grace = grace
-
-    def shutdown(self) -> None:
-        """Drain them; uvicorn calls this when it stops."""
-        self._group.drain(self._grace)
-        loop = asyncio.get_running_loop()
-        self._leave_when_drained(loop, loop.time() + 2 * self._grace)
-
-    def _leave_when_drained(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
-        if self._group.open and loop.time() < latest:
-            loop.call_later(0.005, self._leave_when_drained, loop, latest)
-        else:
-            self._connections.discard(self)
+    server.shutdown = drain_and_shutdown
