@@ -74,6 +74,23 @@ fn a_drained_client_is_told_when_to_come_back() {
 }
 
 #[test]
+fn a_drain_cut_off_a_client_whose_heartbeat_was_due() {
+    let _alone = alone();
+    let (manager, group) = (manager(100), Arc::default());
+    let dropped = Stats::now().dropped;
+    // Due whenever the thread looks.
+    let options = Options { heartbeat: Some(Duration::from_nanos(1)), ..OPTIONS };
+    let mut clients: Vec<_> = (0..20).map(|_| client(&manager, &group, options)).collect();
+    clients.iter_mut().for_each(|client| client.read_exact(&mut [0; 17]).unwrap());
+    drain(&group, PATIENCE);
+    for text in clients.into_iter().map(all) {
+        assert!(text.ends_with("c\r\nretry: 1234\n\r\n0\r\n\r\n"), "{text:?}");
+    }
+    wait_until("all streams have ended", || group.open() == 0);
+    assert_eq!(Stats::now().dropped, dropped);
+}
+
+#[test]
 fn a_silent_run_gives_heartbeats_and_a_client_that_leaves_is_noticed() {
     let _alone = alone();
     let (manager, group) = (manager(100), Arc::default());

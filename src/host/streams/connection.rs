@@ -220,6 +220,10 @@ impl Connection {
             self.phase = Phase::Ending;
             self.last = Some(farewell(self.options.retry));
             self.cutoff = Some(cutoff);
+            if self.unsent.is_none() {
+                // That of a heartbeat: when it passed, the client would count as stuck.
+                self.deadline = None;
+            }
         }
     }
 
@@ -230,8 +234,10 @@ impl Connection {
         self.open = None;
     }
 
+    /// Everything is sent; only a stream that goes on has heartbeats.
     fn expect_heartbeat(&mut self, now: Instant) {
-        self.deadline = self.options.heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
+        let heartbeat = self.options.heartbeat.filter(|_| self.phase == Phase::Streaming);
+        self.deadline = heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
     }
 
     /// The client has not accepted everything, and must accept something before the send timeout.
