@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -113,6 +113,21 @@ fn a_client_that_takes_nothing_is_dropped_and_counted() {
     wait_until("the client is dropped", || group.open() == 0 && Stats::now().stalled == 0);
     assert_eq!((Stats::now().dropped, Stats::now().stalled), (before + 1, 0));
     assert_eq!(manager.stats().subscribers, 0);
+}
+
+#[test]
+fn a_client_that_did_not_take_the_end_of_its_run_was_not_hurried_by_a_drain() {
+    let _alone = alone();
+    let (manager, group) = (manager(100), Arc::default());
+    let (_theirs, mut ours) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    while ours.write(&[0; 4096]).is_ok() {}
+    let ended = Arc::new(subscribe(&manager, 1, BEGINNING));
+    ended.close();
+    hand_over(ours.into(), ended, OPTIONS, &group).unwrap();
+    wait_until("the client stalls", || Stats::now().stalled == 1);
+    drain(&group, Duration::from_millis(50));
+    wait_until("the client is dropped", || group.open() == 0);
 }
 
 #[test]

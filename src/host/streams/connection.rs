@@ -214,16 +214,19 @@ impl Connection {
         }
     }
 
-    /// End the stream with a hint when to reconnect. The client has until `cutoff` to accept its pending data.
+    /// End the stream with a hint when to reconnect, unless it is ending anyway. The client has until `cutoff` to accept
+    /// its pending data.
     pub fn drain(&mut self, cutoff: Instant) {
         if self.phase == Phase::Streaming {
             self.phase = Phase::Ending;
             self.last = Some(farewell(self.options.retry));
-            self.cutoff = Some(cutoff);
             if self.unsent.is_none() {
                 // That of a heartbeat: when it passed, the client would count as stuck.
                 self.deadline = None;
             }
+        }
+        if self.phase == Phase::Ending {
+            self.cutoff = Some(self.cutoff.map_or(cutoff, |earlier| earlier.min(cutoff)));
         }
     }
 
