@@ -74,6 +74,16 @@ fn a_drained_client_is_told_when_to_come_back() {
 }
 
 #[test]
+fn a_drain_whose_grace_never_elapses_drained_nothing() {
+    let _alone = alone();
+    let (manager, group) = (manager(100), Arc::default());
+    let drained = client(&manager, &group, OPTIONS);
+    drain(&group, Duration::MAX);
+    assert_eq!(all(drained), "c\r\nretry: 1234\n\r\n0\r\n\r\n");
+    wait_until("all streams have ended", || group.open() == 0);
+}
+
+#[test]
 fn a_drain_cut_off_a_client_whose_heartbeat_was_due() {
     let _alone = alone();
     let (manager, group) = (manager(100), Arc::default());

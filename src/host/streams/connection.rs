@@ -124,10 +124,7 @@ impl Connection {
 
     /// When to check it again at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        match (self.deadline, self.cutoff) {
-            (Some(deadline), Some(cutoff)) => Some(deadline.min(cutoff)),
-            (deadline, cutoff) => deadline.or(cutoff),
-        }
+        earlier(self.deadline, self.cutoff)
     }
 
     /// Whether it is an open stream of `group`.
@@ -216,7 +213,7 @@ impl Connection {
 
     /// End the stream with a hint when to reconnect, unless it is ending anyway. The client has until `cutoff` to accept
     /// its pending data.
-    pub fn drain(&mut self, cutoff: Instant) {
+    pub fn drain(&mut self, cutoff: Option<Instant>) {
         if self.phase == Phase::Streaming {
             self.phase = Phase::Ending;
             self.last = Some(farewell(self.options.retry));
@@ -226,7 +223,7 @@ impl Connection {
             }
         }
         if self.phase == Phase::Ending {
-            self.cutoff = Some(self.cutoff.map_or(cutoff, |earlier| earlier.min(cutoff)));
+            self.cutoff = earlier(self.cutoff, cutoff);
         }
     }
 
@@ -301,4 +298,9 @@ impl Connection {
         }
         Next::Remove
     }
+}
+
+/// The earlier of two times; of one if there is no other.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }

@@ -102,7 +102,7 @@ impl Table {
     }
 
     /// End the streams of a group.
-    pub fn drain(&mut self, group: &Arc<Group>, cutoff: Instant) {
+    pub fn drain(&mut self, group: &Arc<Group>, cutoff: Option<Instant>) {
         for (id, connection) in &mut self.connections {
             if connection.is_of(group) {
                 connection.drain(cutoff);

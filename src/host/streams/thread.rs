@@ -42,8 +42,8 @@ pub struct Arrivals {
     pub connections: Vec<Connection>,
     /// The thread has been woken for them, or will look within [`GATHER`] anyway.
     pub are_awaited: bool,
-    /// The groups to drain, each with the deadline of its clients.
-    pub drains: Vec<(Arc<Group>, Instant)>,
+    /// The groups to drain, each with the deadline of its clients, if they have any.
+    pub drains: Vec<(Arc<Group>, Option<Instant>)>,
 }
 
 impl Hub {
