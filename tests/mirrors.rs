@@ -7,9 +7,10 @@ mod common;
 
 use std::sync::Arc;
 
+use common::sse::parse;
 use common::{manager, payload, read};
 use genglossary_runs::core::archive::{Archive, Life, Terminal, Wanted};
-use genglossary_runs::core::{EventId, Fence, NotReady, RunIdRef, Seq, Start};
+use genglossary_runs::core::{EventId, Fence, NotReady, RunIdRef, RunManager, Seq, Start, Subscription};
 
 const RUN: RunIdRef<'static> = RunIdRef::Int(7);
 
@@ -78,4 +79,41 @@ fn a_reader_ahead_of_what_was_stored_had_the_id_of_an_end_that_it_had_not_read()
     assert_eq!(reader.last_event_id(), id(5, 9));
     assert_eq!(read(&reader), ["end 3 the end"]);
     assert_eq!(reader.last_event_id(), id(6, 3));
+}
+
+/// Readers of a run with one event, all from the start, and its mirror.
+fn stalling<const N: usize>() -> ([Subscription; N], RunManager, impl Fn(u32)) {
+    let (manager, archive) = (manager(10), Arc::new(Empty) as Arc<dyn Archive>);
+    let life = Life { fence: Fence(5), last: Seq(0), terminal: None };
+    let readers = [(); N].map(|()| manager.subscribe_stored(RUN, &life, &archive, Start::Newest));
+    let run = readers.iter().find_map(|(_, run)| run.clone()).unwrap();
+    run.fill([(Seq(1), payload("1"))], Seq(1));
+    (readers.map(|(reader, _)| reader), manager, move |number| run.stall(number))
+}
+
+/// The kinds of events that a stream gets now.
+fn kinds(reader: &Subscription) -> Vec<String> {
+    let chunks = std::iter::from_fn(|| reader.try_next_chunk(1 << 16).ok());
+    chunks.flat_map(|chunk| parse(&chunk.frames).unwrap()).map(|event| event.kind).collect()
+}
+
+#[test]
+fn a_stream_that_was_behind_when_its_store_stalled_was_not_told() {
+    let ([reader], _manager, stall) = stalling();
+    stall(1);
+    assert_eq!(reader.try_next_chunk(1).map(|chunk| parse(&chunk.frames).unwrap().len()), Ok(1));
+    // As the thread asks that has sent this.
+    assert_eq!(reader.idle(), None);
+    assert_eq!(kinds(&reader), ["stalled"]);
+    assert!(reader.idle().is_some());
+}
+
+#[test]
+fn streams_that_shared_a_chunk_were_told_twice_of_a_stall_or_when_it_was_over() {
+    let ([first, second, late], _manager, stall) = stalling();
+    stall(1);
+    assert_eq!(kinds(&first), ["message", "stalled"]);
+    assert_eq!(kinds(&second), ["message", "stalled"]);
+    stall(0);
+    assert_eq!(kinds(&late), ["message"]);
 }

@@ -72,9 +72,14 @@ impl Cursor {
         Event::Message(id, payload)
     }
 
+    /// Whether there is a stall that the reader has not been told of.
+    pub fn misses_stall(&self, state: &State) -> bool {
+        state.stall > 0 && self.stall != state.stall
+    }
+
     /// Whether to report a stall to the reader, which is done once for each.
     pub fn note_stall(&mut self, state: &State) -> bool {
-        let is_new = state.stall > 0 && self.stall != state.stall;
+        let is_new = self.misses_stall(state);
         self.stall = state.stall;
         is_new
     }

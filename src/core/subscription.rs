@@ -206,6 +206,7 @@ impl Subscription {
         let nothing = !cursor.closed
             && cursor.next_private().is_none()
             && cursor.backlog.is_none()
+            && !cursor.misses_stall(&state)
             && matches!(state.log.at(cursor.next), Lookup::Pending);
         nothing.then(|| state.epoch())
     }
@@ -251,7 +252,8 @@ impl Subscription {
             }
             match cursor.step(state, &self.registry.missed) {
                 Ok(event) => event.write_frame(&self.run.id, &mut frames),
-                Err(NoEvent::Pending(_)) if cursor.note_stall(state) => {
+                // In a chunk of its own: one with events is shared by readers of which each may know the stall or not.
+                Err(NoEvent::Pending(_)) if frames.is_empty() && cursor.note_stall(state) => {
                     write_stall(&self.run.id, &mut frames);
                     return (frames, None);
                 }
