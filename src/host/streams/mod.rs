@@ -82,7 +82,7 @@ impl Group {
 ///
 /// # Errors
 ///
-/// The descriptor is not a socket, or there is no memory or descriptor left for a thread. Nothing has been sent.
+/// The descriptor is not a socket, its connection is lost, or there is no memory or descriptor left for a thread. Nothing has been sent.
 pub fn hand_over(
     socket: OwnedFd,
     subscription: Arc<Subscription>,
@@ -90,6 +90,10 @@ pub fn hand_over(
     group: &Arc<Group>,
 ) -> io::Result<()> {
     let socket = TcpStream::from(socket);
+    // First, for it fails if this is no socket, and to stop blocking would change a file that others use.
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
     socket.set_nonblocking(true)?;
     // Other kinds of sockets lack this option and do not need it.
     let _ = socket.set_nodelay(true);

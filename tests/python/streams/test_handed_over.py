@@ -1,6 +1,7 @@
 """What becomes of a stream that has been handed over to the threads without Python, also when its process forks."""
 
 import ctypes
+import errno
 import os
 import resource
 import socket
@@ -121,6 +122,17 @@ def test_what_a_client_sends_is_ignored_and_does_not_cut_off_the_end(manager: Ru
         assert stream.is_whole
         assert [event.seq for event in stream.events] == list(range(1, 102))
         assert b"ok" not in stream.raw.rpartition(b"\r\n0\r\n\r\n")[2]
+
+
+def test_a_descriptor_that_is_no_socket_was_taken_and_stopped_blocking(manager: RunManager) -> None:
+    before = stats()
+    reading, writing = os.pipe()
+    with pytest.raises(OSError, match=os.strerror(errno.ENOTSOCK)):
+        StreamGroup().add(writing, manager.subscribe(1), heartbeat=None, send_timeout=DEADLINE, retry=0)
+    assert os.get_blocking(writing)
+    assert stats() == before
+    os.close(reading)
+    os.close(writing)
 
 
 def test_one_who_closes_the_subscription_ends_the_stream(manager: RunManager, serve: Serve) -> None:
