@@ -142,7 +142,8 @@ class Run:
         if self._status == "cancelled":
             raise RunCancelledError(f"Run {self.run_id} was cancelled", run_id=self.run_id) from self._raised
         if isinstance(self._raised, Exception):
-            raise self._raised
+            # Each raise adds the frames of its callers.
+            raise BaseException.with_traceback(self._raised, None)
         if self._raised is not None:
             # An exit or a Ctrl-C was meant for the run's thread, and not for whoever asks.
             raise RuntimeError(f"Run {self.run_id} failed: {self.error}") from self._raised

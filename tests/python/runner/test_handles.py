@@ -1,10 +1,12 @@
 """Handles of runs, and how long they are kept."""
 
+import asyncio
 import functools
 import queue
 import signal
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -141,6 +143,25 @@ def test_value_raises_what_failed(runner: Runner) -> None:
     run = runner.start(raising(SystemExit(3)))
     with pytest.raises(RuntimeError, match=r"failed: SystemExit: 3"):
         run.value(DEADLINE)
+
+
+async def test_what_failed_kept_the_frames_of_all_who_had_asked(runner: Runner) -> None:
+    """A server that asks for each request kept all requests."""
+
+    def depth(error: BaseException) -> int:
+        return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+    async def wait() -> None:
+        await run
+
+    run = ended(runner.start(raising(LookupError("no such book"))))
+    depths = set()
+    for _ in range(3):
+        for asked in (wait(), asyncio.to_thread(run.value)):
+            with pytest.raises(LookupError) as caught:
+                await asked
+        depths.add(depth(caught.value))
+    assert len(depths) == 1
 
 
 def test_what_people_print(runner: Runner, gate: Gate) -> None:
