@@ -70,6 +70,8 @@ class Starts:
         self._runner, self._start, self._access, self._listing = runner, start, access, listing
         self._most_keys, self._key_age, self._max_queued = keys, key_age, max_queued
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
+        # An event loop itself keeps no task from the garbage collector.
+        self._begun: set[asyncio.Task[Response]] = set()
 
     async def answer(self, request: Request, body: dict[str, Any], key: str | None) -> Response:
         """Start a run, or repeat the answer to an earlier request with this key."""
@@ -83,6 +85,7 @@ class Starts:
         attempt = self._attempts[key] = _Attempt(fingerprint, time.monotonic())
         # A client that goes away stops its request, and not the start: its next try is to get the answer of this one.
         begun = asyncio.create_task(self._begin(request, body, attempt))
+        self._begun.add(begun)
         begun.add_done_callback(lambda begun: self._settle(begun, key, attempt))
         return await asyncio.shield(begun)
 
@@ -126,6 +129,7 @@ class Starts:
         return _started(str(row.run_id), content)
 
     def _settle(self, begun: asyncio.Task[Response], key: str, attempt: _Attempt) -> None:
+        self._begun.discard(begun)
         if not begun.cancelled():
             # Asked for, since nobody does when the client has gone.
             begun.exception()

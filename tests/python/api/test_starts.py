@@ -1,7 +1,9 @@
 """Starts over HTTP, and what an Idempotency-Key does to them."""
 
 import asyncio
+import gc
 import uuid
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -105,6 +107,29 @@ async def test_requests_beside_the_first_are_409_and_then_get_its_answer(runner:
         again = await client.post("/runs", {}, key="one")
     assert goes_away or answered == again
     assert [run.run_id for run in runner.runs()] == [again["id"]]
+
+
+async def test_a_start_whose_client_went_away_was_left_to_the_garbage_collector(runner: Runner) -> None:
+    waited_for: list[weakref.ref[asyncio.Future[None]]] = []
+
+    async def start(request: Request, body: dict[str, Any]) -> Run:
+        # Nobody else has it, as the answer of a connection that is in a cycle with its protocol.
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waited_for.append(weakref.ref(future))
+        await future
+        return runner.start(nothing)
+
+    async with serving(runner, start) as client:
+        first = asyncio.create_task(client.post("/runs", {}, key="one"))
+        await until(lambda: waited_for)
+        first.cancel()
+        await asyncio.wait([first])
+        del first
+        gc.collect()
+        future = waited_for[0]()
+        assert future is not None
+        future.set_result(None)
+        await until(lambda: len(runner.runs()) == 1)
 
 
 async def test_a_start_that_was_refused_may_be_tried_again(runner: Runner, gate: Gate) -> None:
