@@ -67,7 +67,8 @@ def router(
         start: `start(request, body)` starts a run from the JSON object of a request; like `allow`, a function or a
             coroutine function. If it raises `HTTPException`, that is the response; `AlreadyRunningError` becomes 409.
             None: there is no route for starts.
-        max_queued: how many runs may be queued, 0 or more; further starts are refused with 429. None sets no limit.
+        max_queued: how many runs may be queued, 0 or more; a start after which there would be more is refused with 429,
+            also beside others that have not returned yet. None sets no limit.
         max_body: bytes of a start's body, 0 or more; longer bodies are refused with 413. A body is read only if `allow`
             permits the start.
         idempotency_keys: how many values of `Idempotency-Key` this process remembers, 1 or more.

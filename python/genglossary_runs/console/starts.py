@@ -65,13 +65,15 @@ class Starts:
             listing: shows runs.
             keys: how many keys are remembered; the oldest are forgotten first.
             key_age: seconds for which they are.
-            max_queued: runs that may wait for their turn; at this number starts are refused with 429.
+            max_queued: runs that may wait for their turn; a start for which there would be more is refused with 429.
         """
         self._runner, self._start, self._access, self._listing = runner, start, access, listing
         self._most_keys, self._key_age, self._max_queued = keys, key_age, max_queued
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
         # An event loop itself keeps no task from the garbage collector.
         self._begun: set[asyncio.Task[Response]] = set()
+        # Calls of `start` that have not returned.
+        self._under_way = 0
 
     async def answer(self, request: Request, body: dict[str, Any], key: str | None) -> Response:
         """Start a run, or repeat the answer to an earlier request with this key."""
@@ -100,7 +102,7 @@ class Starts:
         return _started(earlier.run_id, earlier.content)
 
     async def _begin(self, request: Request, body: dict[str, Any], attempt: _Attempt | None) -> Response:
-        if self._max_queued is not None and len(self._runner.queued()) >= self._max_queued:
+        if self._is_full():
             return _refused(429, f"{self._max_queued} runs are waiting for their turn", retry=True)
         try:
             return await self._begin_now(request, body, attempt)
@@ -110,7 +112,17 @@ class Starts:
             note_failure(error)
             return _refused(503, STORE_FAILS, retry=True)
 
+    def _is_full(self) -> bool:
+        """Whether too many runs would wait for their turn after one more start."""
+        if self._max_queued is None:
+            return False
+        waiting, free = len(self._runner.queued()), self._runner.free_places()
+        if free is not None:
+            waiting += max(0, self._under_way + 1 - free)
+        return waiting > self._max_queued
+
     async def _begin_now(self, request: Request, body: dict[str, Any], attempt: _Attempt | None) -> Response:
+        self._under_way += 1
         try:
             row: Row = await call(self._start, request, body)
         except (RunExistsError, AlreadyRunningError) as error:
@@ -123,6 +135,8 @@ class Starts:
             if earlier is None:
                 return _refused(409, str(error), run_id=run_id)
             row = earlier
+        finally:
+            self._under_way -= 1
         content = (await self._listing.show(row)).model_dump_json().encode()
         if attempt is not None:
             attempt.run_id, attempt.content = str(row.run_id), content

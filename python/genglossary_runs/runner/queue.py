@@ -34,6 +34,10 @@ class Queue:
         """The runs that wait for their key or for a place, in the order in which they came."""
         return [run for run in self._numbers if run not in self._active]
 
+    def free_places(self) -> int | None:
+        """How many runs more may be active; None if there is no limit."""
+        return None if self._max_active is None else self._max_active - len(self._active)
+
     def add(self, run: Run) -> bool:
         """Take a run in. Returns whether it may start; if not, `remove` of another gives it out."""
         self._numbers[run] = next(self._counter)
@@ -75,4 +79,4 @@ class Queue:
             heapq.heappush(self._ready, (self._numbers[line[0]], line[0]))
 
     def _has_place(self) -> bool:
-        return self._max_active is None or len(self._active) < self._max_active
+        return self.free_places() != 0

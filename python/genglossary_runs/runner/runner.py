@@ -170,6 +170,11 @@ class Runner(Handles):
         with self._lock:
             return self._queue.waiting()
 
+    def free_places(self) -> int | None:
+        """Return how many runs could begin now; None if `max_active` sets no limit."""
+        with self._lock:
+            return self._queue.free_places()
+
     def cancel(self, run_id: RunId) -> bool:
         """Ask the run's work to stop. Returns whether there is such a run and it had not ended yet.
 

@@ -290,6 +290,39 @@ async def test_a_queue_that_is_full_is_429(gate: Gate) -> None:
     assert runner.shutdown(DEADLINE)
 
 
+async def test_an_idle_server_where_nothing_may_be_queued_refused_every_start(gate: Gate) -> None:
+    runner = Runner(RunManager(), max_active=1)
+
+    async with serving(runner, lambda request, body: runner.start(gate), max_queued=0) as client:
+        await client.post("/runs", {})
+        await client.post("/runs", {}, 429)
+        gate.opened.set()
+        await until(lambda: runner.free_places() == 1)
+        await client.post("/runs", {})
+    async with serving(Runner(RunManager(), max_active=None), max_queued=0) as client:
+        await client.post("/runs", {})
+    assert runner.shutdown(DEADLINE)
+
+
+async def test_starts_that_came_together_filled_the_queue_beyond_its_limit(gate: Gate) -> None:
+    runner, begun, go_on = Runner(RunManager(), max_active=1), 0, asyncio.Event()
+
+    async def start(request: Request, body: dict[str, Any]) -> Run:
+        nonlocal begun
+        begun += 1
+        await go_on.wait()
+        return runner.start(gate)
+
+    async with serving(runner, start, max_queued=1) as client:
+        posts = [asyncio.create_task(client.http.post("/runs", json={})) for _ in range(5)]
+        await until(lambda: begun + sum(post.done() for post in posts) == 5)
+        go_on.set()
+        assert sorted([(await post).status_code for post in posts]) == [201, 201, 429, 429, 429]
+    assert len(runner.queued()) == 1
+    gate.opened.set()
+    assert runner.shutdown(DEADLINE)
+
+
 async def test_a_server_that_stops_or_has_no_store_is_503(runner: Runner) -> None:
     def start(request: Request, body: dict[str, Any]) -> Run:
         if "store" in body:
