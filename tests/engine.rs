@@ -56,7 +56,7 @@ const RUN: RunIdRef<'static> = RunIdRef::Int(7);
 
 impl Process {
     fn begin(&self) -> Opened {
-        ask(&self.engine.begin(NewRun { run_id: Some(RunId::Int(7)), key: None })).unwrap()
+        ask(&self.engine.begin(NewRun { run_id: Some(RunId::Int(7)), ..NewRun::default() })).unwrap()
     }
 
     fn open(&self) -> genglossary_runs::core::sync::Arc<CancelEvent> {
@@ -310,7 +310,7 @@ fn an_id_and_a_key_are_free_when_the_end_of_their_run_is_seen_elsewhere() {
     let (owner, other) = (folder.process("a"), folder.process("b"));
     let mut last = 0;
     for (process, elsewhere) in [(&owner, &other), (&other, &owner), (&owner, &other), (&owner, &other)] {
-        let new = NewRun { run_id: Some(RunId::Int(7)), key: Some("book".to_owned()) };
+        let new = NewRun { run_id: Some(RunId::Int(7)), key: Some("book".to_owned()), name: Some("Atlas".to_owned()) };
         let Opened::Run(..) = ask(&process.engine.begin(new.clone())).unwrap() else { panic!("not free") };
         let refused = ask(&owner.engine.begin(NewRun { run_id: Some(RunId::Int(8)), ..new.clone() })).unwrap();
         assert!(matches!(refused, Opened::KeyActive(_)));
@@ -371,7 +371,7 @@ fn runs_that_a_store_lost_were_never_stored_again_if_it_was_locked_when_it_was_b
     let (owner, faults) = folder.faulty_process("a");
     let runs: Vec<RunId> = (1..=3).map(RunId::Int).collect();
     for run_id in &runs {
-        ask(&owner.engine.begin(NewRun { run_id: Some(run_id.clone()), key: None })).unwrap();
+        ask(&owner.engine.begin(NewRun { run_id: Some(run_id.clone()), ..NewRun::default() })).unwrap();
         owner.manager.publish(run_id.as_ref(), payload("{}")).unwrap();
     }
     wait_until("they are stored", || owner.engine.health().events_stored == 3);
@@ -397,7 +397,7 @@ fn what_was_asked_while_another_process_wrote_was_refused() {
         wait_until("the store is asked again", || faults.refused() >= refused + 3);
         faults.set(None);
     };
-    let begin = |run_id| other.engine.begin(NewRun { run_id: Some(RunId::Int(run_id)), key: None });
+    let begin = |run_id| other.engine.begin(NewRun { run_id: Some(RunId::Int(run_id)), ..NewRun::default() });
     let mut begun = Vec::new();
     while_locked(&mut || begun = (8..11).map(begin).collect());
     assert!(begun.iter().all(|answer| matches!(ask(answer), Ok(Opened::Run(..)))));
@@ -420,7 +420,7 @@ fn a_run_that_had_ended_here_was_in_the_way_of_its_next_life_until_all_of_it_was
     faults.set(Some(Fault::Locked));
     owner.publish(0..10_000);
     owner.finish();
-    let begun = owner.engine.begin(NewRun { run_id: Some(RunId::Int(7)), key: None });
+    let begun = owner.engine.begin(NewRun { run_id: Some(RunId::Int(7)), ..NewRun::default() });
     let refused = faults.refused();
     wait_until("it was tried", || faults.refused() >= refused + 3);
     faults.set(None);
@@ -500,7 +500,7 @@ fn a_mirror_was_left_alone_when_its_managers_had_gone_and_the_store_was_locked()
     owner.publish(1..=3);
     let reader = other.subscribe(Start::After(None));
     assert_eq!(short(&next(&reader).unwrap()), r#"1 {"n":1}"#);
-    ask(&other.engine.begin(NewRun { run_id: Some(RunId::Int(8)), key: None })).unwrap();
+    ask(&other.engine.begin(NewRun { run_id: Some(RunId::Int(8)), ..NewRun::default() })).unwrap();
     let name = other.engine.name().to_owned();
     let locked = rusqlite::Connection::open(folder.file()).unwrap();
     locked.busy_timeout(PATIENCE).unwrap();
@@ -526,6 +526,10 @@ impl Source for Broken {
     fn connect(&self, _wake: &Wake) -> Result<Box<dyn Store>, Error> {
         let _ = self.0.recv();
         panic!("as this test wants");
+    }
+
+    fn owner(&self) -> String {
+        "nobody".to_owned()
     }
 }
 

@@ -28,7 +28,7 @@ impl Folder {
 }
 
 fn named(run_id: i64, key: Option<&str>) -> NewRun {
-    NewRun { run_id: Some(RunId::Int(run_id)), key: key.map(str::to_owned) }
+    NewRun { run_id: Some(RunId::Int(run_id)), key: key.map(str::to_owned), ..NewRun::default() }
 }
 
 fn begin(store: &mut SqliteStore, run_id: i64) -> Record {
@@ -155,7 +155,7 @@ fn an_id_and_a_key_have_one_active_run() {
 fn ids_that_the_store_gives_are_larger_than_all_before() {
     let folder = Folder::new();
     let mut store = folder.store();
-    let mut give = |run_id| match store.begin(&NewRun { run_id, key: None }).unwrap() {
+    let mut give = |run_id| match store.begin(&NewRun { run_id, ..NewRun::default() }).unwrap() {
         Begun::Started(Record { run_id: RunId::Int(number), .. }) => number,
         refused => panic!("{refused:?}"),
     };
@@ -208,7 +208,7 @@ fn a_text_and_an_integer_are_two_runs() {
     let folder = Folder::new();
     let mut store = folder.store();
     let text = RunId::from(RunIdRef::Text("07"));
-    store.begin(&NewRun { run_id: Some(text.clone()), key: None }).unwrap();
+    store.begin(&NewRun { run_id: Some(text.clone()), ..NewRun::default() }).unwrap();
     begin(&mut store, 7);
     assert_eq!(store.find(&text).unwrap().unwrap().run_id, text);
     assert_eq!(store.find(&RunId::Int(7)).unwrap().unwrap().run_id, RunId::Int(7));
@@ -452,7 +452,8 @@ fn an_empty_file_becomes_a_store() {
 fn a_store_that_was_deleted_or_replaced_is_noticed_and_can_be_opened_again() {
     let folder = Folder::new();
     let mut store = folder.store();
-    let run = begin(&mut store, 7);
+    let new = NewRun { name: Some("Atlas".to_owned()), ..named(7, None) };
+    let Begun::Started(run) = store.begin(&new).unwrap() else { panic!() };
     append(&mut store, &run, 1..=3);
     // Its -wal and -shm stay, as when somebody deletes what they know of.
     fs::remove_file(folder.file()).unwrap();
@@ -462,6 +463,7 @@ fn a_store_that_was_deleted_or_replaced_is_noticed_and_can_be_opened_again() {
     assert_eq!(anew.find(&RunId::Int(7)).unwrap(), None);
     assert_eq!(append(&mut anew, &run, 4..=4), Fate::Unknown);
     assert!(anew.restore(&run).unwrap());
+    assert_eq!(anew.find(&RunId::Int(7)).unwrap().and_then(|record| record.name), new.name);
     assert_eq!(append(&mut anew, &run, 4..=6), Fate::Stored);
     drop(store);
     assert_eq!(seqs(&mut anew, run.fence, 1), [4, 5, 6]);

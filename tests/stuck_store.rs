@@ -17,6 +17,10 @@ impl Source for Stuck {
         let _ = self.0.recv();
         Err(Error::Failed("as this test wants".to_owned()))
     }
+
+    fn owner(&self) -> String {
+        "nobody".to_owned()
+    }
 }
 
 #[test]

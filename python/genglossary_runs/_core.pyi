@@ -126,7 +126,7 @@ class RunManager:
         tells_interrupted: bool = True,
         **kwargs: Any,
     ) -> Self: ...
-    def open_run(self, run_id: RunId, *, key: str | None = None) -> CancelEvent:
+    def open_run(self, run_id: RunId, *, key: str | None = None, name: str | None = None) -> CancelEvent:
         """Open a run and return its cancel event.
 
         Takes over an entry created by subscribers or by `cancel_event(run_id, create=True)`. A retained earlier life of
@@ -136,6 +136,8 @@ class RunManager:
             run_id: the run.
             key: at most one run with this key is active in all processes that use the store; None for no limit.
                 Requires a store.
+            name: what people call the run; kept in its record, so without a store it is ignored. Lone surrogates become
+                U+FFFD.
 
         Raises:
             RunActiveError: the run is open, or the key has an active run; with a store, `run_id` of the error names it.
@@ -237,11 +239,12 @@ class RunManager:
 
     # With a store
 
-    def open_new_run(self, *, key: str | None = None) -> tuple[int, CancelEvent]:
+    def open_new_run(self, *, key: str | None = None, name: str | None = None) -> tuple[int, CancelEvent]:
         """Open a run under a new int id from the store, larger than all before it below 2**52. Waits for the store.
 
         Args:
             key: at most one run with this key is active in all processes that use the store; None for no limit.
+            name: as for `open_run`.
 
         Returns:
             The id and the cancel event.
@@ -256,6 +259,14 @@ class RunManager:
     def store(self) -> SqliteStore | RedisStore | None:
         """The store that was passed to the manager, or None."""
 
+    @property
+    def owner(self) -> str | None:
+        """The name of this process as an owner of runs, as it stands in their records; None without a store.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+
     def run_record(self, run_id: RunId, *, with_result: bool = True) -> dict[str, Any] | None:
         """Return the store's record of a run, wherever it was executed. Waits for the store.
 
@@ -264,9 +275,9 @@ class RunManager:
             with_result: read its result, too, which may be large. Otherwise `result` is None.
 
         Returns:
-            A dict with `run_id`, `fence` (identifies this life of the id), `key`, `status` (`running`, or the outcome),
-            `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind` (`text`,
-            `link`, `json`, or None without a result); None if the run is unknown.
+            A dict with `run_id`, `fence` (identifies this life of the id), `key`, `name`, `status` (`running`, or the
+            outcome), `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind`
+            (`text`, `link`, `json`, or None without a result); None if the run is unknown.
 
         Raises:
             StoreError: the store cannot be used.
@@ -289,7 +300,7 @@ class RunManager:
         Args:
             key: only runs with this key.
             status: only runs with this status, or with one of these.
-            text: only runs with this text in their id, key or error. Case is ignored for ASCII letters only.
+            text: only runs with this text in their id, key, name or error. Case is ignored for ASCII letters only.
             also: the `fence` of runs to list even if they do not contain the text.
             before: only runs that began before the run with this `fence`, the last of the previous page.
             limit: maximum number of records.
@@ -300,10 +311,10 @@ class RunManager:
             ValueError: the manager has no store.
         """
 
-    def aopen_run(self, run_id: RunId, *, key: str | None = None) -> Awaitable[CancelEvent]:
+    def aopen_run(self, run_id: RunId, *, key: str | None = None, name: str | None = None) -> Awaitable[CancelEvent]:
         """Like `open_run`, but awaitable: the event loop does not block while the store answers."""
 
-    def aopen_new_run(self, *, key: str | None = None) -> Awaitable[tuple[int, CancelEvent]]:
+    def aopen_new_run(self, *, key: str | None = None, name: str | None = None) -> Awaitable[tuple[int, CancelEvent]]:
         """Like `open_new_run`, but awaitable."""
 
     def apublish(self, run_id: RunId, event: Mapping[str, Any], /, *, name: str | None = None) -> Awaitable[str | None]:

@@ -1,8 +1,11 @@
 //! Conversion of the arguments of `RunManager`'s methods to the types of the core and the store.
 
+use pyo3::Borrowed;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
+use super::scalar;
 use crate::core::Fence;
 use crate::store::Query;
 
@@ -19,6 +22,21 @@ pub fn seconds(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     match value.extract::<f64>() {
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Ok(f64::INFINITY),
         number => number,
+    }
+}
+
+/// A text that only people read. Lone surrogates become U+FFFD.
+pub struct Label(pub String);
+
+impl<'py> FromPyObject<'_, 'py> for Label {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let text = object.cast::<PyString>()?;
+        match text.to_str() {
+            Ok(text) => Ok(Self(text.to_owned())),
+            Err(_) => scalar::without_surrogates(&text).map(Self),
+        }
     }
 }
 

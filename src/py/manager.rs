@@ -10,7 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::arguments::{Statuses, limit, query, seconds};
+use super::arguments::{Label, Statuses, limit, query, seconds};
 use super::awaitable::{Awaitable, Operation};
 use super::cancel::CancelEvent;
 use super::fork::PerProcess;
@@ -145,15 +145,23 @@ impl RunManager {
     ///     run_id: the run.
     ///     key: at most one run with this key is active in all processes that use the store; None for no limit.
     ///         Requires a store.
+    ///     name: what people call the run; kept in its record, so without a store it is ignored. Lone surrogates become
+    ///         U+FFFD.
     ///
     /// Raises:
     ///     RunActiveError: the run is open, or the key has an active run; with a store, `run_id` of the error names it.
     ///     InvalidRunIdError, TypeError: the id is invalid.
     ///     StoreError: the store cannot be used.
     ///     ValueError: there is a key but no store.
-    #[pyo3(signature = (run_id, *, key=None))]
-    fn open_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Py<PyAny>> {
-        self.opening(py, &run_id, key)?.wait(py)
+    #[pyo3(signature = (run_id, *, key=None, name=None))]
+    fn open_run(
+        &self,
+        py: Python<'_>,
+        run_id: NewRun<'_>,
+        key: Option<String>,
+        name: Option<Label>,
+    ) -> PyResult<Py<PyAny>> {
+        self.opening(py, &run_id, key, name)?.wait(py)
     }
 
     /// Append an event to the run's log and wake its readers.
@@ -351,6 +359,7 @@ impl RunManager {
     ///
     /// Args:
     ///     key: at most one run with this key is active in all processes that use the store; None for no limit.
+    ///     name: as for `open_run`.
     ///
     /// Returns:
     ///     The id and the cancel event.
@@ -359,15 +368,24 @@ impl RunManager {
     ///     RunActiveError: the key has an active run; `run_id` of the error names it.
     ///     StoreError: the store cannot be used.
     ///     ValueError: the manager has no store.
-    #[pyo3(signature = (*, key=None))]
-    fn open_new_run(&self, py: Python<'_>, key: Option<String>) -> PyResult<Py<PyAny>> {
-        self.opening_new(key)?.wait(py)
+    #[pyo3(signature = (*, key=None, name=None))]
+    fn open_new_run(&self, py: Python<'_>, key: Option<String>, name: Option<Label>) -> PyResult<Py<PyAny>> {
+        self.opening_new(key, name)?.wait(py)
     }
 
     /// The store that was passed to the manager, or None.
     #[getter]
     fn store(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.state().link.as_ref().map(|link| link.store(py)).transpose()
+    }
+
+    /// The name of this process as an owner of runs, as it stands in their records; None without a store.
+    ///
+    /// Raises:
+    ///     StoreError: the store cannot be used.
+    #[getter]
+    fn owner(&self) -> PyResult<Option<String>> {
+        self.owner_name()
     }
 
     /// Return the store's record of a run, wherever it was executed. Waits for the store.
@@ -377,9 +395,9 @@ impl RunManager {
     ///     with_result: read its result, too, which may be large. Otherwise `result` is None.
     ///
     /// Returns:
-    ///     A dict with `run_id`, `fence` (identifies this life of the id), `key`, `status` (`running`, or the outcome),
-    ///     `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind` (`text`,
-    ///     `link`, `json`, or None without a result); None if the run is unknown.
+    ///     A dict with `run_id`, `fence` (identifies this life of the id), `key`, `name`, `status` (`running`, or the
+    ///     outcome), `owner`, `started_at` and `finished_at` (seconds since 1970), `error`, `result`, and `result_kind`
+    ///     (`text`, `link`, `json`, or None without a result); None if the run is unknown.
     ///
     /// Raises:
     ///     StoreError: the store cannot be used.
@@ -394,7 +412,7 @@ impl RunManager {
     /// Args:
     ///     key: only runs with this key.
     ///     status: only runs with this status, or with one of these.
-    ///     text: only runs with this text in their id, key or error. Case is ignored for ASCII letters only.
+    ///     text: only runs with this text in their id, key, name or error. Case is ignored for ASCII letters only.
     ///     also: the `fence` of runs to list even if they do not contain the text.
     ///     before: only runs that began before the run with this `fence`, the last of the previous page.
     ///     limit: maximum number of records.
@@ -436,15 +454,21 @@ impl RunManager {
     // Awaitable forms
 
     /// Like `open_run`, but awaitable: the event loop does not block while the store answers.
-    #[pyo3(signature = (run_id, *, key=None))]
-    fn aopen_run(&self, py: Python<'_>, run_id: NewRun<'_>, key: Option<String>) -> PyResult<Awaitable> {
-        Ok(self.opening(py, &run_id, key)?.awaited())
+    #[pyo3(signature = (run_id, *, key=None, name=None))]
+    fn aopen_run(
+        &self,
+        py: Python<'_>,
+        run_id: NewRun<'_>,
+        key: Option<String>,
+        name: Option<Label>,
+    ) -> PyResult<Awaitable> {
+        Ok(self.opening(py, &run_id, key, name)?.awaited())
     }
 
     /// Like `open_new_run`, but awaitable.
-    #[pyo3(signature = (*, key=None))]
-    fn aopen_new_run(&self, key: Option<String>) -> PyResult<Awaitable> {
-        Ok(self.opening_new(key)?.awaited())
+    #[pyo3(signature = (*, key=None, name=None))]
+    fn aopen_new_run(&self, key: Option<String>, name: Option<Label>) -> PyResult<Awaitable> {
+        Ok(self.opening_new(key, name)?.awaited())
     }
 
     /// Like `publish`, but awaitable.

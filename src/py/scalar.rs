@@ -12,18 +12,23 @@ const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// Write a str. Lone surrogates become U+FFFD.
 pub fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
-    if let Ok(text) = text.to_str() {
-        write_str(text, out);
-        return Ok(());
+    match text.to_str() {
+        Ok(text) => write_str(text, out),
+        Err(_) => write_str(&without_surrogates(text)?, out),
     }
+    Ok(())
+}
+
+/// A str as valid Unicode. Lone surrogates become U+FFFD.
+#[cold]
+pub fn without_surrogates(text: &Bound<'_, PyString>) -> PyResult<String> {
     // Lone surrogates have no UTF-8 form. Through UTF-16, pairs of them join as they do when JSON escapes are decoded.
     let py = text.py();
     let encoded = text.call_method1(intern!(py, "encode"), ("utf-16-le", "surrogatepass"))?;
     let bytes = encoded.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
     let (units, _) = bytes.as_chunks::<2>();
     let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-    write_str(&String::from_utf16_lossy(&units), out);
-    Ok(())
+    Ok(String::from_utf16_lossy(&units))
 }
 
 /// Write text.

@@ -216,6 +216,7 @@ pub fn record<'py>(py: Python<'py>, (record, result): &Found) -> PyResult<Bound<
     dict.set_item("run_id", run_id::to_python(py, &record.run_id)?)?;
     dict.set_item("fence", record.fence.0)?;
     dict.set_item("key", &record.key)?;
+    dict.set_item("name", &record.name)?;
     dict.set_item("status", record.status.word())?;
     dict.set_item("owner", &record.owner)?;
     dict.set_item("started_at", seconds(record.started))?;

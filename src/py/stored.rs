@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::arguments::Label;
 use super::awaitable::{Awaitable, Operation};
 use super::cancel::CancelEvent;
 use super::errors::UnknownRunError;
@@ -47,7 +48,16 @@ impl Outcome {
     }
 }
 
+fn new_run(run_id: Option<RunId>, key: Option<String>, name: Option<Label>) -> store::NewRun {
+    store::NewRun { run_id, key, name: name.map(|Label(name)| name) }
+}
+
 impl RunManager {
+    /// The name of this process as an owner of runs; `None` without a store.
+    pub fn owner_name(&self) -> PyResult<Option<String>> {
+        Ok(self.engine()?.map(|engine| engine.owner().to_owned()))
+    }
+
     /// The engine of the store; `None` without a store.
     fn engine(&self) -> PyResult<Option<Arc<Engine>>> {
         let State { core, link } = self.state();
@@ -59,7 +69,13 @@ impl RunManager {
         self.engine()?.ok_or_else(|| PyValueError::new_err("this needs a manager with a store: RunManager(store=...)"))
     }
 
-    pub fn opening(&self, py: Python<'_>, run_id: &NewRun<'_>, key: Option<String>) -> PyResult<Outcome> {
+    pub fn opening(
+        &self,
+        py: Python<'_>,
+        run_id: &NewRun<'_>,
+        key: Option<String>,
+        name: Option<Label>,
+    ) -> PyResult<Outcome> {
         let run_id = run_id.get();
         let Some(engine) = self.engine()? else {
             if key.is_some() {
@@ -69,7 +85,7 @@ impl RunManager {
             log::debug!(target: TARGET, "run {run_id} opened");
             return Outcome::ready(py, CancelEvent::from(cancel));
         };
-        let answer = engine.begin(store::NewRun { run_id: Some(run_id.into()), key });
+        let answer = engine.begin(new_run(Some(run_id.into()), key, name));
         Ok(Outcome::Pending(ask_to_open(self.core(), answer, |py, _, cancel| {
             CancelEvent::from(cancel).into_py_any(py)
         })))
@@ -81,8 +97,8 @@ impl RunManager {
         Ok(Outcome::Pending(ask(engine.keep(run_id.into()), |py, kept| kept.into_py_any(py))))
     }
 
-    pub fn opening_new(&self, key: Option<String>) -> PyResult<Outcome> {
-        let answer = self.need_engine()?.begin(store::NewRun { run_id: None, key });
+    pub fn opening_new(&self, key: Option<String>, name: Option<Label>) -> PyResult<Outcome> {
+        let answer = self.need_engine()?.begin(new_run(None, key, name));
         Ok(Outcome::Pending(ask_to_open(self.core(), answer, |py, id, cancel| {
             (run_id::to_python(py, &id)?, CancelEvent::from(cancel)).into_py_any(py)
         })))

@@ -78,6 +78,7 @@ impl Engine {
         let (questions, asked) = bounded(QUESTIONS);
         let shared = Arc::new(Shared {
             name: name.to_owned(),
+            owner: source.owner(),
             health: Mutex::default(),
             wanted: Mutex::default(),
             delayed: Mutex::default(),
@@ -121,6 +122,11 @@ impl Engine {
     /// The store's name, for people.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// The name of this process as an owner of runs.
+    pub fn owner(&self) -> &str {
+        &self.shared.owner
     }
 
     /// Finish a run that is open in the manager, with this outcome for its record. Returns whether this call finished it;

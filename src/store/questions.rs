@@ -166,7 +166,8 @@ impl Worker {
 
     /// Whether a record is that of the run to begin: an earlier attempt began it, but its answer was lost.
     fn is_unacknowledged(&mut self, new: &NewRun, record: &Record) -> Result<bool> {
-        let is_same = record.key == new.key && new.run_id.as_ref().is_none_or(|run_id| *run_id == record.run_id);
+        let is_same = (&record.key, &record.name) == (&new.key, &new.name)
+            && new.run_id.as_ref().is_none_or(|run_id| *run_id == record.run_id);
         let is_known = record.last > Seq::ZERO || self.owned.of_fence(record.fence).is_some();
         Ok(is_same && !is_known && self.ask(|store| store.owns(record.fence))?)
     }
@@ -181,7 +182,7 @@ impl Worker {
     }
 
     fn keep(&mut self, manager: &RunManager, run_id: &RunId) -> Result<bool> {
-        let new = NewRun { run_id: Some(run_id.clone()), key: None };
+        let new = NewRun { run_id: Some(run_id.clone()), ..NewRun::default() };
         let Begun::Started(record) = self.begin_record(&new)? else { return Ok(false) };
         let life = self.life(&record)?;
         let Some(run) = manager.keep(record.run_id.as_ref(), &life, &self.archive) else {

@@ -19,6 +19,8 @@ pub struct Record {
     pub fence: Fence,
     /// At most one run with this key is active.
     pub key: Option<String>,
+    /// What people call the run.
+    pub name: Option<String>,
     /// `running`, or how it ended.
     pub status: Status,
     /// The process that executes it.

@@ -89,6 +89,10 @@ impl Source for RedisServer {
         Ok(Box::new(RedisStore::open(&self.settings, &self.owner, self.epoch.clone(), wake)?))
     }
 
+    fn owner(&self) -> String {
+        self.owner.clone()
+    }
+
     fn survives_fork(&self) -> bool {
         // The child never touches the parent's sockets.
         true
@@ -228,7 +232,8 @@ impl Drop for RedisStore {
 impl Store for RedisStore {
     fn begin(&mut self, run: &NewRun) -> Result<Begun> {
         let run_id = run.run_id.as_ref().map(codec::run_id).unwrap_or_default();
-        let arguments = (&self.owner, self.lease(), self.age(), run_id, codec::optional(run.key.as_deref()));
+        let (key, name) = (codec::optional(run.key.as_deref()), codec::optional(run.name.as_deref()));
+        let arguments = (&self.owner, self.lease(), self.age(), run_id, key, name);
         let (what, fence, fields, had_lease): (String, u64, codec::Fields, bool) =
             self.server.call(|scripts| &scripts.begin, arguments)?;
         self.renewed(had_lease);
@@ -241,8 +246,9 @@ impl Store for RedisStore {
     }
 
     fn restore(&mut self, record: &Record) -> Result<bool> {
-        let (run_id, key) = (codec::run_id(&record.run_id), codec::optional(record.key.as_deref()));
-        let arguments = (&self.owner, self.lease(), self.age(), record.fence.0, run_id, record.started, key);
+        let (key, name) = (codec::optional(record.key.as_deref()), codec::optional(record.name.as_deref()));
+        let run_id = codec::run_id(&record.run_id);
+        let arguments = (&self.owner, self.lease(), self.age(), record.fence.0, run_id, record.started, key, name);
         let (is_there, had_lease) = self.server.call(|scripts| &scripts.restore, arguments)?;
         self.renewed(had_lease);
         Ok(is_there)
@@ -273,8 +279,7 @@ impl Store for RedisStore {
         let (mut found, mut before) = (Vec::new(), query.before.map(|fence| fence.to_string()).unwrap_or_default());
         while found.len() < query.limit {
             let (rest, text) = (query.limit - found.len(), query.text.as_deref().unwrap_or(""));
-            let mut key = codec::optional(query.key.as_deref());
-            key.resize(2, String::new());
+            let key = codec::optional(query.key.as_deref());
             let also: Vec<u64> = query.also.iter().map(|fence| fence.0).collect();
             let arguments = (key, text, &before, rest, LIST_STEP, query.statuses.len(), &query.statuses, also);
             let page: Vec<redis::Value> = self.server.call(|scripts| &scripts.list, arguments)?;

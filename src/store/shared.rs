@@ -105,6 +105,8 @@ pub struct Health {
 pub struct Shared {
     /// The store's name, for people.
     pub name: String,
+    /// The name of this process as an owner of runs.
+    pub owner: String,
     /// The state of the engine and its store.
     pub health: Mutex<Health>,
     /// Requests of readers; bounded by the number of readers.

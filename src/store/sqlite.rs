@@ -92,6 +92,10 @@ impl Source for SqliteFile {
     fn connect(&self, _wake: &Wake) -> Result<Box<dyn Store>> {
         Ok(Box::new(self.open()?))
     }
+
+    fn owner(&self) -> String {
+        self.owner.name().to_owned()
+    }
 }
 
 impl SqliteStore {
@@ -216,6 +220,7 @@ impl Store for SqliteStore {
                 run_id,
                 fence: Fence(next_fence(tx)?),
                 key: run.key.clone(),
+                name: run.name.clone(),
                 status: Status::Running,
                 owner,
                 started: now(),
@@ -257,7 +262,8 @@ impl Store for SqliteStore {
             "{RECORD} WHERE superseded = 0 AND (:key IS NULL OR key = :key) \
              AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses))) \
              AND (:text IS NULL OR instr(lower(run_id), lower(:text)) OR instr(lower(key), lower(:text)) \
-                  OR instr(lower(error), lower(:text)) OR fence IN (SELECT value FROM json_each(:also))) \
+                  OR instr(lower(name), lower(:text)) OR instr(lower(error), lower(:text)) \
+                  OR fence IN (SELECT value FROM json_each(:also))) \
              AND (:before IS NULL OR fence < :before) ORDER BY fence DESC LIMIT :limit"
         );
         let also: Vec<u64> = query.also.iter().map(|fence| fence.0).collect();

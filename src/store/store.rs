@@ -57,6 +57,8 @@ pub struct NewRun {
     pub run_id: Option<RunId>,
     /// At most one run with this key is active.
     pub key: Option<String>,
+    /// What people call it.
+    pub name: Option<String>,
 }
 
 /// The outcome of beginning a [`NewRun`].
@@ -110,8 +112,8 @@ pub struct Query {
     pub key: Option<String>,
     /// Only with one of these; with any if there are none.
     pub statuses: Vec<String>,
-    /// Only with this text in their id, key or error. Case is ignored for ASCII letters only, which every store can do
-    /// by itself.
+    /// Only with this text in their id, key, name or error. Case is ignored for ASCII letters only, which every store can
+    /// do by itself.
     pub text: Option<String>,
     /// Of these lives, even without the text.
     pub also: Vec<Fence>,
@@ -205,6 +207,9 @@ pub trait Source: Send {
     ///
     /// The store cannot be reached, or refuses the connection.
     fn connect(&self, wake: &Wake) -> Result<Box<dyn Store>>;
+
+    /// The name of this process as an owner of runs.
+    fn owner(&self) -> String;
 
     /// Whether a fork may copy an open connection.
     fn survives_fork(&self) -> bool {

@@ -123,6 +123,10 @@ impl Source for FaultySource {
         lock(&self.faults.0.connections).push(part.clone());
         Ok(Box::new(FaultyStore { faults: self.faults.clone(), part }))
     }
+
+    fn owner(&self) -> String {
+        lock(&self.part).as_ref().map(|source| source.owner()).unwrap_or_default()
+    }
 }
 
 impl Drop for FaultySource {

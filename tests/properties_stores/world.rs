@@ -45,6 +45,11 @@ pub struct World {
     pub readers: Vec<Reader>,
 }
 
+/// What people call a run.
+fn name_of(run: i64) -> String {
+    format!("Run {run}")
+}
+
 fn interrupted(run: i64) -> String {
     String::from_utf8(interrupted_event(&RunId::Int(run)).json().to_vec()).unwrap()
 }
@@ -210,7 +215,7 @@ impl World {
     }
 
     fn open(&mut self, site: usize, run: i64, key: Option<&'static str>) {
-        let new = NewRun { run_id: Some(RunId::Int(run)), key: key.map(str::to_owned) };
+        let new = NewRun { run_id: Some(RunId::Int(run)), key: key.map(str::to_owned), name: Some(name_of(run)) };
         if !self.works(site) {
             if self.refuses(site) {
                 assert!(ask(&self.sites[site].engine.begin(new)).is_err());
@@ -329,6 +334,7 @@ impl World {
         let Some(life) = newest.map(|life| &self.model.lives[life]) else { return assert_eq!(found, None) };
         let record = found.expect("it is in the store");
         assert_eq!((record.fence, record.last, record.key.as_deref()), (life.fence, Seq(life.stored), life.key));
+        assert_eq!(record.name, Some(name_of(run)));
         assert_eq!(record.is_running(), !life.is_known_to_have_ended());
         match life.end {
             Some(End::Interrupted(fence)) => {

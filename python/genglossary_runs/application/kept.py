@@ -45,9 +45,11 @@ class KeptRuns(_core.RunManager):
     def __init__(self) -> None:
         self._has_store = self.store is not None
 
-    def open_run(self, run_id: Any, *, key: str | None = None) -> _core.CancelEvent:
+    def open_run(self, run_id: Any, *, key: str | None = None, name: str | None = None) -> _core.CancelEvent:
         """As `genglossary_runs.RunManager.open_run`, in memory alone."""
-        return self.without_store().open_run(run_id) if self._has_store else super().open_run(run_id, key=key)
+        if self._has_store:
+            return self.without_store().open_run(run_id)
+        return super().open_run(run_id, key=key, name=name)
 
     def keep(self, run_id: int, on_cancel: Callable[[], object]) -> None:
         """Have the store, if there is one, keep a run that is open here and has no events. Never raises an `Exception`.

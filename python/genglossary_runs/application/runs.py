@@ -67,10 +67,10 @@ class ProjectRuns(KeptRuns):
     def _record_late(self, outcomes: Unrecorded) -> list[int]:
         """As `_record_all`, from the watcher's thread."""
 
-    def open_run(self, run_id: Any, *, key: str | None = None) -> _core.CancelEvent:
+    def open_run(self, run_id: Any, *, key: str | None = None, name: str | None = None) -> _core.CancelEvent:
         """As `genglossary_runs.RunManager.open_run`; forgets what an earlier life of the id left."""
         self._recovery.unrecorded.pop(run_id, None)
-        return super().open_run(run_id, key=key)
+        return super().open_run(run_id, key=key, name=name)
 
     def finish_run(
         self, run_id: Any, event: Mapping[str, Any], /, *, unless_active: bool = False, result: str | None = None

@@ -27,8 +27,8 @@ class Filter:
     Attributes:
         key: of the runs; None for any.
         statuses: of the runs; none of them for any.
-        q: a text that their id, key, name, error or newest message has, ASCII letters in either case; "" for any. Of
-            a run of another process a store knows neither name nor message.
+        q: a text that their id, key, name, error or newest message has, ASCII letters in either case; "" for any. A
+            store does not know the message of a run of another process.
     """
 
     key: str | None
@@ -43,9 +43,9 @@ class Filter:
             return False
         if not self.q:
             return True
-        texts = [str(row.run_id), key_of(row) or "", row.error or ""]
+        texts = [str(row.run_id), key_of(row) or "", row.name or "", row.error or ""]
         if isinstance(row, Run):
-            texts += [row.name, row.message or ""]
+            texts.append(row.message or "")
         return _folded(self.q) in _folded("\0".join(texts))
 
     def _takes_as_queued(self, row: Row) -> bool:
@@ -123,7 +123,7 @@ class Listing:
         statuses = sorted({"running" if status == "queued" else status for status in which.statuses})
         at_a_time = min(_ROWS_AT_A_TIME, limit + 1)
         here = {run.run_id: run for run in self._runner.runs()}
-        # Their names and messages are unknown to the store.
+        # Their messages are unknown to the store.
         also = [run.fence for run in here.values() if which.takes(run)] if which.q else None
         taken, before, searched = _Taken(limit, readable), after, 0
         while True:

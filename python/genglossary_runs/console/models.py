@@ -21,7 +21,7 @@ class Record(BaseModel):
 
     id: Text
     key: Text | None = Field(description="At most one run with this key is active")
-    name: Text | None = Field(description="What people call it; null if another process has it")
+    name: Text | None = Field(description="What people call it; null if nobody named it")
     status: Text = Field(description="queued, running, completed, failed or cancelled")
     cancel_requested: bool = Field(description="Whether a cancel was requested, as far as this process knows")
     started: datetime
@@ -33,7 +33,7 @@ class Record(BaseModel):
     error: Text | None = Field(description="Why it failed")
     traceback: Text | None = Field(description="Of a failure, if the runner sends tracebacks")
     result_kind: Literal["json", "text", "link"] | None = Field(description="What `result` answers; null if nothing")
-    owner: Text | None = Field(description="The process that executes it, or did")
+    owner: Text | None = Field(description="The process that executes it, or did; the same whichever process answers")
     local: bool = Field(description="Whether that is the process which answers")
 
 

@@ -1,6 +1,5 @@
 """A run as the API shows it, whether this process executes it or a store knows it."""
 
-import os
 import sys
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -32,36 +31,34 @@ def record_of(row: Row, *, position: int | None = None, seen: Seen | None = None
     common: dict[str, Any] = {
         "id": str(row.run_id),
         "key": key_of(row),
+        "name": row.name,
         "started": row.started_at,
         "finished": finished,
         "duration": max(0.0, ((finished or datetime.now(UTC)) - row.started_at).total_seconds()),
         "error": row.error,
+        "owner": row.owner,
         "result_kind": result_kind(row.result) if isinstance(row, Run) else row.result_kind,
     }
     if isinstance(row, Run):
         return Record(
             **common,
-            name=row.name,
             status=row.status,
             cancel_requested=row.cancel_requested,
             queue_position=position,
             progress=progress_of(row.progress),
             message=row.message,
             traceback=row.traceback,
-            owner=str(os.getpid()),
             local=True,
         )
     seen = seen or Seen()
     return Record(
         **common,
-        name=None,
         status="queued" if seen.queued and row.status == "running" else row.status,
         cancel_requested=seen.cancel_requested,
         queue_position=None,
         progress=progress_of(seen.progress),
         message=seen.message,
         traceback=seen.traceback,
-        owner=row.owner,
         local=False,
     )
 

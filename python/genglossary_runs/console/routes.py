@@ -124,8 +124,8 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
         q: Annotated[
             str,
             Query(
-                description="Only runs that have this text in id, key or error; those of this process also in name or "
-                "message. A to Z match a to z"
+                description="Only runs that have this text in id, key, name or error; those of this process also in "
+                "the newest message. A to Z match a to z"
             ),
         ] = "",
         after: Annotated[int | None, Query(description="The `next` of the page before", ge=0, le=2**63 - 1)] = None,

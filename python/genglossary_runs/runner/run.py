@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Generator, Hashable
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ class Run:
         finished_at: when it ended (UTC), or None.
         terminal_event: what told readers the outcome, or None.
         fence: which life of the id; rises with each start.
+        owner: the process that executes it, as the store names it; without a store, its number.
         traceback: what readers were sent of a failure, if the runner sends tracebacks; else None.
 
     A handle that a fork has copied says that the run belongs to the parent, unless it ended before.
@@ -58,6 +60,7 @@ class Run:
         self.name = name
         self.key = key
         self.fence = fence
+        self.owner = context._manager.owner or str(os.getpid())
         self.result: Any = None
         self.error: str | None = None
         self.started_at = datetime.now(UTC)

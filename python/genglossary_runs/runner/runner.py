@@ -118,7 +118,7 @@ class Runner(Handles):
             if_active: what to do if the key's run has not ended: refuse the start; wait for its end; or replace it,
                 that is, cancel it and all runs that wait for the key, and start after them.
             run_id: the id of the run; by default a random UUID as text.
-            name: a name for people; by default the work's name.
+            name: a name for people; by default the work's name. A store keeps it, so that other processes show it, too.
 
         Returns:
             The run. It is queued if it has to wait for its key or for other runs.
@@ -247,7 +247,7 @@ class Runner(Handles):
                 cancel_event = self.manager.open_run(run_id)
             else:
                 stored_key = key_for_store(key)
-                cancel_event = self.manager.open_run(run_id, key=None if waits_for_key else stored_key)
+                cancel_event = self.manager.open_run(run_id, key=None if waits_for_key else stored_key, name=name)
         except RunActiveError as error:
             if error.run_id is not None and error.run_id != run_id:
                 message = f"Run {error.run_id} is still running; cancel it or wait for its end"

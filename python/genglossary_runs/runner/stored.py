@@ -19,6 +19,7 @@ class StoredRun:
     Attributes:
         run_id: the id of the run in the manager.
         key: what `Runner.start` was given.
+        name: its name for people; None if it has none.
         status: `running` (queued ones are, too), `completed`, `failed` or `cancelled`.
         error: what readers were told, when failed; `Interrupted: …` if the process of the run ended.
         result: what the work returned, if that has a JSON form of 1 MiB at most, and was asked for.
@@ -31,6 +32,7 @@ class StoredRun:
 
     run_id: int | str
     key: str | None
+    name: str | None
     status: str
     error: str | None
     result: Any
@@ -91,8 +93,8 @@ class Records:
         Args:
             key: only runs with this key.
             status: only runs with this status, or one of these.
-            text: only runs that have this text in their id, key or error. ASCII letters match in either case, others
-                only as they are.
+            text: only runs that have this text in their id, key, name or error. ASCII letters match in either case,
+                others only as they are.
             also: the `fence` of runs that are listed whether they have the text or not.
             before: only runs that began before the one with this `fence`, the last of the page before.
             limit: how many at most.
@@ -137,6 +139,7 @@ def stored_run(manager: RunManager, record: dict[str, Any]) -> StoredRun:
     return StoredRun(
         run_id=record["run_id"],
         key=record["key"],
+        name=record["name"],
         status=record["status"],
         error=record["error"],
         result=record["result"],

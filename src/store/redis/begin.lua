@@ -1,8 +1,9 @@
 -- Begin a life of a run. ARGV: owner, lease in ms, ms that a finished run is kept, run id as JSON or '' for a new
--- number, 1 if there is a key, the key.
+-- number, 1 if there is a key, the key, 1 if there is a name, the name.
 -- Returns 'started', or 'run' or 'key' if that id or key has a running run; then the fence and the record; and 0 if this
 -- renewed an expired lease, else 1.
-local owner, lease, age, run_id, run_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == '1' and ARGV[6]
+local owner, lease, age, run_id = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local run_key, name = ARGV[5] == '1' and ARGV[6], ARGV[7] == '1' and ARGV[8]
 
 if run_id == '' then
   run_id = next_number('run_id')
@@ -28,6 +29,6 @@ if before then
   redis.call('HDEL', texts, before)
 end
 local had_lease = renew(owner, lease)
-insert(fence, run_id, run_key, owner, text(now()), age)
+insert(fence, run_id, run_key, name, owner, text(now()), age)
 ring('began ' .. owner .. ' ' .. fence)
 return {'started', fence, record_of(fence), had_lease}

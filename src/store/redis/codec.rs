@@ -30,9 +30,9 @@ fn parse_run_id(json: &str) -> Option<RunId> {
     }
 }
 
-/// An optional value as arguments: `0`, or `1` and the value.
-pub fn optional(value: Option<&str>) -> Vec<String> {
-    value.map_or_else(|| vec!["0".to_owned()], |value| vec!["1".to_owned(), value.to_owned()])
+/// An optional value as two arguments: `1` and the value, or `0` and an empty text.
+pub fn optional(value: Option<&str>) -> (u8, &str) {
+    value.map_or((0, ""), |value| (1, value))
 }
 
 /// The record with these fields; `None` if they are incomplete.
@@ -43,6 +43,7 @@ pub fn record(fence: Fence, fields: &Fields) -> Option<Record> {
         run_id: parse_run_id(fields.get("run_id")?)?,
         fence,
         key: text("key"),
+        name: text("name"),
         status: Status::of_word(text("status")?),
         owner: text("owner")?,
         started: number("started")?,

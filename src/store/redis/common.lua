@@ -86,7 +86,7 @@ end
 
 -- The record of a run as names and values, without its result, which may be large.
 local FIELDS =
-  {'run_id', 'status', 'owner', 'started', 'last', 'key', 'finished', 'error', 'result_kind', 'end_fence'}
+  {'run_id', 'status', 'owner', 'started', 'last', 'key', 'name', 'finished', 'error', 'result_kind', 'end_fence'}
 local function record_of(fence)
   local values, record = redis.call('HMGET', key('run', fence), unpack(FIELDS)), {}
   for number, name in ipairs(FIELDS) do
@@ -132,17 +132,19 @@ local function id_text(run_id)
   return string.find(run_id, '\\', 1, true) and cjson.decode(run_id) or string.match(run_id, '^"(.*)"$') or run_id
 end
 
--- For each run that has ended, its status and, on further lines, id, key and error in ASCII lower case. One hash, so
--- that a list checks many runs with one call and reads only the records that may match. Runs without an entry, because
--- they are running or have long texts, are read themselves.
+-- For each run that has ended, its status and, on further lines, id, key, error and name in ASCII lower case. One hash,
+-- so that a list checks many runs with one call and reads only the records that may match. Runs without an entry,
+-- because they are running or have long texts, are read themselves; so are those whose entry a process of a version
+-- without names wrote, which lacks the mark at its end.
 local texts = key('texts')
 local LONG_TEXTS = 2000
+local WITH_NAME = '\n\0'
 
 local function note_texts(fence)
-  local status, run_id, run_key, why =
-    unpack(redis.call('HMGET', key('run', fence), 'status', 'run_id', 'key', 'error'))
+  local status, run_id, run_key, why, name =
+    unpack(redis.call('HMGET', key('run', fence), 'status', 'run_id', 'key', 'error', 'name'))
   if run_id and not string.find(status, '\n', 1, true) then
-    local lines = table.concat({id_text(run_id), run_key or '', why or ''}, '\n')
+    local lines = table.concat({id_text(run_id), run_key or '', why or '', name or ''}, '\n') .. WITH_NAME
     if #lines <= LONG_TEXTS then
       redis.call('HSET', texts, fence, status .. '\n' .. string.lower(lines))
     end
@@ -199,7 +201,7 @@ local function interrupt(owner, fence, head, tail, why, age)
 end
 
 -- Write the data of a running run, unless it exists. Its owner renews it periodically with keep.lua.
-local function insert(fence, run_id, run_key, owner, started, age)
+local function insert(fence, run_id, run_key, name, owner, started, age)
   local run = key('run', fence)
   local status = redis.call('HGET', run, 'status')
   if status and (status ~= 'running' or progress_of(fence)) then
@@ -209,6 +211,9 @@ local function insert(fence, run_id, run_key, owner, started, age)
   if run_key then
     redis.call('HSET', run, 'key', run_key)
     redis.call('SET', key('key', run_key), fence)
+  end
+  if name then
+    redis.call('HSET', run, 'name', name)
   end
   redis.call('SET', key('id', run_id), fence)
   redis.call('ZADD', key('all'), fence, fence)

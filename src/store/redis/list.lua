@@ -1,6 +1,6 @@
--- A page of records, newest first. ARGV: 1 if a key is wanted, the key, a text in id, key or error or '', fence before
--- which to begin or '', maximum number of records, maximum number to examine, number of statuses, the statuses, then
--- fences of runs to include even without the text. Case is ignored for ASCII letters of the text.
+-- A page of records, newest first. ARGV: 1 if a key is wanted, the key, a text in id, key, name or error or '', fence
+-- before which to begin or '', maximum number of records, maximum number to examine, number of statuses, the statuses,
+-- then fences of runs to include even without the text. Case is ignored for ASCII letters of the text.
 -- Returns the fence before which to continue, or '' if there are no more, then the fence and record of each.
 local wants_key, wanted_key, wanted_text = ARGV[1] == '1', ARGV[2], string.lower(ARGV[3])
 local before = ARGV[4] == '' and '+inf' or '(' .. ARGV[4]
@@ -15,12 +15,19 @@ local function has_text(value)
 end
 
 local function is_wanted(fence)
-  local status, run_key, run_id, why =
-    unpack(redis.call('HMGET', key('run', fence), 'status', 'key', 'run_id', 'error'))
+  local status, run_key, run_id, why, name =
+    unpack(redis.call('HMGET', key('run', fence), 'status', 'key', 'run_id', 'error', 'name'))
   return status
     and (not wants_key or run_key == wanted_key)
     and (number_of_statuses == 0 or statuses[status])
-    and (wanted_text == '' or has_text(id_text(run_id)) or has_text(run_key) or has_text(why) or also[fence])
+    and (
+      wanted_text == ''
+      or also[fence]
+      or has_text(id_text(run_id))
+      or has_text(run_key)
+      or has_text(why)
+      or has_text(name)
+    )
 end
 
 -- Whether the texts of a run may match. A key or text may be found in the wrong line, or across two.
@@ -29,7 +36,12 @@ local function may_be_wanted(lines, fence)
   local head = string.find(lines, '\n', 1, true)
   return (number_of_statuses == 0 or statuses[string.sub(lines, 1, head - 1)])
     and (not wants_key or string.find(lines, key_line, head, true))
-    and (wanted_text == '' or also[fence] or string.find(lines, wanted_text, head, true))
+    and (
+      wanted_text == ''
+      or also[fence]
+      or string.find(lines, wanted_text, head, true)
+      or string.sub(lines, -#WITH_NAME) ~= WITH_NAME
+    )
 end
 
 local only_running = number_of_statuses == 1 and statuses.running

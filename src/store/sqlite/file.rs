@@ -33,7 +33,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `application_id` of a store: "ggrs".
 const APPLICATION_ID: i32 = 0x6767_7273;
 /// Each migrates the schema to the next version.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Bytes of `-wal` that remain after a checkpoint.
 const WAL_KEPT: i64 = 16 << 20;
 

@@ -12,7 +12,7 @@ use crate::store::store::{Append, Fate};
 pub const INSERT_EVENT: &str = "INSERT OR IGNORE INTO events (fence, seq, name, json) VALUES (?1, ?2, ?3, ?4)";
 /// Selects records.
 pub const RECORD: &str =
-    "SELECT fence, run_id, key, status, owner, started, finished, error, result_kind, last, end_fence FROM runs ";
+    "SELECT fence, run_id, key, name, status, owner, started, finished, error, result_kind, last, end_fence FROM runs ";
 
 /// A fence larger than all before it: the time, or the last fence plus one if the clock has not advanced.
 pub fn next_fence(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
@@ -74,6 +74,7 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         run_id,
         fence: Fence(row.get("fence")?),
         key: row.get("key")?,
+        name: row.get("name")?,
         status: Status::of_word(row.get("status")?),
         owner: row.get("owner")?,
         started: row.get("started")?,
@@ -127,13 +128,14 @@ pub fn append_run(tx: &Transaction<'_>, owner: &str, run: &Append) -> rusqlite::
 /// Add a record, unless it exists.
 pub fn insert_record(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT OR IGNORE INTO runs (fence, run_id, key, status, owner, started, last) \
-         VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
+        "INSERT OR IGNORE INTO runs (fence, run_id, key, name, status, owner, started, last) \
+         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7)",
     )?
     .execute(params![
         record.fence.0,
         StoredId(record.run_id.clone()),
         record.key,
+        record.name,
         record.owner,
         record.started,
         record.last.0

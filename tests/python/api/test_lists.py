@@ -51,6 +51,7 @@ async def test_lists_by_status_key_and_text(side: Side) -> None:
     assert await side.client.ids(q="SUCH PAGE") == [bad.run_id]
     assert await side.client.ids(q="bib") == [bad.run_id]
     assert await side.client.ids(q=str(active.run_id)[:13]) == [active.run_id]
+    assert await side.client.ids(q="UNTIL_canc") == [active.run_id, stopped.run_id]
     assert await side.client.ids(q="nothing has this") == []
     await side.client.get("/runs", expected=422, status="odd")
 

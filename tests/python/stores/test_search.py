@@ -47,6 +47,7 @@ def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ("text", "found"),
     [
         ("", list(TEXTS)),
+        ("READER", list(TEXTS)),
         ("bung-7", ["Übung-7"]),
         ("ATLAS", ["Übung-7"]),
         ("atlas", ["Übung-7"]),
@@ -82,7 +83,7 @@ async def test_a_text_finds_the_same_runs_in_memory_and_in_every_store(
         assert [run.run_id for run in runner.history(text=text)] == found[::-1]
 
 
-async def test_runs_of_this_process_are_found_by_name_and_message(place: Place) -> None:
+async def test_runs_of_this_process_are_found_by_message_and_all_by_name(place: Place) -> None:
     here, elsewhere = Runner(place.manager()), Runner(place.manager())
 
     def work(context: RunContext) -> None:
@@ -101,13 +102,15 @@ async def test_runs_of_this_process_are_found_by_name_and_message(place: Place) 
             after = int(page.next)
 
     for limit in (1, 2, 50):
-        assert await listed(Filter(None, frozenset(), "reader"), limit) == ["run 5", "run 3", "run 1"]
+        assert await listed(Filter(None, frozenset(), "page of"), limit) == ["run 5", "run 3", "run 1"]
         assert await listed(Filter(None, frozenset(), "page of RUN 3"), limit) == ["run 3"]
-        assert await listed(Filter(None, frozenset(), "run "), limit) == [f"run {number}" for number in range(6, 0, -1)]
+        for text in ("run ", "reader"):
+            everything = [f"run {number}" for number in range(6, 0, -1)]
+            assert await listed(Filter(None, frozenset(), text), limit) == everything
     assert await listed(Filter(None, frozenset({"failed"}), "reader")) == []
     # One that goes on in another process is no longer a run of this one.
     elsewhere.manager.open_run("run 3")
-    assert await listed(Filter(None, frozenset(), "reader")) == ["run 5", "run 1"]
+    assert await listed(Filter(None, frozenset(), "page of")) == ["run 5", "run 1"]
     elsewhere.manager.finish_run("run 3", {"complete": True})
 
 

@@ -58,7 +58,7 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
     results = ['{"pages": 3}', '"plain"', '"https://example.org/"', "null", "broken", None]
     file.executemany(
         "INSERT INTO runs (fence, run_id, status, owner, started, finished, result) "
-        "VALUES (?1, ?1, 'completed', 'o', 1, 2, ?2)",
+        "VALUES (?1, ?1, 'completed', 'o', 1, 2e12, ?2)",
         list(enumerate(results, start=1)),
     )
     file.executescript(f"PRAGMA user_version = 1; PRAGMA application_id = {0x67677273}")
@@ -74,6 +74,37 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
         nothing,
         nothing,
     ]
+
+
+def test_a_store_of_the_second_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    # One process has it open meanwhile, as a process of that version may.
+    script = """
+import sqlite3, sys
+path, *schemas = sys.argv[1:]
+file = sqlite3.connect(path, isolation_level=None)
+file.create_function("result_kind", 1, lambda result: None)
+for schema in schemas:
+    file.executescript(open(schema, encoding="utf-8").read())
+file.executescript("PRAGMA user_version = 2; PRAGMA application_id = 1734832755; PRAGMA journal_mode = WAL")
+insert = "INSERT INTO runs (fence, run_id, key, status, owner, started, finished) VALUES (?, ?, ?, ?, 'o', 1, ?)"
+file.execute(insert, (1, 1, "book", "completed", 2e12))
+print(flush=True)
+sys.stdin.readline()
+file.execute(insert, (2, 2, None, "failed", 2e12))
+"""
+    schemas = [str(SCHEMAS / f"schema_{version}.sql") for version in (1, 2)]
+    command = [sys.executable, "-c", script, str(tmp_path / "runs.db"), *schemas]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as older:
+        assert older.stdout is not None
+        assert older.stdout.readline() == "\n"
+        manager = RunManager(store=SqliteStore(tmp_path / "runs.db", retention=1e9))
+        assert [(record["key"], record["name"]) for record in manager.run_records()] == [("book", None)]
+        manager.open_run(3, name="Atlas")
+        older.communicate("\n", timeout=DEADLINE)
+        assert older.returncode == 0
+    assert [(record["run_id"], record["name"]) for record in manager.run_records()][1:] == [(2, None), (1, None)]
+    assert [record["run_id"] for record in manager.run_records(text="ATLAS")] == [3]
+    manager.finish_run(3, {"complete": True})
 
 
 def test_a_file_that_python_has_open_is_refused(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def main() -> None:
         try:
             match name:
                 case "open":
-                    kept["cancel"] = manager.open_run(args[0], key=args[1])
+                    kept["cancel"] = manager.open_run(args[0], key=args[1], name=args[2] if args[2:] else None)
                     answer: Any = True
                 case "open_new":
                     answer, kept["cancel"] = manager.open_new_run(key=args[0])

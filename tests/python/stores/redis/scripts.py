@@ -35,9 +35,17 @@ class Project:
             self.loaded[script] = ask(self.port, "SCRIPT", "LOAD", text)
         return ask(self.port, "EVALSHA", self.loaded[script], 1, self.prefix, *arguments)
 
-    def begin(self, run_id: object = 7, owner: str = "me", key: str | None = None, lease: int = LEASE) -> str:
+    def begin(
+        self,
+        run_id: object = 7,
+        owner: str = "me",
+        key: str | None = None,
+        lease: int = LEASE,
+        name: str | None = None,
+    ) -> str:
         """The fence of a run that began."""
-        what, fence, *_ = self.call("begin", owner, lease, AGE, run_id, *(("0",) if key is None else ("1", key)))
+        texts = [word for text in (key, name) for word in (("0", "") if text is None else ("1", text))]
+        what, fence, *_ = self.call("begin", owner, lease, AGE, run_id, *texts)
         assert what == "started"
         return str(fence)
 

@@ -214,6 +214,21 @@ def test_list_finds_texts_of_runs_that_go_on_that_have_ended_and_that_are_long(p
     assert project.ask("HLEN", "texts") == 2
 
 
+def test_names_of_runs_that_a_process_without_names_ended_are_found(project: Project) -> None:
+    first, second = project.begin(1, name="Atlas"), project.begin(2, key="k", name="Other")
+    for fence in (first, second):
+        project.append(fence, 1, end="completed")
+    # Such a process notes neither the name nor that it is there.
+    project.ask("HSET", "texts", more=(first, "completed\n1\n\n", second, "completed\n2\nk\n"))
+
+    def found(text: str, *key: str) -> list[str]:
+        return list(project.call("list", *(key or ("0", "")), text, "", 10, 100, 0)[1::2])
+
+    assert [found(text) for text in ("ATLAS", "other", "none")] == [[first], [second], []]
+    assert found("", "1", "k") == found("OTHER", "1", "k") == [second]
+    assert found("atlas", "1", "k") == []
+
+
 def test_what_lists_look_for_goes_with_its_run(project: Project) -> None:
     for number in (1, 2):
         project.append(project.begin(number), 1, end="completed")

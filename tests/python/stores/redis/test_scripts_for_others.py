@@ -11,7 +11,7 @@ from .scripts import AGE, HEAD, LEASE, NEVER, TAIL, WHY, Project
 
 
 def test_reap_never_acts_at_first_sight(project: Project) -> None:
-    fence = project.begin(7, key="book", lease=1)
+    fence = project.begin(7, key="book", lease=1, name="Atlas")
     time.sleep(0.005)
     assert project.reap(fence, grace=50) == 0
     assert project.reap(fence, grace=50) == 0
@@ -23,6 +23,7 @@ def test_reap_never_acts_at_first_sight(project: Project) -> None:
     # The terminal event has a fence of its own.
     assert int(record["end_fence"]) > int(fence)
     assert project.events(fence) == [f"{record['end_fence']}-1"]
+    assert project.call("list", "0", "", "atlas", "", 10, 100, 0)[1::2] == [fence]
     assert project.begin(8, key="book")
 
 
@@ -71,10 +72,10 @@ def test_disown_ends_what_is_running(project: Project) -> None:
 
 
 def test_restore_writes_what_was_lost_and_nothing_else(project: Project) -> None:
-    project.call("restore", "me", LEASE, AGE, 99, 7, 5, "1", "book")
-    assert project.call("restore", "me", LEASE, AGE, 99, 7, 6, "0")[0] == 1
+    project.call("restore", "me", LEASE, AGE, 99, 7, 5, "1", "book", "1", "Atlas")
+    assert project.call("restore", "me", LEASE, AGE, 99, 7, 6, "0", "", "1", "Other")[0] == 1
     record = project.record("99")
-    assert (record["started"], record["key"], record["last"]) == ("5", "book", "0")
+    assert (record["started"], record["key"], record["name"], record["last"]) == ("5", "book", "Atlas", "0")
     assert project.ask("EXISTS", "lease", "me") == 1
     assert project.call("begin", "you", LEASE, AGE, 8, "1", "book")[0] == "key"
 
