@@ -146,7 +146,7 @@ class _Flusher:
             for outlet in due:
                 try:
                     outlet.flush_if_due()
-                except Exception:
+                except BaseException:  # an exit in the repr of a value, which must not end the thread of all runs
                     logger.exception("Progress could not be sent")
             del due
 

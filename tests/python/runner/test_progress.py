@@ -156,6 +156,31 @@ def test_there_is_no_thread_where_nothing_is_held_back(manager: RunManager) -> N
     until(lambda: not flushers())
 
 
+def test_a_value_whose_repr_exits_ended_the_thread_that_sends_the_progress_of_all_runs(manager: RunManager) -> None:
+    class Exiting:
+        def __repr__(self) -> str:
+            raise SystemExit(1)
+
+    told = threading.Event()
+
+    def work(context: RunContext) -> None:
+        context.progress(1, 4)
+        context.progress(2, 4, page=Exiting())
+        until(lambda: context._outlet._held is None)
+        context.progress(3, 4)
+        context.progress(4, 4)
+        assert told.wait(DEADLINE)
+
+    run = Runner(manager, progress_interval=INTERVAL).start(work)
+    reader = manager.subscribe(run.run_id, "0")
+    try:
+        while reader.get(timeout=DEADLINE)["progress_current"] < 4:
+            pass
+    finally:
+        told.set()
+    assert ended(run).error is None
+
+
 def test_where_no_thread_can_be_started_nothing_is_held_back(
     manager: RunManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
