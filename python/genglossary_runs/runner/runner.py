@@ -285,8 +285,8 @@ class Runner(Handles):
         while waiting:
             run = waiting.popleft()
             assert run._thread is not None
-            run._context._tell({"status": "running"})
             try:
+                run._context._tell({"status": "running"})
                 run._thread.start()
             except BaseException as error:
                 if run._claim():
@@ -329,10 +329,9 @@ class Runner(Handles):
                 context.log(outcome.error, level="error", traceback=run.traceback)
             except BaseException:  # as the error's own code may raise
                 logger.exception("The traceback of run %s could not be sent", run.run_id)
-        # The run ends first: whatever a logging handler does, readers have the outcome.
-        following = self._end(run, outcome)
         try:
-            self._launch_queued(following)
+            # The run ends first: whatever a logging handler does, readers have the outcome.
+            self._launch_queued(self._end(run, outcome))
             outcome.log(run.run_id)
         finally:
             self._announce(run, None if outcome.interrupts else outcome.raised)

@@ -145,6 +145,35 @@ def test_a_manager_that_fails_kept_those_who_wait_waiting(caplog: pytest.LogCapt
     assert caplog.text.count("has ended, and its readers may not be told") == 3
 
 
+def test_a_manager_and_a_log_that_fail_kept_those_who_wait_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(RunManager):
+        def finish_run(self, *args: Any, **options: Any) -> bool:
+            raise MemoryError
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(threading, "excepthook", lambda hook: None)
+    monkeypatch.setattr(logging.getLogger("genglossary_runs.runner"), "exception", fail)
+    assert ended(Runner(Failing()).start(nothing)).status == "completed"
+
+
+def test_a_run_whose_readers_could_not_be_told_that_it_begins_kept_its_place_for_ever(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(RunManager):
+        def publish(self, run_id: Any, event: Any, **options: Any) -> str | None:
+            if "running" in event.get("status", ""):
+                raise MemoryError
+            return super().publish(run_id, event, **options)
+
+    monkeypatch.setattr(logging.getLogger("genglossary_runs.runner"), "disabled", True)
+    runner = Runner(Failing(), max_active=1)
+    runs = [runner.start(work) for work in (gate, nothing, nothing)]
+    gate.opened.set()
+    assert [ended(run).error for run in runs] == [None, "MemoryError", "MemoryError"]
+
+
 def test_what_a_run_says_passed_by_a_manager_that_publishes_in_its_own_way() -> None:
     said: list[Any] = []
 
