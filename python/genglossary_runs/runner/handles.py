@@ -23,7 +23,7 @@ _FOREVER = 1e9
 
 
 class Handles(Records):
-    """The runs of a `Runner` that have not ended, and the last finished ones: the half of it that executes nothing."""
+    """The runs of a `Runner` that have not ended, and the last finished ones: the part of it that executes nothing."""
 
     def _keep_finished(self, limit: int, age: float) -> None:
         """Keep so many finished runs, for so many seconds."""

@@ -197,7 +197,7 @@ def test_a_traceback_that_cannot_be_told_kept_its_run_from_ending(
     def fail(error: BaseException) -> str:
         raise MemoryError
 
-    monkeypatch.setattr("genglossary_runs.runner.runner.traceback_of", fail)
+    monkeypatch.setattr("genglossary_runs.runner.execution.traceback_of", fail)
     run = ended(Runner(manager, tracebacks=True).start(raising(ValueError("no such page"))))
     assert run.error == "ValueError: no such page"
 
