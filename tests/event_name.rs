@@ -112,13 +112,13 @@ fn only_a_message_has_a_name_of_its_own() {
     let run_id = RunId::Int(7);
     let payload = named("step", "{}");
     let others = [
-        (Event::Terminal(ID, payload.clone()), "id: 1700000000000-42\nevent: complete\ndata: {}\n\n"),
-        (Event::Private(payload), "data: {}\n\n"),
+        (Event::Terminal(ID, payload.clone()), Some("complete"), "id: 1700000000000-42\nevent: complete\ndata: {}\n\n"),
+        (Event::Private(payload), None, "data: {}\n\n"),
     ];
-    for (event, expected) in others {
-        assert_eq!((event.name(), frame(&event, &run_id).as_str()), (None, expected));
+    for (event, name, expected) in others {
+        assert_eq!((event.name(), frame(&event, &run_id).as_str()), (name, expected));
     }
-    assert_eq!(Event::Gap(Gap { from: Seq(1), to: Seq(2) }).name(), None);
+    assert_eq!(Event::Gap(Gap { from: Seq(1), to: Seq(2) }).name(), Some("gap"));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn the_last_event_name_is_that_of_the_last_event_read() {
 }
 
 #[test]
-fn private_messages_gaps_and_the_terminal_event_have_no_last_name() {
+fn private_messages_gaps_and_the_terminal_event_are_told_apart_by_the_last_name() {
     let manager = manager(1);
     let reader = subscribe(&manager, 1, Start::Newest);
     let read_a_name = || {
@@ -218,9 +218,9 @@ fn private_messages_gaps_and_the_terminal_event_have_no_last_name() {
     read_a_name();
     publish(&manager, 1, &["b", "c"]);
     assert_eq!(short(&reader.try_next().unwrap()), "gap 3-3");
-    assert_eq!(name(&reader), None);
+    assert_eq!(name(&reader).as_deref(), Some("gap"));
     read_a_name();
     manager.finish(Int(1), named("step", "done"), false);
     assert_eq!(short(&reader.try_next().unwrap()), "end 6 step: done");
-    assert_eq!(name(&reader), None);
+    assert_eq!(name(&reader).as_deref(), Some("complete"));
 }

@@ -525,7 +525,10 @@ class Subscription:
 
     @property
     def last_event_name(self) -> str | None:
-        """The name, as passed to `RunManager.publish`, of the last event returned as a dict; None if it has none."""
+        """The name that the last event returned as a dict has in a stream.
+
+        That is `gap` or `complete`, or what was passed to `RunManager.publish`; None if it has none.
+        """
 
     @property
     def closed(self) -> bool:

@@ -158,11 +158,13 @@ impl Event {
         }
     }
 
-    /// The name given by its publisher.
+    /// Its name in a stream: what its publisher gave it, or one that no publisher can give.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Message(_, payload) => payload.name(),
-            Self::Terminal(..) | Self::Private(_) | Self::Gap(_) => None,
+            Self::Terminal(..) => Some("complete"),
+            Self::Gap(_) => Some("gap"),
+            Self::Private(_) => None,
         }
     }
 }

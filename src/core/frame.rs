@@ -34,15 +34,13 @@ impl Event {
     /// resumes after the last event it received.
     pub fn write_frame(&self, run_id: &RunId, out: &mut Vec<u8>) {
         // Writing to a `Vec` cannot fail.
-        let _ = match self {
-            Self::Message(id, payload) => match payload.name() {
-                Some(name) => write!(out, "id: {id}\nevent: {name}\ndata: "),
-                None => write!(out, "id: {id}\ndata: "),
-            },
-            Self::Terminal(id, _) => write!(out, "id: {id}\nevent: complete\ndata: "),
-            Self::Private(_) => out.write_all(b"data: "),
-            Self::Gap(_) => out.write_all(b"event: gap\ndata: "),
-        };
+        if let Self::Message(id, _) | Self::Terminal(id, _) = self {
+            let _ = writeln!(out, "id: {id}");
+        }
+        if let Some(name) = self.name() {
+            let _ = writeln!(out, "event: {name}");
+        }
+        out.extend_from_slice(b"data: ");
         out.extend_from_slice(&self.json(run_id));
         out.extend_from_slice(b"\n\n");
     }

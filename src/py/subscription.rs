@@ -75,7 +75,9 @@ impl Subscription {
         self.reader.open().map_or_else(String::new, |open| open.last_event_id().to_string())
     }
 
-    /// The name, as passed to `RunManager.publish`, of the last event returned as a dict; None if it has none.
+    /// The name that the last event returned as a dict has in a stream.
+    ///
+    /// That is `gap` or `complete`, or what was passed to `RunManager.publish`; None if it has none.
     #[getter]
     fn last_event_name(&self) -> Option<String> {
         self.reader.open().and_then(core::Subscription::last_event_name).map(String::from)

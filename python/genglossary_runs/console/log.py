@@ -69,12 +69,7 @@ class Reading:
                 if is_there:
                     return
                 raise StoreError(f"the store has not answered for {_STORE_TIMEOUT:g} seconds") from None
-            gap = data.get("gap")
-            if isinstance(gap, dict) and gap.keys() == {"from", "to", "missed"}:
-                name: str | None = "gap"
-            else:
-                name = "complete" if subscription.ended else subscription.last_event_name
-            yield Entry(subscription.last_event_id, name, data)
+            yield Entry(subscription.last_event_id, subscription.last_event_name, data)
             number += 1
             if number % _EVENTS_AT_A_TIME == 0:
                 await asyncio.sleep(0)

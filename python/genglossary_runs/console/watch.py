@@ -28,9 +28,9 @@ class Seen:
     queued: bool = False
     cancel_requested: bool = False
 
-    def take(self, event: dict[str, Any]) -> None:
-        """Note what an event tells."""
-        if "gap" in event:
+    def take(self, event: dict[str, Any], name: str | None) -> None:
+        """Note what an event of this name tells."""
+        if name == "gap":
             return
         if "progress_current" in event:
             self.progress = event
@@ -93,8 +93,9 @@ class Watch:
             async with asyncio.timeout(timeout):
                 end = await self._runner.asubscribe(run.run_id, None)
                 after = f"{run.fence}-{max(0, seq_of(end) - _TAIL)}"
-                async for event in await self._runner.asubscribe(run.run_id, after):
-                    seen.take(event)
+                events = await self._runner.asubscribe(run.run_id, after)
+                async for event in events:
+                    seen.take(event, events.last_event_name)
         return seen
 
 
@@ -117,7 +118,7 @@ class _Followed:
                 if seq_of(subscription) >= end:
                     self.caught_up.set()
                 try:
-                    self.seen.take(await subscription.aget(timeout=_IDLE_SECONDS))
+                    self.seen.take(await subscription.aget(timeout=_IDLE_SECONDS), subscription.last_event_name)
                 except queue.Empty:
                     continue
                 taken += 1

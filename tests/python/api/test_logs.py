@@ -74,6 +74,21 @@ async def test_what_is_missing_is_named() -> None:
     await client.http.aclose()
 
 
+async def test_an_event_that_looked_like_a_gap_kept_the_log_from_being_read(side: Side) -> None:
+    """Or it was taken for one."""
+    told = [{"gap": {"from": "Ulm", "to": "Bonn", "missed": "a bus"}}, {"gap": {"from": 1, "to": 2, "missed": 2}}]
+
+    def work(context: RunContext) -> None:
+        for event in told:
+            side.runner.manager.publish(context.run_id, event)
+
+    run = ended(side.runner.start(work))
+    await side.client.get(f"/runs/{run.run_id}/wait")
+    page = await side.client.get(f"/runs/{run.run_id}/log")
+    assert page["gaps"] == []
+    assert [event["data"] for event in page["events"][:-1]] == told
+
+
 async def test_the_whole_log_is_a_file(side: Side) -> None:
     def work(context: RunContext) -> None:
         context.progress(1, 2)

@@ -130,6 +130,19 @@ def test_a_subscription_tells_the_name_of_the_last_event(manager: RunManager) ->
     assert seen == ["a", "b", None, "用語"]
 
 
+def test_a_subscription_tells_a_gap_and_the_end_from_events_that_look_like_them() -> None:
+    manager = RunManager(history=3)
+    manager.open_run(1)
+    reader = manager.subscribe(1)
+    for _ in range(4):
+        manager.publish(1, {"gap": {"from": 1, "to": 1, "missed": 1}, "complete": True})
+    manager.finish_run(1, {})
+    names = []
+    for _ in reader:
+        names.append(reader.last_event_name)
+    assert names == ["gap", None, None, "complete"]
+
+
 @pytest.mark.parametrize(
     "name", ["", "gap", "complete", "a\nb", "a\r", "\x00", "\x85", "a" * 256, "語" * 86, "a\ud800"], ids=ascii
 )
