@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from genglossary_runs.errors import StoreError
 from genglossary_runs.runner import Runner
 from genglossary_runs.sse import stats as stream_stats
+from genglossary_runs.sse.response import asked
 
 from . import bodies, log, results
 from .access import Access, Allow
@@ -162,7 +163,7 @@ def _add_events(
         await access.check(request, "read", run_id)
         options: dict[str, Any] = {"last_event_id": request.headers.get("last-event-id") or after} | stream_options
         with refusing(run_id):
-            return runner.stream(run_id, request, **options)
+            return await asked(runner.stream(run_id, request, **options))
 
     @routes.get("/runs/{run_id:path}/log", responses=_UNKNOWN)
     async def read_log(

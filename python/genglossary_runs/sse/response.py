@@ -142,6 +142,16 @@ def run_stream(
     return answer(manager.subscribe(run_id, after, must_exist=must_exist))
 
 
+async def asked(response: Response) -> Response:
+    """Ask the store now if a response of `run_stream` has to, for a caller that answers refusals itself.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        StoreError: the store cannot be used.
+    """
+    return await response.asked() if isinstance(response, _StoredStream) else response
+
+
 class _StoredStream(Response):
     """The response for a run that a store has to be asked for: what `answer` makes of the reader, or 404, or 503."""
 
@@ -152,10 +162,14 @@ class _StoredStream(Response):
         self.raw_headers = []
         self._ask, self._answer = ask, answer
 
+    async def asked(self) -> Response:
+        """Wait for the store. Returns the response to be sent instead."""
+        return self._answer(await self._ask())
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait for the store, then answer."""
         try:
-            response = self._answer(await self._ask())
+            response = await self.asked()
         except UnknownRunError as error:
             response = PlainTextResponse(str(error), status_code=404)
         except StoreError as error:

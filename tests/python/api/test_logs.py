@@ -159,6 +159,24 @@ async def test_a_run_that_the_store_does_not_tell_of_was_an_error_of_the_server(
     gate.opened.set()
 
 
+async def test_a_stream_was_refused_in_plain_text_where_a_store_was_asked(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the text was advice for the application's author."""
+    unknown = await side.client.get("/runs/nowhere/events", expected=404)
+    assert unknown == {"detail": "There is no run nowhere"}
+    if side.asked.manager.store is None:
+        return
+
+    async def fail(*args: object, **options: object) -> None:
+        raise StoreError("/secret/runs.db is away")
+
+    monkeypatch.setattr("genglossary_runs.sse.response._StoredStream.asked", fail)
+    answer = await side.client.http.get("/runs/nowhere/events")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "The run store cannot be used"})
+    assert "retry-after" in answer.headers
+
+
 async def test_a_store_that_fell_silent_cut_a_log_short_without_a_word(
     client: Client, runner: Runner, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
