@@ -7,7 +7,6 @@ is the current span of its work. It links to the span in which the run was start
 run does. Only opentelemetry-api is needed, which the extra `otel` installs; without an SDK the cost is negligible.
 """
 
-import threading
 from collections.abc import Callable, Iterable
 from contextvars import Token
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ class _Tracing:
 
     def __init__(self, tracer: trace.Tracer, finished: metrics.Counter, duration: metrics.Histogram) -> None:
         self._tracer, self._finished, self._duration = tracer, finished, duration
-        self._lock = threading.Lock()
+        # Without a lock, which a forked child could find locked: each run has an entry of its own.
         self._open: dict[Run, _Open] = {}
 
     def began(self, run: Run) -> None:
@@ -89,12 +88,10 @@ class _Tracing:
         starter = trace.get_current_span().get_span_context()
         span = self._span_of(run, [Link(starter)] if starter.is_valid else [])
         token = otel_context.attach(trace.set_span_in_context(span))
-        with self._lock:
-            self._open[run] = _Open(span, token)
+        self._open[run] = _Open(span, token)
 
     def ended(self, run: Run) -> None:
-        with self._lock:
-            opened = self._open.pop(run, None)
+        opened = self._open.pop(run, None)
         # One that was cancelled in the queue has not begun.
         span = self._span_of(run, []) if opened is None else opened.span
         span.set_attribute("run.status", run.status)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from .. import _core
 from .._core import Subscription
 from ..errors import UnknownRunError
+from ..runner.forks import start_over_in_child
 from .kept import VARIABLE, KeptRuns, store_beside
 from .ownership import Ownership, Unrecorded
 from .recovery import Recovery
@@ -43,12 +44,17 @@ class ProjectRuns(KeptRuns):
         super().__init__()
         self._recovery = Recovery(self, ownership, watch_interval)
         self._watcher = self._recovery.watcher
-        self._executors: dict[int, Any] = {}
-        self._executors_lock = threading.Lock()
         self._cancelling: set[int] = set()
         self._cancel_events = CancelEvents(self)
         self._subscribers = Subscribers(self)
         self._completed_runs = CompletedRuns(self)
+        self._start_over()
+        start_over_in_child(self)
+
+    def _start_over(self) -> None:
+        # Guarded by the lock. A child that closed its parent's would shut connections that both have.
+        self._executors: dict[int, Any] = {}
+        self._executors_lock = threading.Lock()
         # The core has locks of its own; these are for callers who hold them around the views above.
         self._cancel_events_lock = threading.RLock()
         self._subscribers_lock = threading.RLock()

@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from ..runner.forks import start_over_in_child
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,6 +20,10 @@ class Watcher:
     def __init__(self, check: Callable[[int], bool], interval: float) -> None:
         self._check = check
         self._interval = interval
+        self._start_over()
+        start_over_in_child(self)
+
+    def _start_over(self) -> None:
         # Both guarded by `_changed`. Each call of `watch` stores a new token, so that an earlier check cannot undo it.
         self._watched: dict[int, object] = {}
         self._thread: threading.Thread | None = None
@@ -27,7 +33,6 @@ class Watcher:
         """Begin to check the run. May be repeated. Never raises: if no thread can be had, a log record says so."""
         with self._changed:
             self._watched[run_id] = object()
-            # A forked child has the thread object, but not the thread.
             if self._thread is not None and self._thread.is_alive():
                 return
             self._thread = threading.Thread(target=self._run, name="genglossary-runs-watch", daemon=True)

@@ -1,5 +1,7 @@
 """What a run, a start and a cancel do where other things happen at the same time, or have happened before."""
 
+import os
+import signal
 import sqlite3
 import threading
 from typing import Any
@@ -228,3 +230,36 @@ def test_a_result_is_kept_when_the_first_try_fails(
     manager._execute_run(run_id, "full")
     assert row(db_path, run_id)["status"] == "completed"
     assert terms(db_path) == ["result"]
+
+
+# A fork copies one thread, and the locks as they are.
+
+
+def test_a_child_that_was_forked_during_a_watch_hung_in_the_next(manager: RunManager) -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        locks = manager._executors_lock, manager._cancel_events_lock, manager._subscribers_lock
+        with manager._watcher._changed, locks[0], locks[1], locks[2]:
+            held.set()
+            assert done.wait(DEADLINE)
+
+    manager._executors[1] = MagicMock()
+    holder = in_thread(hold)
+    assert held.wait(DEADLINE)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        signal.alarm(int(DEADLINE))
+        try:
+            manager._watcher.watch(1)
+            manager.cancel_run(1)
+            with manager._cancel_events_lock, manager._subscribers_lock:
+                # The parent's executor has the parent's connections.
+                code = int(manager._executors != {})
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done.set()
+    join(holder)
+    manager._executors.clear()
