@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Resp
 from fastapi.responses import StreamingResponse
 
 from genglossary_runs.errors import StoreError
-from genglossary_runs.runner import Runner
+from genglossary_runs.runner import Runner, StoredRun
 from genglossary_runs.sse import stats as stream_stats
 from genglossary_runs.sse.response import asked
 
@@ -31,6 +31,12 @@ _FORBIDDEN: dict[int | str, dict[str, Any]] = {403: {"model": Refusal, "descript
 _UNKNOWN: dict[int | str, dict[str, Any]] = _FORBIDDEN | {
     404: {"model": Refusal, "description": "There is no such run"},
     503: {"model": Refusal, "description": "The store cannot be used"},
+}
+_NO_RESULT: dict[int | str, dict[str, Any]] = _UNKNOWN | {
+    307: {"description": "The result is a link, where this leads to"},
+    404: {"model": Refusal, "description": "There is no such run, or it has no result"},
+    406: {"model": Refusal, "description": "The result has no JSON form"},
+    409: {"model": Refusal, "description": "The run has not ended"},
 }
 _NOT_STARTED: dict[int | str, dict[str, Any]] = _FORBIDDEN | {
     409: {"model": StartRefusal, "description": "A run is in the way, or this very request is still being answered"},
@@ -244,11 +250,13 @@ def _add_run(routes: APIRouter, runner: Runner, access: Access, listing: Listing
             with refusing(run_id):
                 subscription = await runner.asubscribe(run_id, None)
             await Wait(subscription).until_end(timeout)
-            row = await _find(listing, run_id)
+            # A handle tells the end by itself; its runner may know no more of it than that.
+            if isinstance(row, StoredRun):
+                row = await _find(listing, run_id)
         record = await listing.show(row)
         return Waited(**record.model_dump(), ended=record.finished is not None)
 
-    @routes.get("/runs/{run_id:path}/result", response_class=Response, responses=_UNKNOWN)
+    @routes.get("/runs/{run_id:path}/result", response_class=Response, responses=_NO_RESULT)
     async def show_result(request: Request, run_id: RunId) -> Response:
         """Answer with a run's result: JSON, a text, or a redirect where the result is a link."""
         await access.check(request, "read", run_id)

@@ -107,6 +107,18 @@ async def test_a_wait_ends_with_the_run(side: Side, gate: Gate) -> None:
     assert (record["ended"], record["status"]) == (True, "completed")
 
 
+async def test_a_run_that_no_handle_was_kept_of_was_unknown_to_who_waited_for_its_end(gate: Gate) -> None:
+    runner = Runner(RunManager(), finished_runs=0)
+    client = Client(make_app(runner))
+    run = runner.start(gate)
+    waiting = asyncio.create_task(client.get(f"/runs/{run.run_id}/wait", timeout=DEADLINE))
+    await until(lambda: runner.manager.stats()["subscribers"])
+    gate.opened.set()
+    record = await waiting
+    assert (record["ended"], record["status"]) == (True, "completed")
+    await client.http.aclose()
+
+
 async def test_a_wait_ends_when_its_time_is_over(side: Side, gate: Gate) -> None:
     run = side.runner.start(gate)
     record = await side.client.get(f"/runs/{run.run_id}/wait", timeout=0.01)
