@@ -572,3 +572,24 @@ def test_thread_is_none_after_an_earlier_run_too(
     monkeypatch.setattr(module, "Thread", broken(error))
     start_in_vain(manager, error)
     assert manager._thread is None
+
+
+def test_a_start_that_ctrl_c_interrupts_had_its_run_end_while_the_pipeline_went_on(
+    manager: RunManager, db_path: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            pipeline.wait_until_running()
+            raise KeyboardInterrupt
+
+    pipeline.holds()
+    monkeypatch.setattr(module, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        manager.start_run(scope="full")
+    assert row(db_path, 1)["status"] == "running"
+    with pytest.raises(RuntimeError, match="Run already running: 1"):
+        manager.start_run(scope="full")
+    pipeline.release.set()
+    join(manager._thread)
+    assert row(db_path, 1)["status"] == "completed"
