@@ -1,6 +1,6 @@
 """Work that is a coroutine and asks a model several things at once, logs with `logging`, and has its own API.
 
-    pip install "genglossary-runs[console]" uvicorn
+    pip install ".[console]" uvicorn
     uvicorn --app-dir examples async_work.app:app
 
     curl --json '{"topic": "run logs"}' --header "Idempotency-Key: $(uuidgen)" http://127.0.0.1:8000/api/runs

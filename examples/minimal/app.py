@@ -1,11 +1,11 @@
 """One FastAPI application, one kind of run, and the page that shows its runs.
 
-    pip install "genglossary-runs[console]" uvicorn
+    pip install ".[console]" uvicorn
     uvicorn --app-dir examples minimal.app:app
 
 Open http://127.0.0.1:8000/runs/ and start a run. It takes half a minute, so that there is something to see: cancel it;
 start a second one, which is refused with 409, since the key has one at a time; reload the page, which resumes. Or in a
-terminal, with `pip install "genglossary-runs[client]"`:
+terminal, with `pip install ".[client]"`:
 
     curl --request POST http://127.0.0.1:8000/runs/api/runs
     python -m genglossary_runs list http://127.0.0.1:8000/runs/

@@ -1,6 +1,6 @@
 """Several workers that share a store: each shows, streams and cancels the runs of all, and a restart forgets none.
 
-    pip install "genglossary-runs[console]" uvicorn
+    pip install ".[console]" uvicorn
     uvicorn --app-dir examples --workers 2 workers.app:app
 
 Open http://127.0.0.1:8000/runs/ and start a run, which takes half a minute. Whichever worker answers, the page shows

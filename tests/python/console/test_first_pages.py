@@ -56,7 +56,8 @@ def test_the_page_of_the_tutorial_does_what_its_reader_is_told_to_try(client: ht
     expect(status).to_have_text("Running")
     expect(progress).to_have_js_property("max", 100)
     start.click()
-    expect(status).to_contain_text("is still running")
+    expect(page.locator("#refusal")).to_contain_text("is still running")
+    expect(status).to_have_text("Running")
     page.reload()
     expect(status).to_have_text("Running")
     expect(progress).to_have_js_property("max", 100)
@@ -66,6 +67,7 @@ def test_the_page_of_the_tutorial_does_what_its_reader_is_told_to_try(client: ht
     page.goto("about:blank")
     page.goto(f"{client.base_url}#unknown")
     expect(status).to_contain_text("There is no such run")
+    expect(cancel).to_be_disabled()
 
 
 def test_a_run_can_be_started_once_resumed_and_cancelled(client: httpx.Client) -> None:
