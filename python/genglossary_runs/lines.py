@@ -1,7 +1,12 @@
 """How an event of a run is told to people, in a terminal and in the file of its log."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+# Parts of an event that are told otherwise, or not at all; any other is a field of its message.
+_NO_FIELD = {"run_id", "time", "level", "message", "traceback", "group", "step", "status", "cancel_requested"}
+_NO_FIELD |= {"progress_current", "progress_total"}
 
 
 def told(data: Mapping[str, Any], *, is_end: bool) -> tuple[str, list[str]] | None:
@@ -17,7 +22,7 @@ def told(data: Mapping[str, Any], *, is_end: bool) -> tuple[str, list[str]] | No
         text = f"Run {status}" + (f": {data['error']}" if data.get("error") else "")
         level = "error" if status == "failed" else "info"
     elif "message" in data:
-        text = str(data["message"])
+        text = str(data["message"]) + "".join(f" {name}={_field(data[name])}" for name in data if name not in _NO_FIELD)
     elif data.get("cancel_requested"):
         text = "Cancel requested"
     elif data.get("status") in ("queued", "running"):
@@ -26,3 +31,8 @@ def told(data: Mapping[str, Any], *, is_end: bool) -> tuple[str, list[str]] | No
         return None
     traceback = str(data.get("traceback", ""))
     return level, [*(text.splitlines() or [""]), *traceback.splitlines()]
+
+
+def _field(value: Any) -> str:
+    is_word = isinstance(value, str) and value and not any(sign.isspace() or sign == '"' for sign in value)
+    return str(value) if is_word else json.dumps(value, ensure_ascii=False)

@@ -92,7 +92,7 @@ async def test_an_event_that_looked_like_a_gap_kept_the_log_from_being_read(side
 async def test_the_whole_log_is_a_file(side: Side) -> None:
     def work(context: RunContext) -> None:
         context.progress(1, 2)
-        context.log("Zwei\nZeilen", level="warning")
+        context.log("Zwei\nZeilen", level="warning", pages=3, file="a b")
         raise ValueError("no such page")
 
     run = ended(side.runner.start(work))
@@ -102,7 +102,7 @@ async def test_the_whole_log_is_a_file(side: Side) -> None:
     assert f"run-{run.run_id}.log" in answer.headers["content-disposition"]
     lines = answer.text.splitlines()
     assert lines[0].endswith(" WARNING Zwei")
-    assert lines[1].endswith("        Zeilen")
+    assert lines[1].endswith('        Zeilen pages=3 file="a b"')
     assert lines[2].endswith(" ERROR   ValueError: no such page")
     assert lines[-1].endswith("Run failed: ValueError: no such page")
     answer = await side.client.http.get(f"/runs/{run.run_id}/log.txt", params={"format": "jsonl"})

@@ -27,6 +27,14 @@ IN_VIEW = """() => {
 }"""
 
 
+def test_the_fields_of_a_message_are_shown_after_it(page: Page, served: Served) -> None:
+    live = served.live_run()
+    open_run(page, served.url, live.run_id)
+    live.log("read", pages=100, file="a b.md", ok=True, parts=["x"])
+    expect(lines_of(page)).to_have_text(['read pages=100 file="a b.md" ok=true parts=["x"]'])
+    expect(lines_of(page).locator(".dim")).to_have_text('pages=100 file="a b.md" ok=true parts=["x"]')
+
+
 # Filters
 
 

@@ -9,6 +9,10 @@ import { keep, kept } from "./settings.js";
 import { clock, number, text } from "./texts.js";
 
 const SEARCH_AFTER = 150; // milliseconds after the last key
+// Parts of an event that the page shows otherwise; any other is a field of the message.
+const SHOWN_OTHERWISE = new Set(
+  "run_id time level message traceback group progress_current progress_total step status cancel_requested".split(" "),
+);
 
 const view = new LogView({ moved: showState, toggle: (group) => lines.toggle(group) });
 const lines = new Lines({
@@ -92,10 +96,19 @@ export function speakLog() {
 function linesOf(place, data) {
   const level = LEVELS.includes(data.level) ? data.level : "info";
   const time = Number.isNaN(Date.parse(data.time)) ? null : data.time;
-  const line = { number: place, time, level, text: textOf(data.message), group: data.group };
+  const line = { number: place, time, level, text: textOf(data.message) + fieldsOf(data), group: data.group };
   if (typeof data.traceback !== "string") return [line];
   return [{ ...line, text: `${line.text}\n${data.traceback.trimEnd()}` }];
 }
+
+/** The fields of a message, dimmed, after it. */
+function fieldsOf(data) {
+  const fields = Object.entries(data).filter(([name]) => !SHOWN_OTHERWISE.has(name));
+  if (fields.length === 0) return "";
+  return ` \x1b[0;2m${fields.map(([name, value]) => `${name}=${fieldText(value)}`).join(" ")}\x1b[0m`;
+}
+
+const fieldText = (value) => (typeof value === "string" && /^[^\s"]+$/.test(value) ? value : JSON.stringify(value));
 
 // What is seen
 
