@@ -40,7 +40,7 @@ class LiveRun:
         self._end = threading.Event()
         self._outcome: Any = RESULT
         self._manager = runner.manager
-        self.run: Run = runner.start(self._work, key=key, name="work", run_id=run_id)
+        self.run: Run = runner.start(self._work, key=key, name=key or "work", run_id=run_id)
         self.run_id = str(self.run.run_id)
         self.context = self._context.result(PATIENCE)
         self.log = self.context.log

@@ -189,7 +189,7 @@ def test_a_run_whose_log_is_no_longer_kept_opens_with_its_outcome(page: Page, se
     for other in range(1 << 40, (1 << 40) + 300):
         served.manager.finish_run(other, {"complete": True})
     open_run(page, served.url, live.run_id, "completed")
-    expect(page.locator("#nothing")).to_have_text("The run said nothing, or its lines are no longer kept.")
+    expect(page.locator("#nothing")).to_have_text("The run said nothing, or the server no longer holds its lines.")
     expect(page.locator("#outcome")).to_contain_text("Completed in")
 
 
@@ -268,12 +268,13 @@ def test_the_newest_line_is_in_view_unless_the_reader_scrolled_up(page: Page, se
 def test_an_event_with_complete_in_its_data_was_taken_for_the_end(page: Page, served: Served) -> None:
     """The application's contract has such messages; only the name of an event tells that it is the terminal one."""
     live = served.live_run()
+    fields = 'complete=true gap={"to":1}'
     live.publish(message="early", complete=True, gap={"to": 1})
     open_run(page, served.url, live.run_id)
-    expect(lines_of(page)).to_have_text(["early"])
+    expect(lines_of(page)).to_have_text([f"early {fields}"])
     live.publish(message="later", complete=True, gap={"to": 1})
     live.log("the last")
-    expect(lines_of(page)).to_have_text(["early", "later", "the last"])
+    expect(lines_of(page)).to_have_text([f"early {fields}", f"later {fields}", "the last"])
     expect(status_of(page)).to_have_text("running")
 
 
@@ -312,7 +313,7 @@ def test_the_list_has_a_count_start_times_pages_and_filters(page: Page, served: 
     # The run that is shown stays so.
     expect(page.locator("#run-title")).to_have_text("the last")
     page.locator("#filter-status").select_option("")
-    page.get_by_role("searchbox", name="Search runs by key or id").fill("run 4")
+    page.get_by_role("searchbox", name="Search runs by name, key, id or error").fill("run 4")
     expect(runs_of(page)).to_have_count(11)
     page.locator("#find-runs").fill("nothing has this")
     expect(page.locator("#no-runs")).to_have_text("No run matches.")

@@ -147,7 +147,7 @@ def test_everything_is_done_without_a_mouse(page: Page, served: Served) -> None:
     expect(page.get_by_role("radio", name="Problems")).to_be_checked()
     page.locator("#go").press("Enter")
     expect(page.locator("#runs li")).to_have_count(3)
-    expect(page.locator("#run-title")).to_have_text("from the page")
+    expect(page.locator("#run-title")).to_have_text("from the page · quick")
 
 
 def test_the_focus_is_seen(page: Page, served: Served) -> None:
@@ -181,7 +181,7 @@ def test_landmarks_roles_and_names(page: Page, served: Served) -> None:
           - button "Start"
         - navigation "Runs":
           - heading /Runs 4 runs/ [level=2]
-          - searchbox "Search runs by key or id"
+          - searchbox "Search runs by name, key, id or error"
           - combobox "Status"
           - list:
             - listitem:
@@ -335,7 +335,7 @@ def test_in_a_narrow_window_the_run_comes_first(open_page: OpenPage, served: Ser
         expect(page.locator("#run-title")).to_have_text(str(run.run.key))
         expect(page.locator("#run-title")).to_be_in_viewport()
     page.locator("#go").click()
-    expect(page.locator("#run-title")).to_have_text("from the page")
+    expect(page.locator("#run-title")).to_have_text("from the page · quick")
     expect(page.locator("#run-title")).to_be_in_viewport()
 
 

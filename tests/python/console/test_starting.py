@@ -1,6 +1,7 @@
 """Runs are started on the page and cancelled there, unless the server refuses."""
 
 import re
+import time
 
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -20,7 +21,7 @@ def test_a_run_is_started_and_shown(page: Page, served: Served) -> None:
     page.get_by_role("button", name="Start", exact=True).click()
     expect(status_of(page)).to_have_text("completed")
     expect(lines_of(page)).to_have_text(["started from the page"])
-    expect(page.locator("#run-title")).to_have_text("from the page")
+    expect(page.locator("#run-title")).to_have_text("from the page · quick")
     (run,) = served.runner.runs()
     assert page.url == f"{served.url}#run/{run.run_id}"
 
@@ -30,16 +31,32 @@ def test_a_run_is_started_again(page: Page, served: Served) -> None:
     live.end()
     open_run(page, served.url, live.run_id, "completed")
     page.get_by_role("button", name="Start again").click()
-    expect(page.locator("#run-title")).to_have_text(f"again {live.run_id}")
+    expect(page.locator("#run-title")).to_have_text(f"again {live.run_id} · quick")
     expect(status_of(page)).to_have_text("completed")
 
 
-def test_a_start_that_is_refused_says_why(page: Page, served: Served) -> None:
-    served.live_run("from the page")
-    open_console(page, served.url)
+def test_a_start_that_is_refused_says_why_in_the_language_of_the_page(page: Page, served: Served) -> None:
+    live = served.live_run("from the page")
+    open_run(page, served.url, live.run_id)
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.locator("#refusal")).to_have_text(re.compile("is still active: cancel it, or wait for its end."))
-    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    refusal = page.locator("#refusal")
+    expect(refusal).to_have_text("from the page is still active: cancel it, or wait for its end.")
+    page.get_by_role("button", name="日本語").click()
+    expect(refusal).to_have_text("from the page がまだ動いています。中止するか、終わるまでお待ちください。")
+
+
+def test_the_page_of_somebody_who_may_see_nothing_asked_every_second(page: Page) -> None:
+    with serving(allow=lambda request, action, run_id: False) as served:
+        page.goto(served.url)
+        expect(page.locator("#no-runs")).to_contain_text("You are not allowed")
+        expect(page.locator("#no-run")).to_be_empty()
+        with page.expect_request("**/api/runs?*"):
+            pass
+        before = time.monotonic()
+        with page.expect_request("**/api/runs?*"):
+            pass
+        # Tests hurry: it is half a minute otherwise, and a fifth of a second here for others.
+        assert time.monotonic() - before > 1
 
 
 def start_without_an_answer(page: Page) -> Locator:
@@ -85,9 +102,9 @@ def test_what_is_not_allowed_is_told(page: Page) -> None:
         live = served.live_run()
         open_run(page, served.url, live.run_id)
         page.get_by_role("button", name="Start", exact=True).click()
-        expect(page.locator("#refusal")).to_have_text("You may not do this here.")
+        expect(page.locator("#refusal")).to_contain_text("You are not allowed to do this")
         page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#run-refusal")).to_have_text("You may not do this here.")
+        expect(page.locator("#run-refusal")).to_contain_text("You are not allowed to do this")
         assert not live.run.cancel_requested
 
 

@@ -4,6 +4,7 @@ import { addressOf, readAddress } from "./address.js";
 import { showConnection } from "./connection.js";
 import { $, element, sleep } from "./dom.js";
 import { speakLog } from "./log.js";
+import { speakRefusals } from "./refusals.js";
 import { RunList } from "./run-list.js";
 import { isActive } from "./run-text.js";
 import { RunView } from "./run-view.js";
@@ -14,11 +15,13 @@ import { language, languageNames, loadTexts, preferredLanguage, setLanguage } fr
 
 const POLL_STATS = 1000; // milliseconds
 const POLL_RUNS = 2000;
+const POLL_REFUSED = 30_000; // who may not see the runs is not let in a moment later
 
-const list = new RunList({ looked: takeRuns, chosen: bringRunIntoView });
+const list = new RunList({ looked: takeRuns, refused: () => (view.hint = null), chosen: bringRunIntoView });
 const view = new RunView({ changed: () => list.look(), startAgain: begin });
 
 function takeRuns(runs) {
+  view.hint = runs.length === 0 && !list.isFiltered ? "noRunYet" : "noRun";
   if (!readAddress() && runs.length > 0) {
     history.replaceState(null, "", addressOf(runs[0].id));
     showAddress();
@@ -36,7 +39,7 @@ function showAddress() {
 }
 
 async function begin(again = null) {
-  const run = await start(again);
+  const run = await start(again, (id) => list.titleOf(id));
   if (!run) return;
   location.hash = addressOf(run.id);
   list.begin(run);
@@ -56,6 +59,7 @@ function speak(wanted) {
   view.show();
   list.show();
   showStats();
+  speakRefusals();
 }
 
 function addLanguages() {
@@ -78,7 +82,7 @@ async function repeat(work, every) {
     } catch (error) {
       console.error(error); // the next time may go well
     }
-    await sleep(every);
+    await sleep(list.isRefused ? POLL_REFUSED : every);
   }
 }
 
@@ -95,6 +99,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   $("run").focus();
 });
+$("to-runs").addEventListener("click", () => document.querySelector(".rail").scrollIntoView());
 addEventListener("hashchange", showAddress);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) list.look();

@@ -13,15 +13,17 @@ const SEARCH_AFTER = 250; // milliseconds after the last key
 
 export class RunList {
   runs = [];
+  isRefused = false; // whether the server shows its runs to somebody else only
   #next = null; // where the page after the last one that is shown begins
   #total = null;
   #pages = 1;
   #looks = 0;
   #timer = null;
 
-  /** `looked` is called with the runs after each look at them. */
-  constructor({ looked, chosen }) {
+  /** `looked` is called with the runs after each look at them, `refused` where the server does not show them. */
+  constructor({ looked, refused, chosen }) {
     this.looked = looked;
+    this.refused = refused;
     $("find-runs").addEventListener("input", () => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#filter(), SEARCH_AFTER);
@@ -65,11 +67,21 @@ export class RunList {
           runs.push(...page.runs);
         }
         if (mine !== this.#looks) return; // another look began later
+        this.isRefused = false;
         this.#take(runs, page.next, page.total);
         this.looked(runs);
       },
-      (refusal) => showRefusal($("no-runs"), refusal),
+      (refusal) => {
+        this.isRefused = refusal.isFinal;
+        showRefusal($("no-runs"), refusal);
+        if (this.isRefused) this.refused();
+      },
     );
+  }
+
+  /** What people call the run of this id. */
+  titleOf(id) {
+    return titleOf(this.runs.find((run) => run.id === id) ?? { id });
   }
 
   #query(after) {
@@ -110,9 +122,11 @@ export class RunList {
     }
     const count = this.#total ?? this.runs.length;
     setText($("run-count"), count ? text("runCount", count) + (this.#total === null && this.#next ? "+" : "") : "");
-    // A server that has passed over many runs which may not be read has not looked at all of them.
-    $("no-runs").hidden = this.runs.length > 0 || Boolean(this.#next);
-    setText($("no-runs"), text(this.isFiltered ? "noRunFound" : "noRuns"));
+    if (!this.isRefused) {
+      // A server that has passed over many runs which may not be read has not looked at all of them.
+      $("no-runs").hidden = this.runs.length > 0 || Boolean(this.#next);
+      setText($("no-runs"), text(this.isFiltered ? "noRunFound" : "noRuns"));
+    }
     $("more-runs").hidden = !this.#next;
     this.mark();
   }

@@ -6,8 +6,8 @@ export const isActive = (run) => run.status === "queued" || run.status === "runn
 
 export const statusOf = (run) => (isActive(run) && run.cancel_requested ? "stopping" : run.status);
 
-/** What people call a run. */
-export const titleOf = (run) => run.key ?? run.name ?? text("run", run.id);
+/** What people call a run: its key, and its name, which may be that of a function. */
+export const titleOf = (run) => [...new Set([run.key, run.name])].filter(Boolean).join(" · ") || text("run", run.id);
 
 /** Seconds for which the run goes on or went on. */
 export function lengthOf(run) {

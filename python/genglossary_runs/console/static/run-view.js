@@ -15,6 +15,7 @@ import { clock, named, text, wholeTime } from "./texts.js";
 export class RunView {
   run = null; // as the server gave it last
   missing = null; // or the id of a run of which nothing is known yet, or that is not there
+  #hint = "noRun";
   #isRefused = false;
   #gone = false;
   #feed = null;
@@ -31,6 +32,13 @@ export class RunView {
       selectTab($("result-tab"));
       $("result-tab").focus();
     });
+  }
+
+  /** The name of the text that is shown as long as no run is chosen; null for none. */
+  set hint(hint) {
+    if (hint === this.#hint) return;
+    this.#hint = hint;
+    this.show();
   }
 
   /** Show a run, and a line of it, from what the server says. */
@@ -200,7 +208,8 @@ export class RunView {
     const { run } = this;
     $("chosen-run").hidden = !run;
     $("no-run").hidden = Boolean(run);
-    setText($("no-run"), this.#isRefused ? text("noSuchRun", this.missing) : this.missing ? "" : text("noRun"));
+    const hint = this.missing || !this.#hint ? "" : text(this.#hint);
+    setText($("no-run"), this.#isRefused ? text("noSuchRun", this.missing) : hint);
     if (!run) return;
     const status = this.#status;
     const isOpen = isActive(run) && !this.#gone;
@@ -208,6 +217,7 @@ export class RunView {
     $("status").dataset.status = status;
     const isWaiting = status === "queued" && run.queue_position;
     setText($("status"), isWaiting ? text("queuedAt", run.queue_position) : named("statuses", status));
+    $("run-id").hidden = !run.name && !run.key; // it is the title then
     setText($("run-id"), run.id);
     $("owner").hidden = !run.owner;
     setText($("owner"), run.owner ? text("owner", run.owner) : "");

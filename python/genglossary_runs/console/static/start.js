@@ -15,8 +15,11 @@ const keys = new Map();
 /** Whether runs can be started from here. */
 export const canStart = () => "start" in document.documentElement.dataset;
 
-/** Start a run: a new one, or `again` one that has ended. Returns its record, or null and says why not. */
-export async function start(again = null) {
+/**
+ * Start a run: a new one, or `again` one that has ended; `nameOf` names another by its id. Returns the run's record, or
+ * null and says why not.
+ */
+export async function start(again, nameOf) {
   const button = $(again ? "again" : "go");
   const refusal = $(again ? "run-refusal" : "refusal");
   if (button.ariaDisabled === "true") return null;
@@ -33,7 +36,7 @@ export async function start(again = null) {
   } catch (error) {
     if (error.status === UNUSABLE) keys.delete(id);
     if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
-    if (!again || readAddress()?.runId === id) showRefusal(refusal, error);
+    if (!again || readAddress()?.runId === id) showRefusal(refusal, error, nameOf);
     return null;
   } finally {
     button.ariaDisabled = "false";

@@ -36,7 +36,7 @@ export function showSteps(status, isNews = false) {
   const isActive = ["queued", "running", "stopping"].includes(status);
   $("progress").hidden = !current && !isActive;
   $("progress").dataset.status = status;
-  setText($("step"), current ? current.name || text("noStep") : text(status === "queued" ? "inQueue" : "starting"));
+  setText($("step"), current ? current.name || text("noStep") : text(status === "queued" ? "inQueue" : "atWork"));
   setText($("amount"), current ? amountOf(current) : "");
   const { done, total } = current ?? { done: 0, total: null };
   $("bar").max = total || 1;

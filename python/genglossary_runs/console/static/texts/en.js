@@ -16,7 +16,7 @@ export const texts = {
   connectedAgain: "Connected again.",
   noAnswerSince: (time) => `Connection to the server lost at ${time}. Reconnecting…`,
   noAnswer: "The server does not answer. Try again when it is back.",
-  notAllowed: "You may not do this here.",
+  notAllowed: "You are not allowed to do this, or to see what is here. Do you have to log in?",
 
   // Runs
   newRun: "New run",
@@ -27,8 +27,8 @@ export const texts = {
   noRuns: "No runs yet.",
   noRunFound: "No run matches.",
   runCount: (count) => counted(count, "run"),
-  filterRuns: "Search runs by key or id",
-  filterRunsHint: "Search key or id",
+  filterRuns: "Search runs by name, key, id or error",
+  filterRunsHint: "Search runs",
   filterStatus: "Status",
   anyStatus: "Any status",
   moreRuns: "Show more",
@@ -46,6 +46,7 @@ export const texts = {
 
   // The run that is shown
   noRun: "Choose a run to follow it here.",
+  noRunYet: "A run is shown here as soon as one is started.",
   noSuchRun: (id) => `There is no run ${id} here. Choose another.`,
   startedAt: (time, length) => `started ${time}, ${length}`,
   owner: (owner) => `process ${owner}`,
@@ -55,6 +56,7 @@ export const texts = {
   copyLink: "Copy link",
   copied: "Copied",
   inQueue: "Waiting for its turn",
+  atWork: "Running",
   noStep: "Progress",
   amount: (done, total) => (total ? `${number(done)} of ${number(total)} (${percent(done / total)})` : number(done)),
   earlierSteps: (count) => counted(count, "earlier step"),
@@ -90,7 +92,7 @@ export const texts = {
   fold: "Fold the group",
   unfold: "Unfold the group",
   noLines: "Nothing said yet.",
-  noLinesKept: "The run said nothing, or its lines are no longer kept.",
+  noLinesKept: "The run said nothing, or the server no longer holds its lines.",
   noMatch: "No line matches.",
   allLines: (lines) => counted(lines, "line"),
   someLines: (shown, lines) => `${number(shown)} of ${counted(lines, "line")}`,

@@ -14,7 +14,7 @@ export const texts = {
   connectedAgain: "再び接続しました。",
   noAnswerSince: (time) => `${time} にサーバーとの接続が切れました。再接続しています…`,
   noAnswer: "サーバーが応答しません。復旧してからやり直してください。",
-  notAllowed: "この操作は許可されていません。",
+  notAllowed: "この操作や表示は許可されていません。ログインが必要かもしれません。",
 
   // Runs
   newRun: "新しい実行",
@@ -25,8 +25,8 @@ export const texts = {
   noRuns: "実行はまだありません。",
   noRunFound: "一致する実行はありません。",
   runCount: (count) => `${number(count)} 件`,
-  filterRuns: "キーか ID で実行を検索",
-  filterRunsHint: "キーか ID で検索",
+  filterRuns: "名前、キー、ID、エラーで実行を検索",
+  filterRunsHint: "実行を検索",
   filterStatus: "状態",
   anyStatus: "すべての状態",
   moreRuns: "さらに表示",
@@ -44,6 +44,7 @@ export const texts = {
 
   // The run that is shown
   noRun: "実行を選ぶと、ここに表示されます。",
+  noRunYet: "実行が始まると、ここに表示されます。",
   noSuchRun: (id) => `実行 ${id} はありません。ほかの実行を選んでください。`,
   startedAt: (time, length) => `${time} 開始、${length}`,
   owner: (owner) => `プロセス ${owner}`,
@@ -53,6 +54,7 @@ export const texts = {
   copyLink: "リンクをコピー",
   copied: "コピーしました",
   inQueue: "順番待ち",
+  atWork: "実行中",
   noStep: "進み具合",
   amount: (done, total) => (total ? `${number(done)} / ${number(total)}（${percent(done / total)}）` : number(done)),
   earlierSteps: (count) => `これまでの ${number(count)} 段階`,
@@ -88,7 +90,7 @@ export const texts = {
   fold: "グループを閉じる",
   unfold: "グループを開く",
   noLines: "まだ何もありません。",
-  noLinesKept: "この実行は何も出力していないか、ログがもう残っていません。",
+  noLinesKept: "この実行は何も出力していないか、ログがもうサーバーに残っていません。",
   noMatch: "一致する行はありません。",
   allLines: (lines) => `${number(lines)} 行`,
   someLines: (shown, lines) => `${number(lines)} 行中 ${number(shown)} 行`,
