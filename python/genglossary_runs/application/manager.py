@@ -298,15 +298,18 @@ class RunManager(ProjectRuns):
         finally:
             self._workers.pop((self._project, run_id), None)
             if not outcome.recorded:
-                self._recovery.unrecorded[run_id] = outcome
-            self._cleanup_run_resources(run_id, outcome.status, not outcome.recorded)
-            if outcome.recorded:
-                self._watcher.forget(run_id)
-            else:
+                # In this order: as soon as another thread can record it, the file may be the next run's.
                 claim.keep(outcome)
                 claim.leave(outcome)
-                self._watcher.watch(run_id)
-            claim.release()
+                self._recovery.unrecorded[run_id] = outcome
+            try:
+                self._cleanup_run_resources(run_id, outcome.status, not outcome.recorded)
+            finally:
+                if outcome.recorded:
+                    self._watcher.forget(run_id)
+                else:
+                    self._watcher.watch(run_id)
+                claim.release()
 
     def _record(self, conn: sqlite3.Connection | None, run_id: int, outcome: Outcome) -> bool:
         if outcome.status == "failed":

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import genglossary.runs.manager as manager_module
 import genglossary_runs.application.ownership as ownership_module
 import pytest
-from application.support import add_run, broken, join, row, set_status, terminal, terms, wait_for
+from application.support import DEADLINE, add_run, broken, join, row, set_status, terminal, terms, wait_for
 from genglossary.db.connection import get_connection
 from genglossary.runs.executor import Job, PipelineCancelledException, PipelineExecutor
 from genglossary.runs.manager import RunManager
@@ -130,6 +131,35 @@ def test_the_outcome_is_recorded_once_the_database_can_be_written(
     stored = row(manager.db_path, run_id)
     assert (stored["status"], stored["error_message"]) == (status, message)
     wait_for(lambda: manager._watcher._thread is None, "the end of the trying")
+    assert_each_ended_once(manager.db_path)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_recorded_the_one_before_it_was_not_named_in_the_file(
+    manager: RunManager, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before wrote its own name over it, and a crash would not have been noticed."""
+    monkeypatch.setattr(PipelineExecutor, "work", staticmethod(raises(None, lock)))
+    clean_up, go_on = manager._cleanup_run_resources, threading.Event()
+    first: list[threading.Thread] = []
+
+    def start_the_next(*args: Any) -> None:
+        """As a reader may who is told the end."""
+        clean_up(*args)
+        lock.release()
+        monkeypatch.setattr(manager, "_cleanup_run_resources", clean_up)
+        monkeypatch.setattr(PipelineExecutor, "work", staticmethod(lambda job: go_on.wait(DEADLINE)))
+        manager.start_run(scope="full")
+        first.append(threading.current_thread())
+
+    monkeypatch.setattr(manager, "_cleanup_run_resources", start_the_next)
+    run_id = manager.start_run(scope="full")
+    wait_for(lambda: first, "the next start")
+    join(first[0])
+    named = json.loads(Path(lock_file(manager.db_path)).read_text(encoding="utf-8"))["runs"]
+    go_on.set()
+    join(manager._thread)
+    assert run_id + 1 in named
     assert_each_ended_once(manager.db_path)
 
 
