@@ -142,8 +142,8 @@ class RunManager(ProjectRuns):
             self._thread = self._workers[self._project, run_id] = thread
             thread.start()
         except BaseException as error:
-            # A Ctrl-C may come when the thread is there; a test's stand-in returns no bool.
-            if thread is not None and thread.is_alive() is True:
+            # A Ctrl-C may come when the thread is there. A test's stand-in may have no `is_alive`, or returns no bool.
+            if thread is not None and not isinstance(error, Exception) and thread.is_alive() is True:
                 raise
             self._thread = None
             message = _error_text(error, prefix="Failed to start execution thread")
