@@ -216,6 +216,8 @@ class RunStream(Response):
         self._drained = False
         self._transport: Any = None
         self._stop: Stop | None = None
+        # Its subscription is a thread's then.
+        self._is_handed_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the run ends, the client goes away, or the server drains; or hand the stream over."""
@@ -232,7 +234,6 @@ class RunStream(Response):
         self._task = asyncio.current_task()
         watcher: asyncio.Task[None] | None = None
         connection = find()
-        handed_over = False
         try:
             if connection is None:
                 # A middleware answers in a task of its own; but it calls the server to learn who leaves.
@@ -241,8 +242,8 @@ class RunStream(Response):
             if connection is not None:
                 self._stop = streams.stop_of(connection)
                 self._stop.add(self)
-            handed_over = await self._begin(connection, streams, scope, send)
-            if not handed_over:
+            await self._begin(connection, streams, scope, send)
+            if not self._is_handed_over:
                 watcher = watcher or asyncio.create_task(self._watch(receive))
                 await self._serve(connection, send)
         except asyncio.CancelledError:
@@ -259,7 +260,7 @@ class RunStream(Response):
                 await asyncio.wait([watcher], timeout=DRAIN_GRACE)
         finally:
             self._leave(streams)
-            if not handed_over:
+            if not self._is_handed_over:
                 self._subscription.close()
             if watcher is not None:
                 watcher.cancel()
@@ -267,8 +268,8 @@ class RunStream(Response):
         if self.background is not None:
             await self.background()
 
-    async def _begin(self, connection: Connection | None, streams: Streams, scope: Scope, send: Send) -> bool:
-        """Send the head and the first bytes of the body. Returns whether the stream was handed over."""
+    async def _begin(self, connection: Connection | None, streams: Streams, scope: Scope, send: Send) -> None:
+        """Send the head and the first bytes of the body, and hand the stream over if possible."""
         attempt = HandOff(connection, self._obstacle(scope))
         attempt.begin(self._retry)
         try:
@@ -284,13 +285,13 @@ class RunStream(Response):
                 and self._stop is not None
                 and await attempt.complete(self._stop.group, self._subscription, self._settings)
             ):
+                self._is_handed_over = True
                 self._leave(streams)
                 await connection.forget()
-                return True
+                return
         finally:
             attempt.stop_watching()
         logger.debug("A stream of run %s stays with the server: %s", self._subscription.run_id, attempt.obstacle)
-        return False
 
     def _leave(self, streams: Streams) -> None:
         streams.discard(self)

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core.support import wait_until
+from core.support import DEADLINE, wait_until
 from fastapi import BackgroundTasks, FastAPI, Request, Response
 from genglossary_runs import RunManager
 from genglossary_runs.sse import run_stream, stats
 from genglossary_runs.sse.handoff import HandOff
+from genglossary_runs.sse.servers.uvicorn import UvicornConnection
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -181,6 +182,36 @@ def test_a_request_with_a_body_leaves_the_server_too(
     with Stream(site.port, method="POST", headers=f"Content-Length: {len(body)}\r\n") as stream:
         stream.socket.sendall(body.encode())
         assert decisions.is_handed_over()
+
+
+def test_a_stream_that_had_left_was_ended_by_a_cancel_of_the_task_that_began_it(
+    manager: RunManager, serve: Serve, decisions: Decisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a middleware that takes its client for gone before the server does."""
+
+    async def forget(connection: UvicornConnection) -> None:
+        connection._cycle.disconnected = True
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(UvicornConnection, "forget", forget)
+    inner = make_app(manager)
+    cancelled = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await inner(scope, receive, send)
+        except asyncio.CancelledError:
+            cancelled.set()
+
+    site = serve(app)
+    with Stream(site.port) as stream:
+        assert decisions.is_handed_over()
+        assert cancelled.wait(DEADLINE)
+        manager.publish(1, log(0))
+        stream.receive_event(n=0)
 
 
 # Where it does not
