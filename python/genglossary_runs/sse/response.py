@@ -176,6 +176,9 @@ class _StoredStream(Response):
             logger.warning("A stream was refused: %s", error)
             response = PlainTextResponse("The run store cannot be used", status_code=503, headers={"Retry-After": "5"})
         response.background = self.background
+        # Headers that were set on this response, such as cookies, or others in place of the stream's.
+        names = {name for name, _ in self.raw_headers}
+        response.raw_headers = [header for header in response.raw_headers if header[0] not in names] + self.raw_headers
         await response(scope, receive, send)
 
 
