@@ -128,4 +128,5 @@ pub fn close_in_child() {
     // The gate kept the threads away from these locks during the fork.
     let hubs = THREADS.lock().take();
     hubs.iter().for_each(|hub| hub.close());
+    stats::reset();
 }

@@ -32,6 +32,12 @@ impl Stats {
     }
 }
 
+/// Start to count anew, in a forked child: what the parent has counted is not its own.
+pub fn reset() {
+    TAKEN.store(0, Ordering::Relaxed);
+    STUCK.store(0, Ordering::Relaxed);
+}
+
 /// Counts one thing until dropped.
 pub struct Gauge(&'static AtomicUsize);
 
