@@ -107,6 +107,6 @@ fn positive(name: &str, seconds: f64) -> PyResult<Duration> {
     if seconds.is_nan() || seconds <= 0.0 {
         return Err(PyValueError::new_err(format!("'{name}' must be a positive number of seconds")));
     }
-    // A duration beyond the clock's range never elapses.
-    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    // A duration beyond the clock's range never elapses; one below its precision is not none.
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).max(Duration::from_millis(1)))
 }
