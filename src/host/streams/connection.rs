@@ -32,6 +32,8 @@ enum Phase {
     Ending,
     /// Everything is sent; the client should close its side.
     Lingering,
+    /// Its client has gone, or is dropped.
+    Lost,
 }
 
 /// What to do with a connection next.
@@ -142,6 +144,12 @@ impl Connection {
         (self.is_stalled() && event.is_writable()) || (self.phase == Phase::Lingering && event.is_readable())
     }
 
+    /// Have it removed when it is advanced next. Many may be lost at once, but few are advanced while a fork waits.
+    pub fn lose(&mut self) {
+        self.phase = Phase::Lost;
+        self.unsent = None;
+    }
+
     /// Take the next chunk to send, if the last one is sent entirely.
     pub fn prepare(&mut self, now: Instant, coder: &mut Coder) -> Next {
         while self.unsent.is_none() {
@@ -164,6 +172,7 @@ impl Connection {
                     None => self.linger(now),
                 },
                 Phase::Lingering => return self.discard(),
+                Phase::Lost => return Next::Remove,
             }
         }
         Next::Send
@@ -199,16 +208,14 @@ impl Connection {
             return Next::Wait;
         }
         if self.phase != Phase::Streaming || self.unsent.is_some() {
-            if self.phase != Phase::Lingering {
+            if matches!(self.phase, Phase::Streaming | Phase::Ending) {
                 STUCK.fetch_add(1, Ordering::Relaxed);
             }
-            return Next::Remove;
+            self.lose();
+            return Next::Again;
         }
         self.unsent = Some((coder.heartbeat(), 0));
-        match self.flush(now) {
-            Flushed::All | Flushed::Some => Next::Wait,
-            Flushed::Lost => Next::Remove,
-        }
+        Next::Send
     }
 
     /// End the stream with a hint when to reconnect, unless it is ending anyway. The client has until `cutoff` to accept

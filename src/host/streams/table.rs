@@ -69,12 +69,15 @@ impl Table {
     }
 
     /// Handle an event of a socket.
-    pub fn on_event(&mut self, event: &Event, registry: &Registry) {
+    pub fn on_event(&mut self, event: &Event) {
         let id = event.token().0;
-        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
-            self.remove(id, registry);
-        } else if self.connections.get(id).is_some_and(|connection| connection.is_interested(event)) {
-            self.enqueue(id);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let is_lost = event.is_error() || event.is_read_closed() || event.is_write_closed();
+        if is_lost {
+            connection.lose();
+        }
+        if is_lost || connection.is_interested(event) {
+            push(&mut self.queue, connection, id);
         }
     }
 
@@ -156,7 +159,8 @@ impl Table {
                     }
                 }
             }
-            Next::Send | Next::Again => push(&mut self.queue, connection, id),
+            // Its alarm is set when it has been advanced.
+            Next::Send | Next::Again => return push(&mut self.queue, connection, id),
             Next::Wait => {}
         }
         self.set_alarm(id);

@@ -125,7 +125,7 @@ impl Hub {
         shared.are_awaited = more_may_come;
         drop(shared);
         for event in events.iter().filter(|event| event.token() != WAKER) {
-            table.on_event(event, &tools.registry);
+            table.on_event(event);
         }
         // After the events, which may concern a removed connection with the same number.
         arrivals.connections.into_iter().for_each(|connection| table.add(connection, &tools.registry));
