@@ -17,6 +17,9 @@ use super::ring::Ring;
 use super::timers::Timers;
 use crate::core::{Epoch, Key, Port};
 
+/// How many stale alarms are kept at least before they are looked for.
+const FEW: usize = 1024;
+
 /// The connections of a thread.
 #[derive(Default)]
 pub struct Table {
@@ -179,6 +182,10 @@ impl Table {
         if connection.alarm.is_none_or(|alarm| alarm > deadline) {
             connection.alarm = Some(deadline);
             self.timers.set(deadline, id);
+        }
+        // Those of removed connections stay until they go off, which may be in days.
+        if self.timers.len() > 4 * self.connections.len() + FEW {
+            self.timers = Timers::of(self.connections.iter().filter_map(|(id, found)| Some((found.alarm?, id))));
         }
     }
 

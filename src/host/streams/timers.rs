@@ -12,6 +12,16 @@ use std::time::Instant;
 pub struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
 
 impl Timers {
+    /// The alarms of these connections.
+    pub fn of(alarms: impl Iterator<Item = (Instant, usize)>) -> Self {
+        Self(alarms.map(Reverse).collect())
+    }
+
+    /// The number of alarms, stale ones included.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Set an alarm for a connection.
     pub fn set(&mut self, at: Instant, id: usize) {
         self.0.push(Reverse((at, id)));
