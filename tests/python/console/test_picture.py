@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from .support import OpenPage, lines_of, open_console, open_run, serving
+from .support import OpenPage, lines_of, open_console, open_run, serving, stat
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -19,7 +19,8 @@ def test_a_picture_of_it(open_page: OpenPage, tmp_path: Path) -> None:
     picture = PROJECT / "docs/console.png" if wanted else tmp_path / "console.png"
     seconds = 50 if wanted else 1
     with serving() as served:
-        page, other = open_page(viewport={"width": 1280, "height": 760}, device_scale_factor=2), open_page()
+        page = open_page(viewport={"width": 1280, "height": 760}, device_scale_factor=2, reduced_motion="reduce")
+        other = open_page()
         open_console(page, served.url)
         expect(page.locator("#event-rate")).to_have_text("0 peak 0")
         served.live_run("handbook").end()
@@ -51,6 +52,8 @@ def test_a_picture_of_it(open_page: OpenPage, tmp_path: Path) -> None:
         live.progress(31, 300, step="Reading")
         expect(lines_of(page).last).to_have_text(ERROR)
         expect(page.locator("#amount")).to_contain_text("31 of 300")
+        expect(stat(page, "Active runs")).to_have_text("2")
+        expect(stat(page, "Written by the core")).to_have_text("1")
         page.mouse.move(640, 5)
         picture.parent.mkdir(exist_ok=True)
         page.screenshot(path=picture)
