@@ -4,12 +4,14 @@
     python -m genglossary_runs list URL      list runs
     python -m genglossary_runs cancel URL    ask a run to stop
 
-Exit codes of `follow`: 0 completed, 1 failed, 130 cancelled; 2 not found or refused, 3 left running.
+Exit codes of `follow`: 0 completed, 1 failed, 130 cancelled; 2 not found, refused or not reached, 3 left running.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+
+STATUSES = ("queued", "running", "completed", "failed", "cancelled")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,14 +44,22 @@ def _parser() -> argparse.ArgumentParser:
         parents=[shared],
         help="show a run until it ends",
         description="Show a run until it ends.",
-        epilog="Exit code: 0 completed, 1 failed, 130 cancelled, 2 not found or refused, 3 left while it ran.",
+        epilog="Exit code: 0 completed, 1 failed, 130 cancelled, 2 not found, refused or not reached, 3 left running.",
     )
     follow.add_argument("url", help="of the run in the API or in a console, or of its stream")
     follow.add_argument("--after", metavar="ID", help="begin after the event of this id")
+    follow.add_argument(
+        "--give-up",
+        type=float,
+        metavar="SECONDS",
+        help="end with code 2 if the server cannot be reached for so long; by default it is tried for ever",
+    )
     follow.add_argument("--plain", action="store_true", help="plain lines, as where the output is no terminal")
     listing = commands.add_parser("list", parents=[shared], help="list runs, the newest first")
     listing.add_argument("url", help="of the API or of a console")
-    listing.add_argument("--status", action="append", help="only runs with this status; may be repeated")
+    listing.add_argument(
+        "--status", action="append", choices=STATUSES, help="only runs with this status; may be repeated"
+    )
     listing.add_argument("--key", help="only runs with this key")
     listing.add_argument("--search", metavar="TEXT", help="only runs that have this text")
     listing.add_argument("--limit", type=int, default=50, help="how many at most (50)")

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             match options.command:
                 case "follow":
-                    return _Follow(http, options.url, options.after, make_screen(plain=options.plain)).run()
+                    return _Follow(http, options, make_screen(plain=options.plain)).run()
                 case "list":
                     return _list(http, options)
                 case _:
@@ -44,10 +44,11 @@ def run(options: argparse.Namespace) -> int:
 class _Follow:
     """Follow a run to its end; Ctrl-C asks once whether to cancel it or to leave it."""
 
-    def __init__(self, http: httpx.Client, url: str, after: str | None, screen: Screen) -> None:
+    def __init__(self, http: httpx.Client, options: argparse.Namespace, screen: Screen) -> None:
         self._http = http
-        self._url = url
-        self._after = after
+        self._url: str = options.url
+        self._after: str | None = options.after
+        self._give_up: float | None = options.give_up
         self._screen = screen
         self._status: object = None
         self._has_asked = False
@@ -66,7 +67,9 @@ class _Follow:
         with self._screen.live():
             # A console's permalink names a run; any other address may be that of a stream.
             url = str(run_url(self._url)) if "#" in self._url else self._url
-            for event in follow(url, after=self._after, client=self._http, on_retry=self._say_why):
+            for event in follow(
+                url, after=self._after, client=self._http, give_up=self._give_up, on_retry=self._say_why
+            ):
                 self._after = event.id or self._after
                 self._screen.show(event)
                 if event.is_end:
@@ -159,7 +162,7 @@ def _row_of(run: dict[str, Any]) -> list[str]:
         run["status"],
         f"{started:%Y-%m-%d %H:%M:%S}",
         f"{run['duration']:.0f} s",
-        run.get("key") or run.get("name") or "",
+        " · ".join(dict.fromkeys(filter(None, (run.get("key"), run.get("name"))))),
         run.get("error") or how_far,
     ]
     return [printable(str(cell)) for cell in cells]

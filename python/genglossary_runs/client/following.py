@@ -93,7 +93,10 @@ class Following:
             # The address of the run itself.
             self.url = part_url(self.url, "events")
             self.delay = 0.0
-        elif status == 200 or status >= 500 or status in _LATER:
+        elif status == 200:
+            # From a proxy, perhaps, that answers for a server which restarts.
+            self.lost(f"the answer was no stream, but {kind or 'nothing'}; is this the URL of a run?")
+        elif status >= 500 or status in _LATER:
             self.lost(
                 f"the answer was {status} {response.reason_phrase}", _seconds(response.headers.get("retry-after"))
             )
@@ -158,6 +161,8 @@ class Following:
         self._failures = min(self._failures + 1, 30)
         # Spread, so that clients which lost a server at once do not come back at once.
         self.delay = max(longest * random.uniform(0.5, 1.0), min(at_least, _LONGEST_DELAY))
+        if self.give_up is not None:
+            self.delay = min(self.delay, self.give_up - away)
         if self.on_retry is not None:
             self.on_retry(reason, self.delay)
 

@@ -82,7 +82,8 @@ impl Group {
 ///
 /// # Errors
 ///
-/// The descriptor is not a socket, its connection is lost, or there is no memory or descriptor left for a thread. Nothing has been sent.
+/// The descriptor is not a socket, its connection is lost, or there is no memory or descriptor left for a thread.
+/// Nothing has been sent.
 pub fn hand_over(
     socket: OwnedFd,
     subscription: Arc<Subscription>,

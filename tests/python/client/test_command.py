@@ -238,6 +238,11 @@ def test_a_page_of_a_proxy_in_place_of_an_answer_ended_in_a_traceback(capsys: py
     assert "something other than a JSON object" in capsys.readouterr().err
 
 
+def test_a_server_that_was_away_was_tried_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["follow", "http://127.0.0.1:1/api/runs/x", "--give-up", "0.2"]) == 2
+    assert "http://127.0.0.1:1/api/runs/x has not been reached for" in capsys.readouterr().err
+
+
 def test_runs_are_listed(
     runner: Runner, site: Site, proxy: Proxy, speaker: Speaker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,7 +255,7 @@ def test_runs_are_listed(
         rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert [row[1] for row in rows] == ["running", "failed"]
         assert rows[1][0] == run.run_id
-        assert rows[1][4:] == ["book", "ValueError: no such page"]
+        assert rows[1][4:] == ["book · failing", "ValueError: no such page"]
     assert main(["list", proxy.url, "--status", "failed", "--json"]) == 0
     assert [each["id"] for each in json.loads(capsys.readouterr().out)["runs"]] == [run.run_id]
     assert main(["list", proxy.url, "--search", "nothing"]) == 0

@@ -167,6 +167,18 @@ def test_it_gives_up_when_asked_to(runner: Runner, proxy: Proxy, speaker: Speake
         reader.end()
 
 
+def test_it_does_not_wait_beyond_the_time_at_which_it_gives_up() -> None:
+    following = Following(httpx.URL("http://127.0.0.1/events"), "", {}, 0.2, None)
+    assert not following.accepts(httpx.Response(503))
+    assert following.delay <= 0.2
+
+
+def test_a_page_in_place_of_a_stream_is_named() -> None:
+    following = Following(httpx.URL("http://127.0.0.1/runs/"), "", {}, 0.0, None)
+    with pytest.raises(StreamLostError, match=r"no stream, but text/html; is this the URL of a run\?"):
+        following.accepts(httpx.Response(200, headers={"Content-Type": "text/html"}))
+
+
 def test_a_run_that_had_been_silent_was_given_up_without_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """The silence before the connection was lost counted as time in which the server was away."""
     now = 0.0
