@@ -138,7 +138,10 @@ class Handles(Records):
         """Whether the handle is all that is needed: the manager has evicted the run, or the reader has had its end."""
         if run is None or run.terminal_event is None:
             return False
-        if after is not None and after == run._last_event_id:
+        last = run._last_event_id
+        if last is None and self.manager.is_active(run.run_id):
+            return False  # it is ending this very moment
+        if after is not None and after == last:
             return True
         # Its reader would wait where another one, that waits for the run by itself, has made an entry, which is no run.
         return self.manager.store is None and self.manager.terminal_event(run.run_id) is None

@@ -176,6 +176,18 @@ def test_what_people_print(runner: Runner, gate: Gate) -> None:
     until(lambda: repr(runner) == "<Runner: 0 running, 0 queued, 1 finished runs>")
 
 
+def test_who_came_while_a_run_ended_got_its_end_and_no_event(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish, readers = runner._finish, []
+
+    def read_and_finish(run: Run, *rest: Any) -> None:
+        readers.append(runner.subscribe(run.run_id))
+        finish(run, *rest)
+
+    monkeypatch.setattr(runner, "_finish", read_and_finish)
+    ended(runner.start(lambda context: context.log("a line")))
+    assert [event.get("message") for event in readers[0]] == ["a line", None]
+
+
 def test_events_are_read_from_the_start(runner: Runner) -> None:
     run = ended(runner.start(lambda context: context.log("line")))
     assert [event.get("message") for event in run.events()] == ["line", None]
