@@ -2,6 +2,7 @@
 
 import time
 
+import httpx
 from core.support import Background, wait_until
 from genglossary_runs import RunManager
 from genglossary_runs.runner import Runner
@@ -25,6 +26,19 @@ def test_a_wait_kept_the_server_from_stopping(gate: Gate) -> None:
         # Nor does a further one wait.
         assert not site.client.get(f"/api/runs/{run.run_id}/wait", params={"timeout": 300}).json()["ended"]
         assert time.monotonic() - begun < DEADLINE
+    gate.opened.set()
+    assert runner.shutdown(DEADLINE)
+
+
+def test_a_wait_kept_a_server_from_stopping_that_stopped_without_a_signal(gate: Gate) -> None:
+    runner = Runner(RunManager())
+    run = runner.start(gate)
+    with Site(make_app(runner)) as site:
+        url = f"http://127.0.0.1:{site.port}/api/runs/{run.run_id}/wait?timeout=300"
+        waiting = Background(lambda: httpx.get(url, trust_env=False, timeout=DEADLINE).json())
+        wait_until(lambda: runner.manager.stats()["subscribers"] == 1)
+        site.stop()
+        assert not waiting.result()["ended"]
     gate.opened.set()
     assert runner.shutdown(DEADLINE)
 
