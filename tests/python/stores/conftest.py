@@ -1,6 +1,7 @@
 """The store of a test."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server that the tests share, each with a project of its own."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server.url
+    # FastAPI keeps the applications of tests that are over, and these their managers, which would complain.
+    logging.disable()
     server.close()
 
 
