@@ -41,8 +41,7 @@ impl StreamGroup {
     ///     retry: milliseconds a client is told to wait before it reconnects, if the stream is drained.
     ///
     /// Raises:
-    ///     OSError: `fd` is not a socket, its connection is lost, or the process is out of descriptors. Nothing has
-    ///         been sent.
+    ///     OSError: `fd` is not a socket, or the process is out of descriptors. Nothing has been sent.
     ///     ValueError: `fd` is negative, or `heartbeat` or `send_timeout` is not positive.
     #[pyo3(signature = (fd, subscription, *, heartbeat, send_timeout, retry))]
     fn add(

@@ -82,8 +82,7 @@ impl Group {
 ///
 /// # Errors
 ///
-/// The descriptor is not a socket, its connection is lost, or there is no memory or descriptor left for a thread.
-/// Nothing has been sent.
+/// The descriptor is not a socket, or there is no memory or descriptor left for a thread. Nothing has been sent.
 pub fn hand_over(
     socket: OwnedFd,
     subscription: Arc<Subscription>,
@@ -91,13 +90,14 @@ pub fn hand_over(
     group: &Arc<Group>,
 ) -> io::Result<()> {
     let socket = TcpStream::from(socket);
-    // First, for it fails if this is no socket, and to stop blocking would change a file that others use.
-    if let Some(error) = socket.take_error()? {
+    // First, for `set_nonblocking` would change a file, too, which others may use. Other kinds of sockets lack this option
+    // and do not need it.
+    if let Err(error) = socket.set_nodelay(true)
+        && error.raw_os_error() == Some(libc::ENOTSOCK)
+    {
         return Err(error);
     }
     socket.set_nonblocking(true)?;
-    // Other kinds of sockets lack this option and do not need it.
-    let _ = socket.set_nodelay(true);
     let mut threads = THREADS.lock();
     let hub = threads.choose()?;
     let connection = Connection::new(mio::net::TcpStream::from_std(socket), subscription, options, group.clone());
