@@ -59,6 +59,20 @@ def test_the_page_of_somebody_who_may_see_nothing_asked_every_second(page: Page)
         assert time.monotonic() - before > 1
 
 
+def test_a_refusal_that_was_over_came_back_with_another_language(page: Page) -> None:
+    rights: set[str] = set()
+    with serving(allow=lambda request, action, run_id: action in rights) as served:
+        page.goto(served.url)
+        expect(page.locator("#no-runs")).to_contain_text("You are not allowed")
+        rights |= {"list", "read"}
+        expect(page.locator("#no-runs")).to_have_text("No runs yet.")
+        # The next look would say it right again.
+        looks: list[Route] = []
+        page.route("**/api/runs?*", lambda route: looks.append(route))
+        page.get_by_role("button", name="日本語").click()
+        expect(page.locator("#no-runs")).to_have_text("実行はまだありません。")
+
+
 def start_without_an_answer(page: Page) -> Locator:
     """Press "Start" once while the server's answer is lost. Returns the button."""
     answers = []

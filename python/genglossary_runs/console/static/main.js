@@ -57,9 +57,9 @@ function speak(wanted) {
   showConnection();
   speakLog();
   view.show();
-  list.show();
-  showStats();
   speakRefusals();
+  list.show(); // whose own words may have taken the place of a refusal
+  showStats();
 }
 
 function addLanguages() {
