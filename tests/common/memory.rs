@@ -1,4 +1,5 @@
-//! Whether the memory of a payload has been freed: an allocator that is the system's, but notes the end of what is watched.
+//! Whether the memory of a payload has been freed, and how much was allocated at once: an allocator that is the system's,
+//! but notes the end of what is watched, and the largest block.
 //!
 //! So a test sees that nothing keeps a payload, without the core having to tell how often it is shared.
 
@@ -19,6 +20,8 @@ const FREED: usize = 1;
 static WATCHED: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(EMPTY) }; SLOTS];
 /// All slots in use are before this one; it costs nothing to free memory while nothing is watched.
 static USED: AtomicUsize = AtomicUsize::new(0);
+/// The most bytes that were allocated at once.
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 struct Watching;
 
@@ -28,6 +31,7 @@ static ALLOCATOR: Watching = Watching;
 // SAFETY: the system's allocator does all of it; nothing here allocates, unwinds or touches the memory.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller promises what the system's allocator asks for.
         unsafe { System.alloc(layout) }
     }
@@ -44,6 +48,15 @@ unsafe impl GlobalAlloc for Watching {
         // SAFETY: as above.
         unsafe { System.dealloc(block, layout) }
     }
+}
+
+/// The most bytes that have been allocated at once since `forget_largest`.
+pub fn largest() -> usize {
+    LARGEST.load(Ordering::Relaxed)
+}
+
+pub fn forget_largest() {
+    LARGEST.store(0, Ordering::Relaxed);
 }
 
 /// Tells when the memory of a payload or other bytes is freed.

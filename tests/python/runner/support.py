@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from genglossary_runs import RunManager
+from genglossary_runs import CancelEvent, RunManager
 from genglossary_runs.runner import Run, RunContext
 
 DEADLINE = 60.0
@@ -25,6 +25,19 @@ class Gate:
         self.entered.set()
         assert self.opened.wait(DEADLINE)
         return "through"
+
+
+class SlowManager(RunManager):
+    """A manager that opens a run once it is let, as one whose store does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+
+    def open_run(self, run_id: Any, *, key: str | None = None, name: str | None = None) -> CancelEvent:
+        self.asked.set()
+        assert self.may_answer.wait(DEADLINE)
+        return super().open_run(run_id, key=key, name=name)
 
 
 def ended(run: Run) -> Run:

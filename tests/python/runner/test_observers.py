@@ -4,10 +4,10 @@ import threading
 from typing import Any
 
 import pytest
-from genglossary_runs import CancelEvent, RunManager
+from genglossary_runs import RunManager
 from genglossary_runs.runner import Run, RunContext, Runner, RunnerShutDownError
 
-from .support import DEADLINE, Gate, ended, nothing, raising
+from .support import DEADLINE, Gate, SlowManager, ended, nothing, raising
 
 
 class Notes:
@@ -93,24 +93,17 @@ def test_an_observer_that_fails_is_logged(runner: Runner, caplog: pytest.LogCapt
 
 
 def test_an_event_loop_that_lists_runs_waited_for_the_store_of_a_start() -> None:
-    asked, may_answer = threading.Event(), threading.Event()
-
-    class Slow(RunManager):
-        def open_run(self, run_id: Any, *, key: str | None = None) -> CancelEvent:
-            asked.set()
-            assert may_answer.wait(DEADLINE)
-            return super().open_run(run_id, key=key)
-
-    runner = Runner(Slow())
+    manager = SlowManager()
+    runner = Runner(manager)
     starter = threading.Thread(target=runner.start, args=(nothing,), daemon=True)
     starter.start()
-    assert asked.wait(DEADLINE)
+    assert manager.asked.wait(DEADLINE)
     listed: list[Any] = []
     lister = threading.Thread(target=lambda: listed.append((runner.runs(), runner.queued(), runner.get("x"))))
     lister.start()
     lister.join(DEADLINE)
     assert listed == [([], [], None)]
-    may_answer.set()
+    manager.may_answer.set()
     starter.join(DEADLINE)
     assert len(runner.runs()) == 1
     assert runner.shutdown(DEADLINE)

@@ -1,13 +1,12 @@
 """The end of a runner."""
 
 import threading
-from typing import Any
 
 import pytest
-from genglossary_runs import CancelEvent, RunManager
+from genglossary_runs import RunManager
 from genglossary_runs.runner import RunContext, Runner, RunnerShutDownError
 
-from .support import DEADLINE, Gate, ended, nothing, until_cancelled
+from .support import DEADLINE, Gate, SlowManager, ended, nothing, until_cancelled
 
 
 def test_shutdown_cancels_and_joins(manager: RunManager) -> None:
@@ -50,15 +49,8 @@ def test_the_work_may_shut_the_runner_down(manager: RunManager) -> None:
 
 def test_a_shutdown_waited_for_the_store_of_a_start() -> None:
     """With three starts on a store that did not answer, half a second took eight."""
-    asked, may_answer = threading.Event(), threading.Event()
-
-    class Slow(RunManager):
-        def open_run(self, run_id: Any, *, key: str | None = None) -> CancelEvent:
-            asked.set()
-            assert may_answer.wait(DEADLINE)
-            return super().open_run(run_id, key=key)
-
-    runner = Runner(Slow())
+    manager = SlowManager()
+    runner = Runner(manager)
     refused: list[RunnerShutDownError] = []
 
     def start() -> None:
@@ -69,12 +61,12 @@ def test_a_shutdown_waited_for_the_store_of_a_start() -> None:
 
     starter = threading.Thread(target=start)
     starter.start()
-    assert asked.wait(DEADLINE)
+    assert manager.asked.wait(DEADLINE)
     ending = threading.Thread(target=runner.shutdown, args=(0.0,), daemon=True)
     ending.start()
     ending.join(DEADLINE)
     was_over = not ending.is_alive()
-    may_answer.set()
+    manager.may_answer.set()
     starter.join(DEADLINE)
     assert was_over
     assert len(refused) == 1
