@@ -10,8 +10,9 @@ Exit codes of `follow`: 0 completed, 1 failed, 130 cancelled; 2 not found, refus
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import get_args
 
-STATUSES = ("queued", "running", "completed", "failed", "cancelled")
+from .runner.outcome import Status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", parents=[shared], help="list runs, the newest first")
     listing.add_argument("url", help="of the API or of a console")
     listing.add_argument(
-        "--status", action="append", choices=STATUSES, help="only runs with this status; may be repeated"
+        "--status", action="append", choices=get_args(Status), help="only runs with this status; may be repeated"
     )
     listing.add_argument("--key", help="only runs with this key")
     listing.add_argument("--search", metavar="TEXT", help="only runs that have this text")

@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from genglossary_runs.errors import StoreError
 from genglossary_runs.runner import Runner, StoredRun
+from genglossary_runs.runner.outcome import Status
 from genglossary_runs.sse import stats as stream_stats
 from genglossary_runs.sse.response import asked
 
@@ -124,7 +125,7 @@ def _add_lists(routes: APIRouter, runner: Runner, access: Access, listing: Listi
     async def list_runs(
         request: Request,
         status: Annotated[
-            list[Literal["queued", "running", "completed", "failed", "cancelled"]] | None,
+            list[Status] | None,
             Query(description="Only runs with this status, or one of these"),
         ] = None,
         key: Annotated[str | None, Query(description="Only runs with this key")] = None,
