@@ -7,6 +7,9 @@ a run whose process died is recorded as failed; the outcome of a run is recorded
 written at the end; a run can be cancelled, and its end is seen, from any process of the host.
 """
 
+# The methods follow a run: starting, executing, ending, then reading its row. What needs no name that the tests replace
+# is in other files, such as `runs.py` (the runs of a project) and `recovery.py` (runs whose owner died).
+#
 # The application's tests replace the names imported from it in this module, and methods on the instance: each name is
 # looked up as a global when it is used, and methods are called through `self`.
 
